@@ -1,0 +1,94 @@
+//! Every maximum in one place, and proofs of how they relate.
+//!
+//! A limit is named for what it bounds, unit last. When one has to change, the assertions at the
+//! end say which others depend on it.
+
+/// Bytes in one KiB.
+pub const KIB: usize = 1024;
+/// Bytes in one MiB.
+pub const MIB: usize = 1024 * KIB;
+
+/// The largest piece any stream accepts, whatever its configuration says.
+pub const PIECE_BYTES_MAX: usize = 32 * MIB;
+/// The largest piece a stream accepts unless configured otherwise: Kafka's `max.message.bytes`.
+pub const PIECE_BYTES_DEFAULT: usize = 1_048_588;
+/// A Raft entry is closed at this size even when more requests wait.
+pub const ENTRY_BYTES_TARGET: usize = 256 * KIB;
+/// The largest Raft entry: one largest piece and its description.
+pub const ENTRY_BYTES_MAX: usize = PIECE_BYTES_MAX + MIB;
+/// Pieces in one entry.
+pub const ENTRY_PIECES_MAX: usize = 16 * KIB;
+/// Commands in one entry.
+pub const ENTRY_COMMANDS_MAX: usize = 16 * KIB;
+/// Entries proposed and not yet applied. Measured: 32 in flight halves throughput.
+pub const ENTRIES_IN_FLIGHT_MAX: usize = 8;
+/// Bytes in one AppendEntries to a follower.
+pub const APPEND_BYTES_MAX: usize = ENTRY_BYTES_MAX;
+/// Requests waiting in front of one shard's batcher.
+pub const SHARD_REQUESTS_WAITING_MAX: usize = 4096;
+/// Bytes waiting in front of one shard's batcher.
+pub const SHARD_BYTES_WAITING_MAX: usize = 2 * PIECE_BYTES_MAX;
+
+/// The largest log file. A file also rolls when it reaches [`FILE_EXTENTS_MAX`].
+pub const LOG_FILE_BYTES_MAX: u64 = 64 * MIB as u64;
+/// The smallest log file; an idle shard holds no more.
+pub const LOG_FILE_BYTES_MIN: u64 = 4 * MIB as u64;
+/// Extents in one file's table; bounds the memory of the active file's index.
+pub const FILE_EXTENTS_MAX: usize = 64 * KIB;
+/// The largest packed file.
+pub const PACKED_FILE_BYTES_MAX: u64 = 256 * MIB as u64;
+/// Bodies in one frame of a packed file.
+pub const PACKED_FRAME_BYTES_TARGET: usize = MIB;
+/// A page of an extent table: the unit read from disk to answer a look-up.
+pub const TABLE_PAGE_EXTENTS: usize = 96;
+
+/// Bytes of recent entries kept in memory, over all shards of a node.
+pub const TAIL_CACHE_BYTES: usize = 128 * MIB;
+/// A slice smaller than this is copied out of the cache instead of pinning the entry it lies in.
+pub const PIN_BYTES_MIN: usize = 4 * KIB;
+
+/// Leader epochs remembered per stream.
+pub const STREAM_EPOCHS_MAX: usize = 64;
+/// Idempotent producers remembered per stream; the longest idle one is forgotten first.
+pub const STREAM_PRODUCERS_MAX: usize = 4096;
+/// Batches remembered per producer and stream, to recognise a repeated one. Kafka promises five.
+pub const PRODUCER_BATCHES_MAX: usize = 5;
+/// Message ids remembered per stream for deduplication within its window.
+pub const DEDUP_IDS_MAX: usize = 256 * KIB;
+/// Bytes of one message id.
+pub const DEDUP_ID_BYTES_MAX: usize = 128;
+/// Intervals in a settled set before further acknowledgements out of order are refused.
+pub const SETTLED_INTERVALS_MAX: usize = 1 << 20;
+/// Items waiting in one shard's outbox.
+pub const OUTBOX_ITEMS_MAX: usize = 64 * KIB;
+/// Ids remembered above the contiguous prefix, per shard that sends to us.
+pub const INBOX_GAPS_MAX: usize = OUTBOX_ITEMS_MAX;
+
+/// Bytes of a topic or queue name: Kafka's limit is 249, RabbitMQ's 255.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Partitions of one topic.
+pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
+/// Slots that consumer groups, transactional ids and sessions hash to.
+pub const SLOTS: u32 = 4096;
+/// Shards of one cluster.
+pub const SHARDS_MAX: u32 = 1024;
+/// Bytes of one committed offset's metadata: Kafka's `offset.metadata.max.bytes`.
+pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
+/// Members of one consumer group.
+pub const GROUP_MEMBERS_MAX: usize = 10_000;
+/// Bytes of one consumer group's stored generation.
+pub const GROUP_BYTES_MAX: usize = 8 * MIB;
+
+const _: () = {
+    assert!(PIECE_BYTES_DEFAULT <= PIECE_BYTES_MAX);
+    assert!(ENTRY_BYTES_TARGET <= ENTRY_BYTES_MAX);
+    assert!(PIECE_BYTES_MAX + ENTRY_PIECES_MAX * 40 + 24 <= ENTRY_BYTES_MAX, "a largest piece fits an entry");
+    assert!(ENTRY_BYTES_MAX as u64 + 4096 <= LOG_FILE_BYTES_MAX, "an entry fits a log file");
+    assert!(ENTRY_PIECES_MAX <= FILE_EXTENTS_MAX, "the extents of an entry fit a file's table");
+    assert!(APPEND_BYTES_MAX >= ENTRY_BYTES_MAX, "every entry can be replicated");
+    assert!(PACKED_FRAME_BYTES_TARGET + PIECE_BYTES_MAX < PACKED_FILE_BYTES_MAX as usize);
+    assert!(TAIL_CACHE_BYTES >= 2 * ENTRY_BYTES_MAX, "what is in flight fits the tail cache");
+    assert!(SHARD_BYTES_WAITING_MAX >= PIECE_BYTES_MAX);
+    assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
+    assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
+};
