@@ -1,1 +1,40 @@
-//! Placeholder.
+//! Where record bytes live, written in Raft order and kept until nobody needs them.
+//!
+//! One journal serves one shard. It takes Raft entries, makes them durable with one group commit,
+//! indexes the pieces in them once they are committed, serves reads by stream and offset, keeps the
+//! machine's checkpoints, and gives space back. It is the only crate that touches the disk, and does
+//! so behind [`disk::Disk`], which the simulator replaces.
+//!
+//! It deliberately does not know Raft's roles, commands, protocols or what a stream means: it is
+//! told which entries to append, which are committed, which pieces the machine accepted and which
+//! are still alive.
+//!
+//! Start with [`journal::Journal`], then [`writer`] (the way to the disk), [`recovery`] (the way
+//! back), [`frame`] and [`table`] (the bytes, drawn in docs/formats/journal.md).
+
+pub mod active;
+pub mod canary;
+pub mod checkpoint;
+pub mod disk;
+pub mod file;
+mod finish;
+pub mod frame;
+pub mod journal;
+pub mod log;
+pub mod manifest;
+pub mod read;
+pub mod recovery;
+mod reserve;
+pub mod scan;
+mod state;
+pub mod table;
+pub mod thread;
+pub mod writer;
+
+pub use journal::{CacheBudget, Counters, Journal, LogReadError, Options};
+pub use log::LogEntry;
+pub use manifest::LogPosition;
+pub use read::{ReadError, Slice};
+pub use recovery::{OpenError, Recovered};
+pub use state::{Done, Finished, Space};
+pub use writer::{Next, Writer};

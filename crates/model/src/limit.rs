@@ -40,7 +40,7 @@ pub const PACKED_FILE_BYTES_MAX: u64 = 256 * MIB as u64;
 /// Bodies in one frame of a packed file.
 pub const PACKED_FRAME_BYTES_TARGET: usize = MIB;
 /// A page of an extent table: the unit read from disk to answer a look-up.
-pub const TABLE_PAGE_EXTENTS: usize = 96;
+pub const TABLE_PAGE_EXTENTS: usize = 85;
 
 /// Bytes of recent entries kept in memory, over all shards of a node.
 pub const TAIL_CACHE_BYTES: usize = 128 * MIB;

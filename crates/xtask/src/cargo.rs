@@ -36,9 +36,9 @@ pub(crate) fn cargo() -> Command {
 }
 
 /// Whether the program can be started: it is how we tell a missing toolchain from a failing one.
-pub(crate) fn answers(program: &str, argument: &str) -> bool {
+pub(crate) fn answers(program: &str, arguments: &[&str]) -> bool {
     command(program)
-        .arg(argument)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -48,9 +48,8 @@ pub(crate) fn answers(program: &str, argument: &str) -> bool {
 
 /// Runs the command to its end, passing its output through, and says whether it succeeded.
 pub(crate) fn succeeds(command: &mut Command) -> Outcome<bool> {
-    let status = command
-        .status()
-        .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+    let status =
+        command.status().map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
     Ok(status.success())
 }
 
@@ -69,18 +68,12 @@ pub(crate) fn output_of(command: &mut Command) -> Outcome<String> {
 
 /// The command as a person would type it.
 pub(crate) fn line_of(command: &Command) -> String {
-    let program = Path::new(command.get_program())
-        .file_name()
-        .unwrap_or_default();
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
     std::iter::once(program)
         .chain(command.get_args())
         .map(|word| {
             let word = word.to_string_lossy();
-            if word.contains(' ') {
-                format!("'{word}'")
-            } else {
-                word.into_owned()
-            }
+            if word.contains(' ') { format!("'{word}'") } else { word.into_owned() }
         })
         .collect::<Vec<_>>()
         .join(" ")

@@ -98,7 +98,10 @@ mod tests {
 
     #[test]
     fn pytest_s_last_line_counts() {
-        assert_eq!(of_pytest("...\n===== 1 failed, 12 passed, 3 skipped, 2 warnings, 1 error in 61.05s (0:01:01) =====\n"), counts(12, 2, 3));
+        assert_eq!(
+            of_pytest("...\n===== 1 failed, 12 passed, 3 skipped, 2 warnings, 1 error in 61.05s (0:01:01) =====\n"),
+            counts(12, 2, 3)
+        );
         assert_eq!(of_pytest("2 passed, 5 deselected in 0.10s\n"), counts(2, 0, 0));
         assert_eq!(of_pytest("no tests ran in 0.01s\n"), counts(0, 0, 0));
         assert_eq!(of_pytest("ImportError: no module\n"), counts(0, 0, 0));

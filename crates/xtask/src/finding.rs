@@ -14,18 +14,8 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
-    pub(crate) fn at(
-        path: impl Into<String>,
-        line: usize,
-        what: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            path: path.into(),
-            line,
-            what: what.into(),
-            advice: advice.into(),
-        }
+    pub(crate) fn at(path: impl Into<String>, line: usize, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { path: path.into(), line, what: what.into(), advice: advice.into() }
     }
 }
 
@@ -38,7 +28,5 @@ impl fmt::Display for Finding {
 
 /// The line of the first occurrence of `needle` in `text`, or 1, for findings about a manifest.
 pub(crate) fn line_with(text: &str, needle: &str) -> usize {
-    text.lines()
-        .position(|line| line.contains(needle))
-        .map_or(1, |index| index + 1)
+    text.lines().position(|line| line.contains(needle)).map_or(1, |index| index + 1)
 }

@@ -127,7 +127,12 @@ fn ignored_tests(path: &str, text: &str) -> Vec<Finding> {
         .enumerate()
         .filter(|(_, line)| line.trim() == "#[ignore]")
         .map(|(index, _)| {
-            Finding::at(path, index + 1, "a test is ignored without a reason", "write #[ignore = \"why, and until when\"]")
+            Finding::at(
+                path,
+                index + 1,
+                "a test is ignored without a reason",
+                "write #[ignore = \"why, and until when\"]",
+            )
         })
         .collect()
 }

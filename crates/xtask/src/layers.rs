@@ -21,49 +21,21 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Crates that see less than their layer would let them.
 const NARROWER: &[(&str, &[&str], &str)] = &[
-    (
-        "machine",
-        &["model"],
-        "apply sees its state and its entry, nothing else",
-    ),
-    (
-        "journal",
-        &["model"],
-        "the journal stores bytes and knows neither the machine, a Raft role nor a protocol",
-    ),
-    (
-        "peer",
-        &["model"],
-        "peer carries frames between nodes and does not know what a shard is",
-    ),
-    (
-        "xtask",
-        &[],
-        "the chores must build when nothing else does",
-    ),
+    ("machine", &["model"], "apply sees its state and its entry, nothing else"),
+    ("journal", &["model"], "the journal stores bytes and knows neither the machine, a Raft role nor a protocol"),
+    ("peer", &["model"], "peer carries frames between nodes and does not know what a shard is"),
+    ("xtask", &[], "the chores must build when nothing else does"),
 ];
 
 /// Crates of others that stay behind one of ours, so that they can be replaced.
 const CONFINED: &[(&str, &[&str], &str)] = &[
-    (
-        "openraft",
-        &["shard"],
-        "openraft is an alpha; its types stay inside shard, behind shard's own trait",
-    ),
-    (
-        "openraft-rt-sim",
-        &["shard", "sim"],
-        "virtual time belongs to the simulator and to what it runs",
-    ),
+    ("openraft", &["shard"], "openraft is an alpha; its types stay inside shard, behind shard's own trait"),
+    ("openraft-rt-sim", &["shard", "sim"], "virtual time belongs to the simulator and to what it runs"),
 ];
 
 /// Crates of others that would bring I/O, a clock or chance to where none may be.
 const BANNED: &[(&str, &[&str], &str)] = &[
-    (
-        "model",
-        &["tokio", "rand", "rustix", "tracing", "parking_lot"],
-        "model is words: no I/O, no clock, no state",
-    ),
+    ("model", &["tokio", "rand", "rustix", "tracing", "parking_lot"], "model is words: no I/O, no clock, no state"),
     (
         "machine",
         &["tokio", "rand", "rustix", "futures", "parking_lot"],
@@ -98,11 +70,7 @@ pub(crate) fn check(packages: &[Package], read: impl Fn(&Package) -> (String, St
 fn objection(package: &Package, dependency: &str, packages: &[Package]) -> Option<(String, String)> {
     let from = package.name.as_str();
     let ours = packages.iter().any(|other| other.name == dependency);
-    if ours {
-        objection_to_ours(from, dependency)
-    } else {
-        objection_to_theirs(from, dependency)
-    }
+    if ours { objection_to_ours(from, dependency) } else { objection_to_theirs(from, dependency) }
 }
 
 fn objection_to_ours(from: &str, to: &str) -> Option<(String, String)> {
@@ -139,9 +107,7 @@ fn objection_to_theirs(from: &str, to: &str) -> Option<(String, String)> {
             format!("go through {}", homes.join(" or ")),
         ));
     }
-    let (_, _, reason) = BANNED
-        .iter()
-        .find(|(name, banned, _)| *name == from && banned.contains(&to))?;
+    let (_, _, reason) = BANNED.iter().find(|(name, banned, _)| *name == from && banned.contains(&to))?;
     Some((
         format!("{from} may not depend on {to}: {reason}"),
         "move the code that needs it to a higher layer and pass its result in as data".to_owned(),
@@ -161,14 +127,10 @@ fn layer_of(name: &str) -> Option<(usize, &'static str)> {
 /// `[dependencies.peer]`.
 fn line_of_dependency(manifest: &str, name: &str) -> usize {
     let starts = |line: &str| {
-        line.strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
+        line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['.', ' ', '=']))
             || line.ends_with(&format!("dependencies.{name}]"))
     };
-    manifest
-        .lines()
-        .position(|line| starts(line.trim()))
-        .map_or(1, |index| index + 1)
+    manifest.lines().position(|line| starts(line.trim())).map_or(1, |index| index + 1)
 }
 
 #[cfg(test)]
@@ -226,12 +188,7 @@ mod tests {
 
     #[test]
     fn some_crates_see_less_than_their_layer() {
-        for (from, to) in [
-            ("journal", "machine"),
-            ("peer", "journal"),
-            ("peer", "machine"),
-            ("xtask", "model"),
-        ] {
+        for (from, to) in [("journal", "machine"), ("peer", "journal"), ("peer", "machine"), ("xtask", "model")] {
             assert_eq!(complaints(from, to).len(), 1, "{from} -> {to}");
         }
     }

@@ -135,11 +135,7 @@ mod tests {
 
     #[test]
     fn others_absent_ones_and_changed_ones_do_not() {
-        let packages = [
-            package("a", Some("GPL-3.0")),
-            package("b", None),
-            package("odd", Some("Odd-2.0")),
-        ];
+        let packages = [package("a", Some("GPL-3.0")), package("b", None), package("odd", Some("Odd-2.0"))];
         assert_eq!(
             complaints(&packages),
             [

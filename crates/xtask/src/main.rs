@@ -5,10 +5,7 @@
 //!
 //! Start reading at `tidy` (what the repository asks of itself) or `test` (how every test is run on a
 //! machine that has only the toolchains).
-#![allow(
-    clippy::print_stdout,
-    reason = "a chore's standard output is its user interface"
-)]
+#![allow(clippy::print_stdout, reason = "a chore's standard output is its user interface")]
 
 mod cargo;
 mod counts;

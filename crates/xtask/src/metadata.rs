@@ -22,9 +22,7 @@ pub(crate) struct Package {
 impl Package {
     /// The folder that holds the manifest.
     pub(crate) fn folder(&self) -> &Path {
-        Path::new(&self.manifest)
-            .parent()
-            .unwrap_or(Path::new(""))
+        Path::new(&self.manifest).parent().unwrap_or(Path::new(""))
     }
 }
 
@@ -48,9 +46,7 @@ fn read(flags: &[&str]) -> Outcome<Vec<Package>> {
 
 fn parse(json: &str) -> Outcome<Vec<Package>> {
     let document: Value = serde_json::from_str(json)?;
-    let packages = document["packages"]
-        .as_array()
-        .ok_or("cargo metadata lists no packages")?;
+    let packages = document["packages"].as_array().ok_or("cargo metadata lists no packages")?;
     Ok(packages.iter().map(package).collect())
 }
 

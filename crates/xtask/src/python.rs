@@ -1,33 +1,35 @@
 //! The Python side of the client tests: pytest drives every family, and confluent-kafka is one.
 
+use crate::cargo;
 use crate::readiness::Readiness;
-use crate::{cargo, tree};
 use std::path::PathBuf;
 use std::process::Command;
 
 /// What goes into the virtual environment.
 const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
 
-/// Makes the virtual environment and installs the requirements, unless they are there already.
-///
-/// pip decides what is already there: asking it costs a second and is never wrong.
+/// Makes the virtual environment and installs the requirements. Both commands are quick and harmless
+/// when there is nothing left to do.
 pub(crate) fn prepare() -> Readiness {
-    if !cargo::answers("python3", "--version") {
+    if !cargo::answers("python3", &["--version"]) {
         return Readiness::Missing("no python3, which drives every client test".to_owned());
     }
-    if !cargo::answers("python3", "-mensurepip") && !interpreter().is_file() {
-        return Readiness::Missing("python3 cannot make a virtual environment: install python3-venv".to_owned());
+    if !cargo::answers("python3", &["-c", "import ensurepip, venv"]) {
+        return Readiness::Missing("python3 cannot make virtual environments; install python3-venv".to_owned());
     }
-    let mut command = cargo::command("bash");
-    command.args(["-euc", "test -x \"$1\" || python3 -m venv \"$0\"; \"$1\" -m pip install --quiet -r \"$2\""]);
-    command.arg(environment()).arg(interpreter()).arg(REQUIREMENTS);
-    Readiness::Install(command)
+    let mut create = cargo::command("python3");
+    create.args(["-m", "venv"]).arg(environment());
+    let mut install = cargo::command(interpreter());
+    install.args(["-m", "pip", "install", "--quiet", "-r", REQUIREMENTS]);
+    Readiness::Install(vec![create, install])
 }
 
 /// One pytest run over all client tests that the expression selects.
 pub(crate) fn pytest(markers: &str) -> Command {
     let mut command = cargo::command(interpreter());
     command.args(["-m", "pytest", "tests/clients", "--color=no", "-m", markers]);
+    // Where a failed test's data folder and broker log are found afterwards.
+    command.arg("--basetemp").arg(cargo::scratch().join("pytest"));
     // Compiled files would land beside the tests.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command

@@ -15,10 +15,7 @@ pub(crate) fn satisfied(expression: &str, accepts: &dyn Fn(&str) -> bool) -> Res
 }
 
 fn words(expression: &str) -> Vec<String> {
-    let spaced = expression
-        .replace('/', " OR ")
-        .replace('(', " ( ")
-        .replace(')', " ) ");
+    let spaced = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
     spaced.split_whitespace().map(str::to_owned).collect()
 }
 

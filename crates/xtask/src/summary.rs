@@ -60,7 +60,8 @@ impl fmt::Display for Summary {
         writeln!(f, "{:<10} {:<8} {:>9}  tests", "suite", "result", "time")?;
         for Row { suite, verdict, counts, time, note } in &self.rows {
             sum += *counts;
-            let detail = if note.is_empty() && *counts != Counts::default() { counts.to_string() } else { note.clone() };
+            let detail =
+                if note.is_empty() && *counts != Counts::default() { counts.to_string() } else { note.clone() };
             let line = format!("{suite:<10} {verdict:<8} {:>7.1} s  {detail}", time.as_secs_f64());
             writeln!(f, "{}", line.trim_end())?;
         }

@@ -9,11 +9,8 @@ pub(crate) fn files() -> Outcome<Vec<String>> {
     // Zero-separated, because git quotes unusual names otherwise.
     command.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
     let listing = cargo::output_of(&mut command)?;
-    let mut paths: Vec<String> = listing
-        .split_terminator('\0')
-        .filter(|path| cargo::root().join(path).is_file())
-        .map(str::to_owned)
-        .collect();
+    let mut paths: Vec<String> =
+        listing.split_terminator('\0').filter(|path| cargo::root().join(path).is_file()).map(str::to_owned).collect();
     paths.sort();
     paths.dedup();
     Ok(paths)

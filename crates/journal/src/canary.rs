@@ -1,0 +1,20 @@
+//! Faults that a test build can switch on, to prove that the checkers would notice them.
+//!
+//! Without the feature `canary` no fault can be chosen and every question below is a constant.
+
+/// A known fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Syncs succeed without reaching the disk.
+    NoFsync,
+    /// The vote is forgotten by a crash.
+    VoteNotPersisted,
+    /// A checkpoint may cover entries that are not on stable storage.
+    CheckpointAheadOfFlush,
+    /// The tail cache drops bytes that are nowhere else yet.
+    EvictUnflushed,
+    /// Truncation keeps one entry too many.
+    TruncateOffByOne,
+    /// Reclaim takes pieces that are alive.
+    ReclaimLive,
+}

@@ -1,0 +1,230 @@
+//! The one door to storage. The journal does all its input and output through [`Disk`], so that the
+//! simulator can put a disk behind it that loses, tears, flips and refuses.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A flat folder of files that belongs to one journal.
+pub trait Disk: Send + Sync + 'static {
+    /// Names of the files there are.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn list(&self) -> io::Result<Vec<String>>;
+
+    /// Creates a file of `length` zero bytes whose space is reserved: writing inside it cannot fail
+    /// for want of space. The name survives power loss after [`Disk::sync_names`].
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `StorageFull`, or as the operating system says. After an error the file
+    /// does not exist.
+    fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the operating system says.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Renames a file over whatever has the new name.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+
+    /// Removes a file. Whoever has it open can go on reading it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn remove(&self, name: &str) -> io::Result<()>;
+
+    /// Makes created, renamed and removed names survive power loss.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn sync_names(&self) -> io::Result<()>;
+
+    /// What changes when, and only when, the machine has restarted: while it is the same, whatever
+    /// was written is still there, synced or not.
+    fn boot_id(&self) -> u128;
+}
+
+/// An open file.
+pub trait DiskFile: Send + Sync {
+    /// Its length.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Fills `buffer` from `position`.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the file ends before the buffer does, or as the operating system says.
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Writes all of `parts`, back to back, at `position`.
+    ///
+    /// # Errors
+    /// As the operating system says; an unknown part has been written then.
+    fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Returns when everything written is on stable storage (`fdatasync`).
+    ///
+    /// # Errors
+    /// As the operating system says. Nobody knows then which unsynced writes are on storage, and a
+    /// second attempt could succeed without them: the journal never makes one.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Cuts the file to `length` bytes.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    fn truncate(&self, length: u64) -> io::Result<()>;
+
+    /// The descriptor, where there is one, for `sendfile`.
+    fn descriptor(&self) -> Option<&File> {
+        None
+    }
+}
+
+/// A folder of the operating system.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    boot_id: u128,
+}
+
+impl Folder {
+    /// Opens `path`, creating it if need be.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = path.into();
+        std::fs::create_dir_all(&path)?;
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Folder { path, boot_id: read_boot_id()? })
+    }
+}
+
+fn read_boot_id() -> io::Result<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).map_err(|_| io::Error::other("the kernel's boot id is not a UUID"))
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        if length > 0
+            && let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length)
+        {
+            std::fs::remove_file(&path)?;
+            return Err(error.into());
+        }
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        Ok(Arc::new(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn boot_id(&self) -> u128 {
+        self.boot_id
+    }
+}
+
+impl DiskFile for File {
+    fn length(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+
+    fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.read_exact_at(buffer, position)
+    }
+
+    fn write_at(&self, mut position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        /// The kernel takes no more slices in one call (`IOV_MAX`).
+        const SLICES_MAX: usize = 1024;
+        let mut parts = parts.to_vec();
+        let mut rest = &mut parts[..];
+        while !rest.is_empty() {
+            let now = &rest[..rest.len().min(SLICES_MAX)];
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(self.as_fd(), now, position))?;
+            if written == 0 && now.iter().any(|part| !part.is_empty()) {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            position += written as u64;
+            IoSlice::advance_slices(&mut rest, written);
+            while rest.first().is_some_and(|part| part.is_empty()) {
+                rest = &mut rest[1..];
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn descriptor(&self) -> Option<&File> {
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_of_many_slices_land_back_to_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::open(folder.path()).unwrap();
+        let file = disk.create("a", 1 << 20).unwrap();
+        let parts: Vec<Vec<u8>> = (0..3000u32).map(|n| n.to_le_bytes().to_vec()).collect();
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|p| IoSlice::new(p)).collect();
+        file.write_at(5, &slices).unwrap();
+        file.sync().unwrap();
+        let mut back = vec![0; 12_000];
+        file.read_at(5, &mut back).unwrap();
+        assert_eq!(back, parts.concat());
+        assert_eq!(disk.create("a", 0).err().map(|e| e.kind()), Some(io::ErrorKind::AlreadyExists));
+        assert_eq!(disk.list().unwrap(), ["a"]);
+    }
+}

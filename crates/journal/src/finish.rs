@@ -1,0 +1,160 @@
+//! Finishing a log file: once its last entry is committed, applied and on stable storage, it gets a
+//! table and never changes again.
+
+use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
+use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES};
+use crate::journal::Journal;
+use crate::state::{Finished, State};
+use crate::table::{EntryRow, Extent, Table, TableError, TableHead};
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// A file that can be finished, and what goes into its table.
+struct Ready {
+    sequence: u64,
+    id: FileId,
+    file: Arc<dyn crate::disk::DiskFile>,
+    poisoned: bool,
+    last_index: u64,
+    table: Table,
+}
+
+impl Journal {
+    /// Finishes the oldest log file that can be. Returns whether there was one. Writes and syncs
+    /// that file.
+    ///
+    /// # Errors
+    /// As the disk says; the file stays unfinished then and can be tried again.
+    pub fn finish_next(&self) -> io::Result<bool> {
+        let Some(mut ready) = self.ready_to_finish() else {
+            return Ok(false);
+        };
+        if ready.last_index == 0 {
+            self.drop_empty(&ready)?;
+            return Ok(true);
+        }
+        let (id, file) = if ready.poisoned { self.copy_frames(&mut ready)? } else { (ready.id, ready.file.clone()) };
+        let bytes = ready.table.encode(id);
+        file.write_at(ready.table.frames_end, &[IoSlice::new(&bytes)])?;
+        let length = ready.table.frames_end + bytes.len() as u64;
+        file.truncate(length)?;
+        file.sync()?;
+        let table = TableHead::read(&*file, length, id).map_err(|error| match error {
+            TableError::Io(error) => error,
+            other => io::Error::other(other),
+        })?;
+        let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table });
+        let copied = id != ready.id;
+        let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, copied);
+        if copied {
+            self.disk.sync_names()?;
+            self.write_manifest(change)?;
+            self.disk.remove(&name(ready.id, FileKind::Log))?;
+        } else {
+            change(&mut self.state.lock());
+        }
+        Ok(true)
+    }
+
+    fn ready_to_finish(&self) -> Option<Ready> {
+        let state = self.state.lock();
+        let (sequence, file) = state.open_files.first_key_value()?;
+        let settled = state.applied.min(state.flushed).min(state.committed);
+        let (first, last) = file.entries.unwrap_or((1, 0));
+        if !file.rolled || last > settled {
+            return None;
+        }
+        let own = |index: u64| state.log.get(index).filter(|slot| slot.place.is_some_and(|p| p.sequence == *sequence));
+        let entries: Vec<EntryRow> = (first..=last)
+            .filter_map(|index| {
+                let slot = own(index)?;
+                Some(EntryRow {
+                    position: slot.place?.position,
+                    term: slot.term,
+                    meta_bytes: slot.meta_bytes,
+                    body_bytes: slot.body_bytes,
+                    kind: slot.kind,
+                })
+            })
+            .collect();
+        let extents = state.active.up_to(last).filter_map(|(stream, extent)| {
+            Some(Extent {
+                stream,
+                base: extent.base,
+                max_timestamp: extent.max_timestamp,
+                position: own(extent.index)?.place?.position + HEAD_BYTES as u64 + u64::from(extent.position),
+                length: extent.length,
+                count: extent.count,
+                epoch: extent.epoch,
+                pieces: 1,
+            })
+        });
+        let table =
+            Table { frames_end: file.end, first_index: first, last_index: last, entries, extents: extents.collect() };
+        let (id, file, poisoned) = (file.id, file.file.clone(), file.poisoned);
+        Some(Ready { sequence: *sequence, id, file, poisoned, last_index: last, table })
+    }
+
+    /// A file none of whose entries count: they were all replaced.
+    fn drop_empty(&self, ready: &Ready) -> io::Result<()> {
+        self.write_manifest(|state| {
+            state.open_files.remove(&ready.sequence);
+        })?;
+        self.disk.remove(&name(ready.id, FileKind::Log))
+    }
+
+    /// Copies the frames of a file whose sync failed into a new one: it must not be synced again.
+    fn copy_frames(&self, ready: &mut Ready) -> io::Result<(FileId, Arc<dyn crate::disk::DiskFile>)> {
+        let (sequence, _) = self.next_log_file();
+        let id = FileId { journal: ready.id.journal, sequence };
+        let file = self.disk.create(&name(id, FileKind::Log), ready.table.frames_end)?;
+        let header = FileHeader { id, kind: FileKind::Log, shard: self.options.shard, previous: None };
+        file.write_at(0, &[IoSlice::new(&header.encode())])?;
+        let mut position = HEADER_BYTES as u64;
+        let mut moved = BTreeMap::new();
+        for row in &mut ready.table.entries {
+            let content = row.meta_bytes as usize + row.body_bytes as usize;
+            let mut frame = vec![0; (HEAD_BYTES + content).next_multiple_of(ALIGNMENT)];
+            ready.file.read_at(row.position, &mut frame[..HEAD_BYTES + content])?;
+            let head = frame.first_chunk().and_then(FrameHead::decode);
+            let head = head.ok_or_else(|| io::Error::other("a frame changed under us"))?;
+            let meta = &frame[HEAD_BYTES..HEAD_BYTES + row.meta_bytes as usize];
+            let bytes = FrameHead { flushed: 0, ..head }.encode(id.number(), position, meta);
+            frame[..HEAD_BYTES].copy_from_slice(&bytes);
+            file.write_at(position, &[IoSlice::new(&frame)])?;
+            moved.insert(row.position, (position, frame.len() as u64));
+            row.position = position;
+            position += frame.len() as u64;
+        }
+        for extent in &mut ready.table.extents {
+            let frame = moved.range(..=extent.position).next_back();
+            if let Some((old, (new, _))) = frame {
+                extent.position = extent.position - old + new;
+            }
+        }
+        ready.table.frames_end = position;
+        Ok((id, file))
+    }
+}
+
+impl State {
+    fn on_finished(&mut self, sequence: u64, last_index: u64, finished: Arc<Finished>, copied: bool) {
+        self.active.take_to(last_index);
+        self.refused.retain(|(index, _)| *index > last_index);
+        self.open_files.remove(&sequence);
+        if copied {
+            for (nth, row) in finished.table.entries(&*finished.file).unwrap_or_default().iter().enumerate() {
+                let index = finished.table.first_index + nth as u64;
+                if let Some(slot) = self.log.get_mut(index) {
+                    slot.place = Some(crate::log::Place { sequence: finished.id.sequence, position: row.position });
+                }
+            }
+        }
+        let mut files = (*self.finished).clone();
+        files.push(finished);
+        files.sort_by_key(|file| (file.table.first_index, file.id));
+        self.finished = Arc::new(files);
+        self.drop_slots();
+    }
+}

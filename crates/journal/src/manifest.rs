@@ -1,0 +1,187 @@
+//! The one file that says which other files count. Replaced as a whole, by rename, so a change of
+//! many files (packing, a checkpoint, an installed snapshot) happens at one instant or not at all.
+//! Drawn in docs/formats/journal.md.
+
+use crate::disk::Disk;
+use crate::file::{FileId, FileKind};
+use model::ShardId;
+use model::checksum::crc32c;
+use model::wire::{Wire, WireError};
+use std::io::{self, IoSlice};
+
+/// The manifest's name.
+pub const NAME: &str = "manifest";
+const TEMPORARY: &str = "manifest.tmp";
+const MAGIC: [u8; 8] = *b"MSMANIF1";
+/// No manifest comes near this; a length beyond it is damage.
+const BYTES_MAX: u64 = 64 << 20;
+
+model::wire_struct! {
+    /// A finished file.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Listed {
+        /// Which.
+        pub id: FileId,
+        /// Its kind.
+        pub kind: FileKind,
+        /// Its length, table included.
+        pub length: u64,
+    }
+}
+
+model::wire_struct! {
+    /// A place in the Raft log.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+    pub struct LogPosition {
+        /// Term of the entry; compares first, as Raft does.
+        pub term: u64,
+        /// Its index.
+        pub index: u64,
+    }
+}
+
+model::wire_struct! {
+    /// A file of the checkpoint chain.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CheckpointFile {
+        /// Its number; the name is made from it.
+        pub number: u64,
+        /// Its length.
+        pub length: u64,
+    }
+}
+
+model::wire_struct! {
+    /// What counts.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Manifest {
+        /// The journal's own id, drawn at random when it was made.
+        pub journal: u64,
+        /// Whose journal it is.
+        pub shard: ShardId,
+        /// Bumped by every replacement.
+        pub generation: u64,
+        /// No file with this sequence or above was ever listed or deleted.
+        pub next_sequence: u64,
+        /// Raft entries up to here are gone from the log.
+        pub floor: LogPosition,
+        /// Own log files with this sequence or above count without being listed.
+        pub logs_from: u64,
+        /// Finished files, by rank.
+        pub files: Vec<Listed>,
+        /// The machine's checkpoint: a base, then increments.
+        pub checkpoint: Vec<CheckpointFile>,
+        /// Raft position the checkpoint covers.
+        pub checkpoint_at: LogPosition,
+        /// Pieces the machine refused in entries of unfinished files: index and number.
+        pub refused: Vec<(u64, u32)>,
+        /// Known on stable storage: a log file's sequence and how many of its bytes.
+        pub flushed: (u64, u64),
+        /// The machine's boot when this was written.
+        pub boot_id: u128,
+        /// Whether everything was synced and nothing written after.
+        pub clean: bool,
+        /// Whether the node may have forgotten what it acknowledged.
+        pub in_doubt: bool,
+    }
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It is not what was written.
+    #[error("the manifest is damaged: {0}. Remove this replica's folder and let it copy from another, or restore it")]
+    Damaged(&'static str),
+    /// The disk did not answer.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl From<WireError> for ManifestError {
+    fn from(_: WireError) -> Self {
+        ManifestError::Damaged("content")
+    }
+}
+
+impl Manifest {
+    /// Reads the manifest. `None` when there is none: a new journal.
+    ///
+    /// # Errors
+    /// See [`ManifestError`].
+    pub fn read(disk: &dyn Disk) -> Result<Option<Self>, ManifestError> {
+        let file = match disk.open(NAME) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let length = file.length()?;
+        if !(12..=BYTES_MAX).contains(&length) {
+            return Err(ManifestError::Damaged("length"));
+        }
+        let mut bytes = vec![0; length as usize];
+        file.read_at(0, &mut bytes)?;
+        let (content, stored) = bytes.split_at(bytes.len() - 4);
+        if crc32c(content).to_le_bytes() != stored {
+            return Err(ManifestError::Damaged("checksum"));
+        }
+        match content.strip_prefix(&MAGIC) {
+            Some(content) => Ok(Some(Manifest::from_wire(content)?)),
+            None => Err(ManifestError::Damaged("magic")),
+        }
+    }
+
+    /// Replaces the manifest; durable on return.
+    ///
+    /// # Errors
+    /// As the disk says; the old one counts then.
+    pub fn write(&self, disk: &dyn Disk) -> io::Result<()> {
+        let mut bytes = MAGIC.to_vec();
+        self.put(&mut bytes);
+        crc32c(&bytes).put(&mut bytes);
+        match disk.remove(TEMPORARY) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = disk.create(TEMPORARY, bytes.len() as u64)?;
+        file.write_at(0, &[IoSlice::new(&bytes)])?;
+        file.sync()?;
+        disk.rename(TEMPORARY, NAME)?;
+        disk.sync_names()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Folder;
+
+    #[test]
+    fn a_manifest_is_replaced_as_a_whole_and_damage_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::open(folder.path()).unwrap();
+        assert!(Manifest::read(&disk).unwrap().is_none());
+        let id = FileId { journal: 3, sequence: 4 };
+        let mut manifest = Manifest {
+            journal: 3,
+            shard: ShardId(1),
+            generation: 1,
+            next_sequence: 9,
+            floor: LogPosition { term: 1, index: 2 },
+            logs_from: 4,
+            files: vec![Listed { id, kind: FileKind::Log, length: 77 }],
+            checkpoint: vec![CheckpointFile { number: 1, length: 5 }],
+            checkpoint_at: LogPosition { term: 1, index: 7 },
+            refused: vec![(8, 0)],
+            flushed: (4, 64),
+            boot_id: 5,
+            clean: false,
+            in_doubt: true,
+        };
+        manifest.write(&disk).unwrap();
+        manifest.generation = 2;
+        manifest.write(&disk).unwrap();
+        assert_eq!(Manifest::read(&disk).unwrap(), Some(manifest));
+        disk.open(NAME).unwrap().write_at(30, &[IoSlice::new(&[0xa5])]).unwrap();
+        assert!(matches!(Manifest::read(&disk), Err(ManifestError::Damaged(_))));
+    }
+}

@@ -1,0 +1,304 @@
+//! Reading pieces by stream and offset.
+
+use crate::disk::DiskFile;
+use crate::frame::HEAD_BYTES;
+use crate::journal::Journal;
+use crate::state::Finished;
+use crate::table::{Extent, TableError};
+use bytes::Bytes;
+use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit, piece};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A piece, or several back to back, as read.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Offset of the first record. The bytes of a shared piece may say another.
+    pub base: Offset,
+    /// Offsets taken.
+    pub count: u32,
+    /// Leader epoch of the first piece.
+    pub epoch: LeaderEpoch,
+    /// Greatest timestamp.
+    pub max_timestamp: Timestamp,
+    /// The pieces' bytes.
+    pub bytes: Bytes,
+}
+
+impl Slice {
+    /// One past the last offset.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        self.base.plus(u64::from(self.count))
+    }
+}
+
+/// Why pieces cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The bytes on disk are not what was written, and this replica has no others.
+    #[error("offsets {from} to {to} of {stream} are damaged on disk")]
+    Damaged {
+        /// The stream.
+        stream: StreamId,
+        /// First offset that cannot be read.
+        from: Offset,
+        /// One past the last.
+        to: Offset,
+    },
+    /// The index of a file is damaged and is being rebuilt.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The disk did not answer.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Where an extent's bytes are.
+enum Source {
+    Memory(Bytes),
+    File(Arc<dyn DiskFile>, u64),
+}
+
+struct Located {
+    base: Offset,
+    count: u32,
+    epoch: LeaderEpoch,
+    max_timestamp: Timestamp,
+    length: u32,
+    pieces: u32,
+    source: Source,
+}
+
+impl Journal {
+    /// Reads the pieces of `stream` that hold offsets from `from` up to `to`, exclusive: the first
+    /// one whole whatever its size, then more while they fit `bytes_max`. Where records are gone the
+    /// next ones follow. Empty when there is nothing in the range. May read files.
+    ///
+    /// # Errors
+    /// See [`ReadError`]; only when the first piece cannot be read.
+    pub fn read(&self, stream: StreamId, from: Offset, to: Offset, bytes_max: usize) -> Result<Vec<Slice>, ReadError> {
+        let mut slices = Vec::new();
+        let mut left = bytes_max;
+        let mut next = from;
+        while next < to {
+            let located = self.locate(stream, next, to, left, slices.is_empty())?;
+            let Some(last) = located.last() else { break };
+            next = last.base.plus(u64::from(last.count));
+            for extent in located {
+                match self.fetch(stream, &extent, from, left, slices.is_empty()) {
+                    Ok(Some(slice)) => {
+                        let cut = slice.end() < extent.base.plus(u64::from(extent.count));
+                        left = left.saturating_sub(slice.bytes.len());
+                        slices.push(slice);
+                        if cut {
+                            return Ok(slices);
+                        }
+                    }
+                    Ok(None) => return Ok(slices),
+                    Err(error) if slices.is_empty() => return Err(error),
+                    Err(_) => return Ok(slices),
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(slices)
+    }
+
+    /// The first record of `stream` at or above `from` whose piece has a timestamp of at least
+    /// `time`: the base offset and greatest timestamp of that piece. May read files.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn find_timestamp(
+        &self,
+        stream: StreamId,
+        from: Offset,
+        to: Offset,
+        time: Timestamp,
+    ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
+        let mut next = from;
+        while next < to {
+            let located = self.locate(stream, next, to, limit::MIB, true)?;
+            let Some(last) = located.last() else { break };
+            next = last.base.plus(u64::from(last.count));
+            if let Some(found) = located.iter().find(|extent| extent.max_timestamp >= time) {
+                return Ok(Some((found.base, found.max_timestamp)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Extents from the one that covers or follows `from`: all from one file or all from memory.
+    fn locate(
+        &self,
+        stream: StreamId,
+        from: Offset,
+        to: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Vec<Located>, ReadError> {
+        let mut found = Vec::new();
+        let mut bytes = 0;
+        let mut take = |extent: Located, found: &mut Vec<Located>| {
+            let first = found.is_empty() && at_least_one;
+            // A run of several pieces is cut to size when it is fetched.
+            if !first && bytes + extent.length as usize > bytes_max && extent.pieces == 1 {
+                return false;
+            }
+            bytes += extent.length as usize;
+            found.push(extent);
+            bytes < bytes_max
+        };
+        let finished = {
+            let state = self.state.lock();
+            let mut extents = state.active.extents_from(stream, from).take_while(|extent| extent.base < to).peekable();
+            // Finished files hold what is older: only when the index covers `from` is it the answer.
+            let covered = extents.peek().is_some_and(|first| first.base <= from);
+            if covered || state.finished.is_empty() {
+                for extent in extents {
+                    let Some(slot) = state.log.get(extent.index) else { break };
+                    let source = match (&slot.cached, slot.place) {
+                        (Some(payload), _) => {
+                            let from = extent.position as usize;
+                            Source::Memory(payload.slice(from..from + extent.length as usize))
+                        }
+                        (None, Some(place)) => match state.log_file(place.sequence) {
+                            Some(file) => {
+                                Source::File(file, place.position + HEAD_BYTES as u64 + u64::from(extent.position))
+                            }
+                            None => break,
+                        },
+                        (None, None) => break,
+                    };
+                    let located = Located {
+                        base: extent.base,
+                        count: extent.count,
+                        epoch: extent.epoch,
+                        max_timestamp: extent.max_timestamp,
+                        length: extent.length,
+                        pieces: 1,
+                        source,
+                    };
+                    if !take(located, &mut found) {
+                        break;
+                    }
+                }
+                return Ok(found);
+            }
+            state.finished.clone()
+        };
+        let Some((file, first)) = self.find_file(&finished, stream, from)? else {
+            // Not in any finished file: what memory has above `from`, if anything, is next.
+            let next = self.state.lock().active.extents_from(stream, from).next().map(|extent| extent.base);
+            return match next {
+                Some(base) if base > from && base < to => self.locate(stream, base, to, bytes_max, at_least_one),
+                _ => Ok(found),
+            };
+        };
+        for extent in file.table.extents_from(&*file.file, stream, first.base) {
+            let extent = extent?;
+            if extent.base >= to {
+                break;
+            }
+            let located = Located {
+                base: extent.base,
+                count: extent.count,
+                epoch: extent.epoch,
+                max_timestamp: extent.max_timestamp,
+                length: extent.length,
+                pieces: extent.pieces,
+                source: Source::File(file.file.clone(), extent.position),
+            };
+            if !take(located, &mut found) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The first finished file, by rank, with an extent of `stream` that ends above `from`.
+    fn find_file(
+        &self,
+        finished: &[Arc<Finished>],
+        stream: StreamId,
+        from: Offset,
+    ) -> Result<Option<(Arc<Finished>, Extent)>, ReadError> {
+        for file in finished {
+            if let Some(extent) = file.table.extents_from(&*file.file, stream, from).next() {
+                return Ok(Some((file.clone(), extent?)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The bytes of an extent; of a run of pieces, those from `from` on that fit `bytes_max`.
+    fn fetch(
+        &self,
+        stream: StreamId,
+        extent: &Located,
+        from: Offset,
+        bytes_max: usize,
+        at_least_one: bool,
+    ) -> Result<Option<Slice>, ReadError> {
+        let bytes = match &extent.source {
+            Source::Memory(bytes) => {
+                self.counters.cache_hits.fetch_add(1, Relaxed);
+                if bytes.len() < limit::PIN_BYTES_MIN { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+            }
+            Source::File(file, position) => {
+                self.counters.cache_misses.fetch_add(1, Relaxed);
+                let mut bytes = vec![0; extent.length as usize];
+                file.read_at(*position, &mut bytes)?;
+                Bytes::from(bytes)
+            }
+        };
+        let whole = Slice {
+            base: extent.base,
+            count: extent.count,
+            epoch: extent.epoch,
+            max_timestamp: extent.max_timestamp,
+            bytes,
+        };
+        let damaged = || ReadError::Damaged { stream, from: extent.base, to: whole.end() };
+        if extent.pieces == 1 {
+            if matches!(extent.source, Source::File(..)) {
+                piece::verify(&whole.bytes).map_err(|_| damaged())?;
+            }
+            return Ok(Some(whole));
+        }
+        let mut kept: Option<(Slice, usize)> = None;
+        for found in piece::walk(&whole.bytes) {
+            let (head, range) = found.map_err(|_| damaged())?;
+            if head.end() <= from {
+                continue;
+            }
+            piece::verify(&whole.bytes[range.clone()]).map_err(|_| damaged())?;
+            match &mut kept {
+                None if !at_least_one && range.len() > bytes_max => break,
+                None => {
+                    let slice = Slice {
+                        base: head.base,
+                        count: head.count,
+                        epoch: head.epoch,
+                        max_timestamp: head.max_timestamp,
+                        bytes: whole.bytes.slice(range.clone()),
+                    };
+                    kept = Some((slice, range.start));
+                }
+                Some((slice, start)) => {
+                    if range.end - *start > bytes_max {
+                        break;
+                    }
+                    slice.bytes = whole.bytes.slice(*start..range.end);
+                    slice.count = head.end().since(slice.base) as u32;
+                    slice.max_timestamp = slice.max_timestamp.max(head.max_timestamp);
+                }
+            }
+        }
+        Ok(kept.map(|(slice, _)| slice))
+    }
+}

@@ -1,0 +1,389 @@
+//! Opening a journal: finding out what is on disk, what of it counts, and what may be missing.
+//!
+//! The manifest says which finished files and which checkpoint count. Own log files it does not list
+//! are walked in order; a later frame with an index not greater than an earlier one replaces
+//! everything from that index on. What is no frame is a torn tail and is cut, unless a later frame
+//! shows that it was once on stable storage: then it is damage.
+
+use crate::disk::Disk;
+use crate::file::{FileId, FileKind, name, parse_name};
+use crate::frame::Kind;
+use crate::journal::{Journal, Options};
+use crate::log::{Place, Slot};
+use crate::manifest::{LogPosition, Manifest, ManifestError};
+use crate::scan::{End, Found, Scanner};
+use crate::state::{Finished, LogFile, State};
+use crate::table::{TableError, TableHead};
+use crate::writer::Writer;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::io;
+use std::sync::Arc;
+
+/// What opening found out.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The node may have forgotten something it acknowledged: see the design, section 3.
+    pub in_doubt: bool,
+    /// Why, for the log.
+    pub reasons: Vec<String>,
+    /// Raft entries that cannot be read though they were on stable storage. The log ends before the
+    /// first of them, unless the checkpoint covers it.
+    pub damaged_entries: Vec<u64>,
+    /// Frames read to get here.
+    pub frames_scanned: u64,
+}
+
+/// Why a journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The manifest cannot be used.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The folder belongs to something else.
+    #[error("the folder has a journal of shard {found}, not {wanted}")]
+    OtherShard {
+        /// Whose it is.
+        found: model::ShardId,
+        /// Whose it should be.
+        wanted: model::ShardId,
+    },
+    /// Files without a manifest.
+    #[error("the folder has journal files but no manifest: {0}")]
+    NoManifest(String),
+    /// The disk did not answer.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// A table that should be there is not usable and could not be rebuilt.
+    #[error("file {0}: {1}")]
+    Table(FileId, TableError),
+}
+
+impl Journal {
+    /// Opens the journal on `disk`, or makes one, and returns it with its writer, which the caller
+    /// drives. Reads every frame written since the last checkpoint. The manifest says from now on
+    /// that the journal is in use.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(disk: Arc<dyn Disk>, options: Options) -> Result<(Arc<Journal>, Writer, Recovered), OpenError> {
+        let mut recovered = Recovered::default();
+        let names = disk.list()?;
+        let mut manifest = match Manifest::read(&*disk)? {
+            Some(manifest) if manifest.shard != options.shard => {
+                return Err(OpenError::OtherShard { found: manifest.shard, wanted: options.shard });
+            }
+            Some(manifest) => manifest,
+            None => match names.iter().find(|name| parse_name(name).is_some()) {
+                Some(name) => return Err(OpenError::NoManifest(name.clone())),
+                None => fresh(&*disk, &options),
+            },
+        };
+        let lost_power = !manifest.clean && manifest.boot_id != disk.boot_id();
+        if lost_power {
+            recovered.reasons.push("the machine restarted without a clean shutdown".into());
+        }
+        recovered.in_doubt = manifest.in_doubt || lost_power;
+
+        let mut state = State::new(manifest.clone());
+        state.finished = Arc::new(open_listed(&*disk, &manifest)?);
+        let mut scan = LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power, hole: false };
+        let previous = scan.run(&names)?;
+        state.applied = manifest.checkpoint_at.index.max(manifest.floor.index);
+        state.flushed = state.log.last().index;
+        state.next_sequence = state.next_sequence.max(
+            names
+                .iter()
+                .filter_map(|name| parse_name(name))
+                .filter(|(id, _)| id.journal == manifest.journal)
+                .fold(0, |next, (id, _)| next.max(id.sequence + 1)),
+        );
+        remove_strays(&*disk, &names, &state, &manifest)?;
+
+        manifest.boot_id = disk.boot_id();
+        manifest.clean = false;
+        manifest.in_doubt = recovered.in_doubt;
+        state.manifest = manifest;
+        let journal = Arc::new(Journal {
+            disk,
+            options,
+            state: Mutex::new(state),
+            manifest_lock: Mutex::default(),
+            counters: Default::default(),
+        });
+        journal.write_manifest(|_| ())?;
+        journal.refill_reserve()?;
+        let writer = Writer::new(journal.clone(), previous);
+        Ok((journal, writer, recovered))
+    }
+
+    /// Notes, durably, whether this replica may have forgotten what it acknowledged.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn set_in_doubt(&self, in_doubt: bool) -> io::Result<()> {
+        self.write_manifest(|state| state.manifest.in_doubt = in_doubt)
+    }
+}
+
+fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
+    Manifest {
+        journal: options.fresh_id,
+        shard: options.shard,
+        generation: 0,
+        next_sequence: 1,
+        floor: LogPosition::default(),
+        logs_from: 1,
+        files: Vec::new(),
+        checkpoint: Vec::new(),
+        checkpoint_at: LogPosition::default(),
+        refused: Vec::new(),
+        flushed: (0, 0),
+        boot_id: disk.boot_id(),
+        clean: true,
+        in_doubt: false,
+    }
+}
+
+fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>>, OpenError> {
+    let mut files = Vec::with_capacity(manifest.files.len());
+    for listed in &manifest.files {
+        let file = disk.open(&name(listed.id, listed.kind))?;
+        let table =
+            TableHead::read(&*file, listed.length, listed.id).map_err(|error| OpenError::Table(listed.id, error))?;
+        files.push(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table }));
+    }
+    Ok(files)
+}
+
+/// Files that do not count any more: leftovers of what a crash interrupted.
+fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Manifest) -> io::Result<()> {
+    for name in names {
+        let counts = match parse_name(name) {
+            Some((id, kind)) => {
+                let own_log = kind == FileKind::Log && id.journal == manifest.journal;
+                state.finished.iter().any(|file| file.id == id)
+                    || (own_log && state.open_files.contains_key(&id.sequence))
+            }
+            None => {
+                name == crate::manifest::NAME
+                    || name == crate::reserve::NAME
+                    || manifest.checkpoint.iter().any(|file| crate::checkpoint::name(file.number) == *name)
+            }
+        };
+        if !counts {
+            disk.remove(name)?;
+        }
+    }
+    Ok(())
+}
+
+struct LogScan<'a> {
+    disk: &'a dyn Disk,
+    state: &'a mut State,
+    recovered: &'a mut Recovered,
+    lost_power: bool,
+    /// An entry is missing: nothing above it counts.
+    hole: bool,
+}
+
+impl LogScan<'_> {
+    /// Rebuilds the Raft log and the index of unfinished files. Returns where the last log file
+    /// ends.
+    fn run(&mut self, names: &[String]) -> Result<Option<(u64, u64)>, OpenError> {
+        let (own, from) = (self.state.manifest.journal, self.state.manifest.logs_from);
+        self.load_finished_entries()?;
+        let mut sequences: Vec<u64> = names
+            .iter()
+            .filter_map(|name| parse_name(name))
+            .filter(|(id, kind)| *kind == FileKind::Log && id.journal == own && id.sequence >= from)
+            .map(|(id, _)| id.sequence)
+            .collect();
+        sequences.sort_unstable();
+        // Each header says where the file before it ends, so headers come first.
+        let mut files = Vec::new();
+        for sequence in sequences {
+            let id = FileId { journal: own, sequence };
+            files.push((sequence, self.disk.open(&name(id, FileKind::Log))?, None));
+        }
+        for nth in 1..files.len() {
+            if let Some((header, _)) = Scanner::open(&*files[nth].1, u64::MAX, u64::MAX, 0)?
+                && let Some((previous, end)) = header.previous
+                && let Some(before) = files[..nth].iter_mut().find(|file| file.0 == previous)
+            {
+                before.2 = Some(end);
+            }
+        }
+        let mut last = None;
+        let count = files.len();
+        for (nth, (sequence, file, end)) in files.into_iter().enumerate() {
+            let id = FileId { journal: own, sequence };
+            if let Some(end) = self.scan_file(id, file, end, nth + 1 == count)? {
+                last = Some((sequence, end));
+            }
+        }
+        self.index_applied();
+        Ok(last)
+    }
+
+    /// Entries above the floor that lie in finished own log files.
+    fn load_finished_entries(&mut self) -> Result<(), OpenError> {
+        let own = self.state.manifest.journal;
+        let finished = self.state.finished.clone();
+        for file in finished.iter().filter(|file| file.id.journal == own && file.kind == FileKind::Log) {
+            if file.table.last_index <= self.state.floor.index {
+                continue;
+            }
+            let rows = file.table.entries(&*file.file).map_err(|error| OpenError::Table(file.id, error))?;
+            for (nth, row) in rows.iter().enumerate() {
+                let index = file.table.last_index + 1 - rows.len() as u64 + nth as u64;
+                if index <= self.state.floor.index {
+                    continue;
+                }
+                if index != self.state.log.last().index + 1 {
+                    self.hole = true;
+                    self.recovered.damaged_entries.push(self.state.log.last().index + 1);
+                    return Ok(());
+                }
+                let place = Place { sequence: file.id.sequence, position: row.position };
+                self.push(index, row.term, row.kind, row.meta_bytes, row.body_bytes, place);
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, index: u64, term: u64, kind: Kind, meta_bytes: u32, body_bytes: u32, place: Place) {
+        let ticket = self.state.next_ticket;
+        self.state.next_ticket += 1;
+        let slot = Slot { term, kind, meta_bytes, body_bytes, place: Some(place), cached: None, ticket, flushed: true };
+        self.state.log.push(index, slot);
+    }
+
+    /// Walks one unfinished file. Returns where its frames end.
+    fn scan_file(
+        &mut self,
+        id: FileId,
+        file: Arc<dyn crate::disk::DiskFile>,
+        known_end: Option<u64>,
+        is_last: bool,
+    ) -> Result<Option<u64>, OpenError> {
+        let limit = known_end.unwrap_or(u64::MAX);
+        let (flushed_sequence, flushed_bytes) = self.state.manifest.flushed;
+        // A file that another follows was synced up to the end that one names.
+        let flushed = known_end.unwrap_or(if id.sequence == flushed_sequence { flushed_bytes } else { 0 });
+        let Some((_, mut scanner)) = Scanner::open(&*file, limit, flushed, flushed)? else {
+            // Its header was never on stable storage, so neither was anything in it; unless it was.
+            if flushed > 0 {
+                self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
+                self.doubt();
+                self.hole = true;
+            }
+            self.disk.remove(&name(id, FileKind::Log))?;
+            return Ok(None);
+        };
+        let log_file = LogFile { id, file: file.clone(), entries: None, end: 0, rolled: true, poisoned: false };
+        self.state.open_files.insert(id.sequence, log_file);
+        let end = loop {
+            match scanner.next_frame()? {
+                Ok(found) => {
+                    self.recovered.frames_scanned += 1;
+                    self.on_frame(id, found);
+                }
+                Err(End::Limit | End::Zeros) => break scanner.position(),
+                Err(End::Torn) => {
+                    // A killed process leaves a prefix of its last write; anything else in the tail
+                    // of a machine that did not restart is damage that looks like one.
+                    if !self.lost_power {
+                        let at = scanner.position();
+                        self.recovered.reasons.push(format!("log file {id} is torn at byte {at}"));
+                        if !is_last {
+                            self.doubt();
+                        }
+                    }
+                    break scanner.position();
+                }
+                Err(End::Damaged { resumes_at }) => {
+                    let at = scanner.position();
+                    self.recovered.reasons.push(format!("log file {id} is damaged at byte {at}"));
+                    let next = self.state.log.last().index + 1;
+                    self.recovered.damaged_entries.push(next);
+                    self.doubt();
+                    match resumes_at {
+                        Some(position) => scanner.resume_at(position),
+                        None => break at,
+                    }
+                }
+            }
+        };
+        if let Some(log_file) = self.state.open_files.get_mut(&id.sequence) {
+            log_file.end = end;
+        }
+        Ok(Some(end))
+    }
+
+    fn doubt(&mut self) {
+        self.recovered.in_doubt = true;
+    }
+
+    fn on_frame(&mut self, id: FileId, found: Found) {
+        if found.head.kind == Kind::Vote {
+            self.state.vote = Some(Bytes::from(found.meta));
+            return;
+        }
+        self.state.committed = self.state.committed.max(found.head.committed);
+        let index = found.head.index;
+        if !found.head.kind.is_entry() || index <= self.state.floor.index {
+            return;
+        }
+        let last = self.state.log.last().index;
+        if index > last + 1 {
+            // Entries between were lost with a damaged frame: what follows cannot be used as log.
+            self.hole = true;
+            return;
+        }
+        if index <= last {
+            self.state.log.truncate_after(index - 1);
+            self.hole = false;
+        }
+        if self.hole {
+            return;
+        }
+        let place = Place { sequence: id.sequence, position: found.position };
+        let (meta, body) = (found.head.meta_bytes, found.head.body_bytes);
+        self.push(index, found.head.term, found.head.kind, meta, body, place);
+        let ticket = self.state.next_ticket - 1;
+        self.state.on_written(std::iter::once((index, ticket, place)));
+    }
+
+    /// Indexes the pieces of entries that the checkpoint covers and that lie in unfinished files;
+    /// the others follow as they are applied again.
+    fn index_applied(&mut self) {
+        let applied = self.state.manifest.checkpoint_at.index;
+        let mut indexes = Vec::new();
+        for file in self.state.open_files.values() {
+            if let Some((first, last)) = file.entries {
+                indexes.extend(first..=last.min(applied));
+            }
+        }
+        for index in indexes {
+            let Some((kind, meta)) = self.read_meta(index) else { continue };
+            if kind != Kind::Entry {
+                continue;
+            }
+            for (nth, piece) in model::entry::descriptions(&meta).unwrap_or_default().iter().enumerate() {
+                if !self.state.refused.contains(&(index, nth as u32)) {
+                    self.state.active.push(index, piece);
+                }
+            }
+        }
+    }
+
+    fn read_meta(&self, index: u64) -> Option<(Kind, Vec<u8>)> {
+        let slot = self.state.log.get(index)?;
+        let place = slot.place?;
+        let file = self.state.open_files.get(&place.sequence)?;
+        let mut meta = vec![0; slot.meta_bytes as usize];
+        file.file.read_at(place.position + crate::frame::HEAD_BYTES as u64, &mut meta).ok()?;
+        Some((slot.kind, meta))
+    }
+}

@@ -1,0 +1,43 @@
+//! Space kept for the work that frees space.
+//!
+//! One preallocated file. When a log file cannot be created because the disk is full, the reserve
+//! becomes that log file; while there is no reserve, new work is refused at admission, and what
+//! remains (acknowledgements, retention, the machine's own entries) goes on. Maintenance makes a new
+//! reserve as soon as the disk has room, and service resumes by itself.
+
+use crate::journal::Journal;
+use crate::state::Space;
+use std::io;
+
+/// The reserve's name.
+pub(crate) const NAME: &str = "reserve";
+
+impl Journal {
+    /// Makes the reserve whole again if it is not. Call this now and then, and at the start.
+    ///
+    /// # Errors
+    /// As the disk says; `StorageFull` is not an error but leaves the space as it is.
+    pub fn refill_reserve(&self) -> io::Result<()> {
+        match self.disk.create(NAME, self.options.reserve_bytes) {
+            Ok(_) => {
+                if self.space() != Space::Enough {
+                    tracing::info!(shard = %self.options.shard, "the disk has room again: new work is admitted");
+                }
+                self.set_space(Space::Enough);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.set_space(Space::Enough);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                let mut state = self.state.lock();
+                if state.space == Space::Enough {
+                    state.space = Space::Reserve;
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The Raft log: append, truncate, vote, restart.
+
+use crate::fixture::{Fixture, blank, entry};
+use bytes::Bytes;
+use journal::writer::nobody;
+use journal::{LogPosition, LogReadError};
+use std::sync::atomic::Ordering;
+
+#[test]
+fn entries_are_readable_at_once_and_acknowledged_when_synced() {
+    let mut f = Fixture::new();
+    let done = f.append(vec![blank(1, 1), entry(1, 2, &[(7, 0, 100)]).0]);
+    assert_eq!(f.indexes(), [(1, 1), (1, 2)]);
+    assert!(!done.load(Ordering::SeqCst));
+    assert_eq!(f.journal.flushed(), 0);
+    f.settle();
+    assert!(done.load(Ordering::SeqCst));
+    assert_eq!(f.journal.flushed(), 2);
+}
+
+#[test]
+fn a_restart_finds_entries_votes_and_the_commit_index() {
+    let mut f = Fixture::new();
+    f.journal.save_vote(Bytes::from_static(b"vote 1"), nobody());
+    for index in 1..=50 {
+        f.append(vec![entry(2, index, &[(1, index, 2000)]).0]);
+        f.journal.set_committed(index - 1);
+        f.settle();
+    }
+    f.journal.save_vote(Bytes::from_static(b"vote 2"), nobody());
+    f.settle();
+    let f = f.restart();
+    assert!(!f.recovered.in_doubt, "{:?}", f.recovered);
+    assert_eq!(f.journal.vote().as_deref(), Some(&b"vote 2"[..]));
+    assert_eq!(f.indexes(), (1..=50).map(|index| (2, index)).collect::<Vec<_>>());
+    assert_eq!(f.journal.committed(), 49);
+    assert_eq!(f.journal.last(), LogPosition { term: 2, index: 50 });
+    let read = f.journal.entries(17, 18, 1).unwrap();
+    assert_eq!(read[0].payload, entry(2, 17, &[(1, 17, 2000)]).0.payload);
+}
+
+#[test]
+fn what_was_not_written_is_not_there_after_a_restart() {
+    let mut f = Fixture::new();
+    f.append(vec![blank(1, 1)]);
+    f.settle();
+    f.append(vec![blank(1, 2)]);
+    let f = f.restart();
+    assert_eq!(f.indexes(), [(1, 1)]);
+}
+
+#[test]
+fn a_later_frame_replaces_everything_from_its_index_on() {
+    let mut f = Fixture::with(1 << 20, 8 << 10);
+    for index in 1..=20 {
+        f.append(vec![entry(1, index, &[(1, index, 1000)]).0]); // rolls several times
+    }
+    f.settle();
+    f.journal.truncate_after(5);
+    f.append(vec![entry(2, 6, &[(1, 6, 10)]).0, blank(2, 7)]);
+    f.settle();
+    let expected: Vec<_> = (1..=5).map(|index| (1, index)).chain([(2, 6), (2, 7)]).collect();
+    assert_eq!(f.indexes(), expected);
+    let mut f = f.restart();
+    assert_eq!(f.indexes(), expected);
+    // And again, so that the file written after the restart replaces as well.
+    f.journal.truncate_after(6);
+    f.append(vec![blank(3, 7)]);
+    f.settle();
+    let f = f.restart();
+    assert_eq!(f.indexes().last(), Some(&(3, 7)));
+}
+
+#[test]
+fn a_torn_tail_is_cut_and_never_comes_back() {
+    let mut f = Fixture::new();
+    for index in 1..=10 {
+        f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
+        f.settle();
+    }
+    let file = log_file(&f);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end - 100] ^= 1; // in the body of the last entry, which nothing shows to be synced
+    std::fs::write(&file, &bytes).unwrap();
+    let mut f = f.restart();
+    assert_eq!(f.journal.last().index, 9);
+    // The same index is written again, elsewhere; the old bytes do not count even when mended.
+    f.append(vec![blank(1, 10)]);
+    f.settle();
+    bytes[end - 100] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let f = f.restart();
+    assert_eq!(f.journal.entries(10, 11, 0).unwrap()[0].payload, Bytes::new());
+}
+
+#[test]
+fn damage_below_what_was_synced_is_never_skipped() {
+    let mut f = Fixture::new();
+    for index in 1..=10 {
+        f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
+        f.settle();
+    }
+    let file = log_file(&f);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let third = bytes.windows(6).position(|window| window == b"1/3/1/").unwrap();
+    bytes[third - 120] ^= 1; // in the meta of entry 3
+    std::fs::write(&file, &bytes).unwrap();
+    let f = f.restart();
+    assert_eq!(f.recovered.damaged_entries, [3]);
+    assert!(f.recovered.in_doubt);
+    assert_eq!(f.journal.last().index, 2, "nothing above the hole counts");
+}
+
+#[test]
+fn the_floor_hides_entries_and_survives() {
+    let mut f = Fixture::with(1 << 20, 8 << 10);
+    for index in 1..=30 {
+        f.store(&[(1, index, 1000)]);
+    }
+    while f.journal.finish_next().unwrap() {}
+    f.journal.purge(LogPosition { term: 1, index: 20 });
+    assert!(matches!(f.journal.entries(20, 25, 0), Err(LogReadError::Absent(20))));
+    assert_eq!(f.indexes().len(), 10);
+    assert_eq!(f.journal.term_of(20), Some(1));
+    f.journal
+        .write_checkpoint(LogPosition { term: 1, index: 30 }, &vec![(b"k".to_vec(), Some(b"v".to_vec()))])
+        .unwrap();
+    let f = f.restart();
+    assert_eq!(f.journal.floor(), LogPosition { term: 1, index: 20 });
+    assert_eq!(f.indexes(), (21..=30).map(|index| (1, index)).collect::<Vec<_>>());
+    assert_eq!(f.journal.read_checkpoint().unwrap().0, LogPosition { term: 1, index: 30 });
+    assert_eq!(f.journal.applied(), 30);
+}
+
+#[test]
+fn entries_evicted_from_memory_are_read_from_the_file() {
+    let mut f = Fixture::with(5_000, 16 << 10);
+    for index in 1..=40 {
+        f.store(&[(1, index, 1000)]);
+    }
+    assert!(f.cache.used() <= 5_000, "{}", f.cache.used());
+    assert_eq!(f.indexes().len(), 40);
+    let read = f.journal.entries(3, 4, 0).unwrap();
+    assert_eq!(read[0].payload, entry(1, 3, &[(1, 3, 1000)]).0.payload);
+}
+
+fn log_file(f: &Fixture) -> std::path::PathBuf {
+    let files = std::fs::read_dir(f.path()).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.extension().is_some_and(|suffix| suffix == "log")).max().unwrap()
+}

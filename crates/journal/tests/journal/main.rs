@@ -1,0 +1,8 @@
+//! The journal on a real folder, its writer driven by hand.
+//!
+//! What only power loss can show is judged by the simulator; here are the paths that a restart of
+//! the process takes, and the answers to reads.
+
+mod fixture;
+mod log;
+mod pieces;

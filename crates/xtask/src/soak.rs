@@ -1,0 +1,94 @@
+//! Programs that run for as long as asked: the simulator, the fuzz targets and the benchmarks. They
+//! are started here so that their names are in one place; what they do is theirs.
+
+use crate::{Outcome, cargo};
+use clap::Subcommand;
+use std::fs;
+use std::path::PathBuf;
+
+/// Seconds for each fuzz target unless asked otherwise.
+const FUZZ_SECONDS: u64 = 60;
+
+#[derive(Subcommand)]
+pub(crate) enum Soak {
+    /// Run the simulator over many seeds
+    Sim {
+        /// How many seeds
+        #[arg(long, value_name = "N")]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, value_name = "S", default_value_t = 0)]
+        from: u64,
+        /// Passed to the simulator as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
+    /// Run every fuzz target of every crate
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, value_name = "N", default_value_t = FUZZ_SECONDS)]
+        seconds: u64,
+    },
+}
+
+/// Runs the one that was asked for; true when it found nothing.
+pub(crate) fn run(kind: Soak) -> Outcome<bool> {
+    match kind {
+        Soak::Sim { seeds, from, rest } => {
+            let arguments = ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), from.to_string()];
+            run_release("sim", arguments.into_iter().chain(rest))
+        }
+        Soak::Fuzz { seconds } => fuzz(seconds),
+    }
+}
+
+/// Builds one of our programs for release and runs it with these arguments.
+pub(crate) fn run_release(package: &str, arguments: impl Iterator<Item = String>) -> Outcome<bool> {
+    let mut command = cargo::cargo();
+    command.args(["run", "--release", "--package", package, "--"]).args(arguments);
+    cargo::succeeds(&mut command)
+}
+
+/// Runs every target, also after one has found something.
+fn fuzz(seconds: u64) -> Outcome<bool> {
+    if !cargo::answers("rustup", &["run", "nightly", "rustc", "--version"]) {
+        return Err("fuzzing needs a nightly toolchain: rustup toolchain install nightly".into());
+    }
+    if !cargo::answers("cargo", &["fuzz", "--version"]) {
+        return Err("fuzzing needs cargo-fuzz: cargo install cargo-fuzz".into());
+    }
+    let mut good = true;
+    for folder in fuzz_folders()? {
+        let shown = crate::tree::relative(&folder.to_string_lossy());
+        let nightly = ["run", "nightly", "cargo", "fuzz"];
+        let mut list = cargo::command("rustup");
+        list.args(nightly).args(["list", "--fuzz-dir"]).arg(&folder);
+        for target in cargo::output_of(&mut list)?.lines() {
+            println!("fuzz {shown} {target}: {seconds} s");
+            let mut command = cargo::command("rustup");
+            command.args(nightly).args(["run", "--fuzz-dir"]).arg(&folder).arg(target);
+            command.args(["--".to_owned(), format!("-max_total_time={seconds}")]);
+            if !cargo::succeeds(&mut command)? {
+                println!("fuzz {shown} {target}: FAILED, the input is kept in {shown}/artifacts/{target}");
+                good = false;
+            }
+        }
+    }
+    Ok(good)
+}
+
+/// The folders `crates/*/fuzz` that have a manifest, in order.
+fn fuzz_folders() -> Outcome<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in fs::read_dir(cargo::root().join("crates"))? {
+        let folder = entry?.path().join("fuzz");
+        if folder.join("Cargo.toml").is_file() {
+            folders.push(folder);
+        }
+    }
+    folders.sort();
+    if folders.is_empty() {
+        return Err("no crate has a fuzz folder yet".into());
+    }
+    Ok(folders)
+}

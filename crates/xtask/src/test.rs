@@ -1,0 +1,161 @@
+//! `cargo xtask test`: every test, on a machine that has only the toolchains.
+//!
+//! Each step is a suite with a log of its own. The families of clients (python, kcat, java) are
+//! prepared one by one, then one pytest run drives those that are ready; a test says by its markers
+//! which families it needs. What a machine lacks is skipped and named, except where CI=true.
+
+use crate::readiness::Readiness;
+use crate::suite::Suite;
+use crate::summary::{Row, Summary, Verdict};
+use crate::{Outcome, cargo, counts, java, kcat, python};
+use clap::ValueEnum;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+/// What `--only` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Only {
+    /// The repository's check of itself
+    Tidy,
+    /// Rust's own tests
+    Unit,
+    /// Every family of clients
+    Clients,
+    /// Clients that use confluent-kafka
+    Python,
+    /// Clients that use kcat
+    Kcat,
+    /// Clients that use Kafka's Java tools
+    Java,
+}
+
+/// A family of clients: a pytest marker, and how its programs get onto the machine.
+struct Family {
+    name: &'static str,
+    only: Only,
+    prepare: fn() -> Readiness,
+}
+
+/// Python comes first: it drives the others.
+const FAMILIES: &[Family] = &[
+    Family { name: "python", only: Only::Python, prepare: python::prepare },
+    Family { name: "kcat", only: Only::Kcat, prepare: kcat::prepare },
+    Family { name: "java", only: Only::Java, prepare: java::prepare },
+];
+
+/// Runs what was asked for, prints the closing summary, and says whether all is well.
+pub(crate) fn run(only: Option<Only>, quick: bool) -> Outcome<bool> {
+    let wanted = |suite| only.is_none_or(|only| only == suite);
+    let mut summary = Summary::default();
+    if wanted(Only::Tidy) {
+        summary.add(tidy().run()?);
+    }
+    if wanted(Only::Unit) {
+        summary.add(unit(quick).run()?);
+    }
+    if !matches!(only, Some(Only::Tidy | Only::Unit)) {
+        clients(only, quick, &mut summary)?;
+    }
+    println!("\n{summary}");
+    Ok(summary.good())
+}
+
+/// Through cargo rather than in this process: its output then has a log, and a person can repeat it.
+fn tidy() -> Suite {
+    let mut command = cargo::cargo();
+    command.args(["run", "--quiet", "--package", "xtask", "--", "tidy"]);
+    Suite { name: "tidy", steps: vec![command], counts: counts::of_tidy }
+}
+
+/// Rust's tests, optimised: the journal and the simulator do real work in them. Assertions and
+/// overflow checks stay on.
+fn unit(quick: bool) -> Suite {
+    let mut command = cargo::cargo();
+    command.args(["test", "--workspace", "--no-fail-fast", "--config", "profile.test.opt-level=1"]);
+    shorten(&mut command, quick);
+    Suite { name: "unit", steps: vec![command], counts: counts::of_cargo_test }
+}
+
+/// Prepares the families, builds the broker and runs pytest over what is ready.
+fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()> {
+    let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
+    let asked = |family: &Family| matches!(only, None | Some(Only::Clients)) || only == Some(family.only);
+    let mut absent = Vec::new();
+    for family in FAMILIES {
+        let drives = family.only == Only::Python;
+        if !asked(family) && !drives {
+            absent.push(family.name);
+            continue;
+        }
+        if !summary.add((family.prepare)().settle(family.name, strict)?) {
+            if drives {
+                println!("clients: not run, because pytest could not be prepared");
+                return Ok(());
+            }
+            absent.push(family.name);
+        }
+    }
+    if !summary.add(server()?) {
+        println!("clients: not run, because there is no broker to test");
+        return Ok(());
+    }
+    let asked: Vec<_> = FAMILIES.iter().filter(|family| asked(family)).map(|family| family.name).collect();
+    let mut command = python::pytest(&markers(&asked, &absent));
+    command.env("MAINSTEM_BIN", binary());
+    command.env("MAINSTEM_KAFKA_CP", java::classpath());
+    shorten(&mut command, quick);
+    summary.add(Suite { name: "clients", steps: vec![command], counts: counts::of_pytest }.run()?);
+    Ok(())
+}
+
+/// Selects tests that use a family that was asked for and none that is absent.
+fn markers(asked: &[&str], absent: &[&str]) -> String {
+    let mut expression = format!("({})", asked.join(" or "));
+    for family in absent {
+        expression.push_str(&format!(" and not {family}"));
+    }
+    expression
+}
+
+/// Builds the broker the way it is released, because that is what clients meet.
+fn server() -> Outcome<Row> {
+    let mut build = cargo::cargo();
+    build.args(["build", "--release", "--package", "server"]);
+    let mut row = Suite { name: "server", steps: vec![build], counts: counts::none }.run()?;
+    if row.verdict == Verdict::Passed && !binary().is_file() {
+        row = Row {
+            suite: "server",
+            verdict: Verdict::Failed,
+            counts: counts::Counts { failed: 1, ..Default::default() },
+            time: Duration::ZERO,
+            note: "the package server builds no binary named mainstem".to_owned(),
+        };
+        println!("server: {}", row.note);
+    }
+    Ok(row)
+}
+
+fn binary() -> PathBuf {
+    cargo::target().join("release").join("mainstem")
+}
+
+/// Tests that can be short look at this variable, whatever language they are written in.
+fn shorten(command: &mut Command, quick: bool) {
+    if quick {
+        command.env("MAINSTEM_QUICK", "1");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absent_families_are_left_out() {
+        let all = ["python", "kcat", "java"];
+        assert_eq!(markers(&all, &[]), "(python or kcat or java)");
+        assert_eq!(markers(&all, &["java"]), "(python or kcat or java) and not java");
+        assert_eq!(markers(&["kcat"], &["java"]), "(kcat) and not java");
+    }
+}

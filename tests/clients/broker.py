@@ -1,0 +1,125 @@
+"""A broker as its users run it: a process, a data folder, and ports that it chose itself."""
+
+import queue
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+READY_SECONDS = 30
+STOP_SECONDS = 30
+# What the system says when a port is taken, in the words of its error number.
+PORT_TAKEN = "Address already in use"
+PORT_TAKEN_TRIES = 20
+
+
+class Broker:
+    """Starts on ports the system chooses; a restart keeps them, as clients expect."""
+
+    def __init__(self, program: str, folder: Path):
+        self.program = program
+        self.data = folder / "data"
+        self.stderr = folder / "broker.stderr"
+        self.addresses = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0"}
+        self.process = None
+
+    @property
+    def kafka(self) -> str:
+        """The address for `bootstrap.servers`."""
+        return self.addresses["kafka"]
+
+    @property
+    def http(self) -> str:
+        return self.addresses["http"]
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self):
+        """Starts the broker and waits for its ready line.
+
+        While a broker is down, a client that tries to reconnect may be given the broker's port as its
+        own for a moment. So a restart that finds its port taken tries again; any other failure counts.
+        """
+        assert not self.running(), "the broker runs already"
+        for attempt in range(PORT_TAKEN_TRIES):
+            seen = self.stderr.stat().st_size if self.stderr.exists() else 0
+            line = self._launch()
+            if line is not None:
+                self.addresses = parse_ready(line)
+                return
+            with open(self.stderr, "rb") as stderr:
+                stderr.seek(seen)
+                said = stderr.read().decode(errors="replace")
+            if PORT_TAKEN not in said:
+                raise AssertionError(f"the broker ended with {self.process.returncode} before it was ready:\n{said}")
+            time.sleep(0.25)
+        raise AssertionError(f"the broker's ports stayed taken: {self.addresses}")
+
+    def _launch(self):
+        """Starts the process; returns its ready line, or None if it ended without one."""
+        command = [self.program, "serve", "--data-dir", str(self.data)]
+        for name, address in self.addresses.items():
+            command += ["--listen", f"{name}={address}"]
+        with open(self.stderr, "ab") as stderr:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True
+            )
+        lines = queue.Queue()
+        # Reads on after the ready line, so that a broker that says more never fills the pipe.
+        threading.Thread(target=drain, args=(self.process.stdout, lines), daemon=True).start()
+        try:
+            line = lines.get(timeout=READY_SECONDS)
+        except queue.Empty:
+            self.kill9()
+            raise AssertionError(f"no ready line within {READY_SECONDS} seconds") from None
+        if line is None:
+            self.process.wait(STOP_SECONDS)
+        return line
+
+    def stop(self):
+        """Asks the broker to leave, as a service manager does, and checks that it does so cleanly."""
+        self._signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill9()
+            raise AssertionError(f"the broker did not stop within {STOP_SECONDS} seconds of SIGTERM") from None
+        assert code == 0, f"the broker ended with {code} after SIGTERM"
+
+    def kill9(self):
+        """Ends the process without a word to it. The page cache survives this, so it proves nothing about fsync."""
+        self._signal(signal.SIGKILL)
+        self.process.wait(STOP_SECONDS)
+
+    def _signal(self, number):
+        code = self.process.poll()
+        assert code is None, f"the broker had already ended by itself, with {code}"
+        self.process.send_signal(number)
+
+    def restart(self):
+        """Starts again on the same data and ports, after a clean stop unless it was killed."""
+        if self.process.returncode is None:
+            self.stop()
+        self.start()
+
+
+def drain(stream, lines: queue.Queue):
+    """Passes lines on as they come, then None."""
+    for line in stream:
+        lines.put(line)
+    lines.put(None)
+
+
+def parse_ready(line: str) -> dict:
+    """`ready kafka=127.0.0.1:9092 http=127.0.0.1:8080` as names and addresses."""
+    word, *listeners = line.split()
+    assert word == "ready", f"expected the ready line, got {line!r}"
+    addresses = dict(listener.split("=", 1) for listener in listeners)
+    assert {"kafka", "http"} <= addresses.keys(), f"the ready line misses a listener: {line!r}"
+    return addresses

@@ -1,0 +1,87 @@
+"""What every client test shares: a broker of its own, and the programs that talk to it.
+
+Run by `cargo xtask test`, which builds the broker, installs the clients and says where they are in
+MAINSTEM_BIN and MAINSTEM_KAFKA_CP. A test carries the marker of each family of clients it uses.
+"""
+
+import os
+
+import pytest
+
+import program
+from broker import Broker
+
+FAMILIES = {"python", "kcat", "java"}
+STDERR_TAIL_BYTES = 20_000
+BROKERS = pytest.StashKey()
+
+
+def setting(name: str) -> str:
+    value = os.environ.get(name)
+    assert value, f"{name} is not set: run these tests through `cargo xtask test --only clients`"
+    return value
+
+
+@pytest.fixture
+def quick() -> bool:
+    """Whether the person who runs this wants the short form of long tests."""
+    return os.environ.get("MAINSTEM_QUICK") == "1"
+
+
+@pytest.fixture
+def broker(request, tmp_path):
+    """A running broker with an empty data folder. Stopped by SIGTERM, which must end it with 0."""
+    broker = Broker(setting("MAINSTEM_BIN"), tmp_path)
+    request.node.stash.setdefault(BROKERS, []).append(broker)
+    try:
+        broker.start()
+        yield broker
+        # A test may leave its broker killed; one that died by itself fails here.
+        if broker.process.returncode is None:
+            broker.stop()
+    finally:
+        if broker.running():
+            broker.kill9()
+
+
+@pytest.fixture
+def kcat(broker):
+    """kcat(args, stdin) against the broker; returns its standard output."""
+
+    def run(args, stdin=None, **more):
+        return program.run(["kcat", "-b", broker.kafka, *args], stdin, **more)
+
+    return run
+
+
+@pytest.fixture
+def java_tool():
+    """java_tool(main_class, args, stdin) starts one of Kafka's tools; returns its standard output.
+
+    The tools disagree on how a broker is named, so the arguments do that: `--bootstrap-server`.
+    """
+
+    def run(main_class, args, stdin=None, **more):
+        # A small heap and the first compiler only: these are short-lived, and two run at a time.
+        java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+        return program.run([*java, "-cp", setting("MAINSTEM_KAFKA_CP"), main_class, *args], stdin, **more)
+
+    return run
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not any(item.get_closest_marker(family) for family in FAMILIES):
+            raise pytest.UsageError(f"{item.nodeid} needs a marker that says which clients it uses: {sorted(FAMILIES)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item):
+    """Shows what a failed test's broker said."""
+    report = yield
+    if report.failed:
+        for broker in item.stash.get(BROKERS, []):
+            if broker.stderr.exists():
+                said = broker.stderr.read_bytes()[-STDERR_TAIL_BYTES:].decode(errors="replace")
+                report.sections.append((f"broker's standard error ({broker.stderr})", said))
+    return report
