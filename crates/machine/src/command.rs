@@ -1,0 +1,182 @@
+//! What entries ask a machine to do. Tags and fields are on disk: never renumbered, never reused;
+//! what changes gets a new tag.
+
+use bytes::Bytes;
+use model::config::StreamConfig;
+use model::{Name, Offset, ProducerId, ShardId, StreamId, TopicId};
+
+model::wire_struct! {
+    /// An idempotent producer's numbering of what it appends (KIP-98).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct ProducerBatch {
+        /// The producer.
+        pub producer: ProducerId,
+        /// Its epoch.
+        pub epoch: i16,
+        /// Number of the first record.
+        pub first_sequence: i32,
+        /// Number of the last record.
+        pub last_sequence: i32,
+    }
+}
+
+model::wire_struct! {
+    /// A position that a consumer group committed.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct CommittedOffset {
+        /// The stream.
+        pub stream: StreamId,
+        /// The next offset to consume.
+        pub offset: Offset,
+        /// Leader epoch of the last consumed record, or -1.
+        pub leader_epoch: i32,
+        /// Whatever the consumer wants to remember.
+        pub metadata: String,
+    }
+}
+
+model::wire_struct! {
+    /// A topic to create.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct NewTopic {
+        /// Its name.
+        pub name: Name,
+        /// Its identity: drawn at random by whoever proposes.
+        pub id: TopicId,
+        /// How many partitions.
+        pub partitions: u32,
+        /// The configuration of each partition's stream.
+        pub config: StreamConfig,
+    }
+}
+
+model::wire_enum! {
+    /// A command.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Command {
+        /// Adds pieces of this entry, from `first` on, to the stream their descriptions name.
+        1 = Append {
+            /// Number of the first piece.
+            first: u32,
+            /// How many pieces.
+            pieces: u32,
+            /// The producer's numbering, if it has one.
+            producer: Option<ProducerBatch>,
+            /// The message's id, if the stream looks at ids.
+            message_id: Option<Bytes>,
+        },
+        /// Asks again for the answer to an append that was in flight when it was repeated.
+        2 = Recall {
+            /// The stream.
+            stream: StreamId,
+            /// The numbering of the append.
+            producer: Option<ProducerBatch>,
+            /// The id of the message.
+            message_id: Option<Bytes>,
+        },
+        /// Makes a stream.
+        3 = CreateStream {
+            /// Its id, never used before.
+            stream: StreamId,
+            /// Its configuration.
+            config: StreamConfig,
+        },
+        /// Forgets a stream and every position over it.
+        4 = DeleteStream {
+            /// Which.
+            stream: StreamId,
+        },
+        /// Changes a stream's configuration.
+        5 = ConfigureStream {
+            /// Which.
+            stream: StreamId,
+            /// Its new configuration.
+            config: StreamConfig,
+        },
+        /// Removes records below an offset.
+        6 = Trim {
+            /// Which stream.
+            stream: StreamId,
+            /// The new first offset.
+            to: Offset,
+        },
+        /// Settles records of a queue.
+        7 = Settle {
+            /// Which stream.
+            stream: StreamId,
+            /// Half-open ranges of offsets.
+            ranges: Vec<(u64, u64)>,
+        },
+        /// Lets what is due expire.
+        8 = Tick,
+        /// Stores a consumer group's generation; what it says is the group coordinator's.
+        9 = SaveGroup {
+            /// The group.
+            group: String,
+            /// The generation, opaque here.
+            state: Bytes,
+        },
+        /// Commits positions of a consumer group.
+        10 = CommitOffsets {
+            /// The group.
+            group: String,
+            /// The positions.
+            offsets: Vec<CommittedOffset>,
+        },
+        /// Forgets a consumer group and its positions.
+        11 = DeleteGroup {
+            /// The group.
+            group: String,
+        },
+
+        /// Catalog: adds shards that streams and slots can be placed on.
+        32 = AddShards {
+            /// The shards.
+            shards: Vec<ShardId>,
+        },
+        /// Catalog: makes a topic and, through the outbox, its streams.
+        33 = CreateTopic {
+            /// The topic.
+            topic: NewTopic,
+        },
+        /// Catalog: removes a topic and, through the outbox, its streams.
+        34 = DeleteTopic {
+            /// Its identity.
+            id: TopicId,
+        },
+        /// Catalog: hands out producer ids.
+        35 = AllocateProducerIds {
+            /// How many.
+            count: u32,
+        },
+        /// Catalog: changes the configuration of a topic's streams.
+        36 = ConfigureTopic {
+            /// Its identity.
+            id: TopicId,
+            /// The new configuration.
+            config: StreamConfig,
+        },
+
+        /// Carries an outbox item of another shard. Repeated ones are dropped.
+        64 = Deliver {
+            /// The shard whose outbox it is from.
+            from: ShardId,
+            /// The item's number there.
+            item: u64,
+            /// The command, in its own form.
+            command: Bytes,
+        },
+        /// Says that another shard has logged outbox items.
+        65 = Delivered {
+            /// The shard they were for.
+            to: ShardId,
+            /// Their numbers.
+            items: Vec<u64>,
+        },
+        /// Switches all replicas to a behaviour at this index.
+        66 = Barrier {
+            /// The behaviour's version.
+            version: u32,
+        },
+    }
+}

@@ -1,0 +1,307 @@
+//! One shard's machine: `apply`, checkpoints, digest.
+
+use crate::catalog::Catalog;
+use crate::command::Command;
+use crate::messaging::Messaging;
+use crate::outbox::{Inbox, Outbox};
+use crate::reply::{Effect, Refusal, Reply};
+use crate::table::{Change, Single};
+use model::checksum::crc32c_of;
+use model::wire::{Input, Wire, WireError};
+use model::{Entry, Hlc, PieceDesc, ShardId, Timestamp};
+
+/// Table tags. On disk: never reused.
+mod tag {
+    pub(super) const CLOCK: u8 = 1;
+    pub(super) const OUTBOX_ITEMS: u8 = 2;
+    pub(super) const OUTBOX_NEXT: u8 = 3;
+    pub(super) const INBOX: u8 = 4;
+}
+
+/// The newest behaviour this build knows; a [`Command::Barrier`] switches to it.
+pub const VERSION_MAX: u32 = 1;
+
+model::wire_struct! {
+    #[derive(Clone, Debug, Default, PartialEq, Eq)]
+    struct Clock {
+        /// The last entry's time.
+        time: Hlc,
+        /// The behaviour in force; 0 before any barrier, the same as 1.
+        version: u32,
+    }
+}
+
+/// Where an entry stands in the Raft log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Its term.
+    pub term: u64,
+    /// Its index.
+    pub index: u64,
+}
+
+/// What an entry did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The answer to each command, in order.
+    pub replies: Vec<Reply>,
+    /// The pieces that are in their streams now.
+    pub accepted: Vec<PieceDesc>,
+    /// Numbers of the pieces that are not.
+    pub refused: Vec<u32>,
+    /// What the leader should do.
+    pub effects: Vec<Effect>,
+}
+
+/// Why an entry cannot be applied. It stops the shard: another replica, or the next version, may
+/// see it otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The commands are not what this version writes.
+    #[error("entry {index} cannot be read: {source}")]
+    Malformed {
+        /// The entry.
+        index: u64,
+        /// What is wrong.
+        source: WireError,
+    },
+    /// A behaviour that this build does not have.
+    #[error("entry {index} switches to behaviour {version}, this build knows up to {VERSION_MAX}")]
+    Version {
+        /// The entry.
+        index: u64,
+        /// What it switches to.
+        version: u32,
+    },
+    /// An object of a checkpoint cannot be read.
+    #[error("checkpoint: {0}")]
+    Checkpoint(WireError),
+    /// An object of a checkpoint that this build does not know.
+    #[error("checkpoint: unknown table {0}")]
+    UnknownTable(u8),
+}
+
+/// A shard's state.
+#[derive(Debug)]
+pub struct Machine {
+    shard: ShardId,
+    clock: Single<Clock>,
+    /// Work for other shards.
+    pub outbox: Outbox,
+    inbox: Inbox,
+    /// What every node knows. Empty except in the catalog's shard.
+    pub catalog: Catalog,
+    /// Streams and what moves over them. Empty in the catalog's shard.
+    pub messaging: Messaging,
+}
+
+impl Machine {
+    /// The empty state of `shard`.
+    #[must_use]
+    pub fn new(shard: ShardId) -> Self {
+        Machine {
+            shard,
+            clock: Single::new(tag::CLOCK),
+            outbox: Outbox::new(tag::OUTBOX_ITEMS, tag::OUTBOX_NEXT),
+            inbox: Inbox::new(tag::INBOX),
+            catalog: Catalog::new(),
+            messaging: Messaging::new(),
+        }
+    }
+
+    /// Rebuilds the state from a checkpoint's objects.
+    ///
+    /// # Errors
+    /// When an object is not one of this version's.
+    pub fn restore<'a>(
+        shard: ShardId,
+        objects: impl Iterator<Item = (&'a [u8], &'a [u8])>,
+    ) -> Result<Self, ApplyError> {
+        let mut machine = Machine::new(shard);
+        for (key, value) in objects {
+            let Some((tag, key)) = key.split_first() else {
+                return Err(ApplyError::Checkpoint(WireError::Invalid("object without a key")));
+            };
+            let restored = match *tag {
+                tag::CLOCK => Some(machine.clock.table().restore(key, value)),
+                tag::OUTBOX_ITEMS => Some(machine.outbox.items.restore(key, value)),
+                tag::OUTBOX_NEXT => Some(machine.outbox.next.restore(key, value)),
+                tag::INBOX => Some(machine.inbox.received.restore(key, value)),
+                other => {
+                    machine.catalog.restore(other, key, value).or_else(|| machine.messaging.restore(other, key, value))
+                }
+            };
+            restored.ok_or(ApplyError::UnknownTable(*tag))?.map_err(ApplyError::Checkpoint)?;
+        }
+        machine.catalog.rebuild();
+        machine.messaging.dedup.rebuild();
+        Ok(machine)
+    }
+
+    /// Whose state it is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The last entry's time.
+    #[must_use]
+    pub fn time(&self) -> Hlc {
+        self.clock.get().time
+    }
+
+    /// When something is due that only a [`Command::Tick`] can let expire.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.messaging.dedup.next_expiry()
+    }
+
+    /// Applies an entry.
+    ///
+    /// # Errors
+    /// When the entry is not for this version: the state is then unchanged up to the command that
+    /// could not be read, and nothing more may be applied.
+    pub fn apply(&mut self, at: Position, entry: &Entry) -> Result<Outcome, ApplyError> {
+        let now = entry.time().max(Hlc(self.clock.get().time.0 + 1));
+        self.clock.get_mut().time = now;
+        let mut outcome = Outcome::default();
+        let mut taken = vec![false; entry.piece_count() as usize];
+        let mut input = Input::new(entry.commands());
+        let malformed = |source| ApplyError::Malformed { index: at.index, source };
+        for _ in 0..entry.command_count() {
+            let command = Command::take(&mut input).map_err(malformed)?;
+            if let Command::Barrier { version } = &command
+                && *version > VERSION_MAX
+            {
+                return Err(ApplyError::Version { index: at.index, version: *version });
+            }
+            let mut step = Step { machine: self, at, now, entry, taken: &mut taken, outcome: &mut outcome };
+            let reply = step.command(command).unwrap_or_else(Reply::Refused);
+            outcome.replies.push(reply);
+        }
+        input.end().map_err(malformed)?;
+        outcome.refused = (0..entry.piece_count()).filter(|nth| !taken[*nth as usize]).collect();
+        Ok(outcome)
+    }
+
+    /// Takes out what changed since the last time, for a checkpoint.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        self.clock.table().take_changes(&mut changes);
+        self.outbox.items.take_changes(&mut changes);
+        self.outbox.next.take_changes(&mut changes);
+        self.inbox.received.take_changes(&mut changes);
+        self.catalog.take_changes(&mut changes);
+        self.messaging.take_changes(&mut changes);
+        changes
+    }
+
+    /// A number that is the same for the same state: replicas compare it.
+    #[must_use]
+    pub fn digest(&self) -> u32 {
+        let mut digest = 0u32;
+        let mut each = |key: &[u8], value: &[u8]| {
+            digest = crc32c_of(&[&digest.to_le_bytes(), &(key.len() as u32).to_le_bytes(), key, value]);
+        };
+        self.clock.dump(&mut each);
+        self.outbox.items.dump(&mut each);
+        self.outbox.next.dump(&mut each);
+        self.inbox.received.dump(&mut each);
+        self.catalog.dump(&mut each);
+        self.messaging.dump(&mut each);
+        digest
+    }
+}
+
+/// One command of an entry.
+struct Step<'a> {
+    machine: &'a mut Machine,
+    at: Position,
+    now: Hlc,
+    entry: &'a Entry,
+    taken: &'a mut [bool],
+    outcome: &'a mut Outcome,
+}
+
+impl Step<'_> {
+    fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        let Machine { catalog, messaging, outbox, .. } = &mut *self.machine;
+        let effects = &mut self.outcome.effects;
+        match command {
+            Command::Append { first, pieces, producer, message_id } => self.append(first, pieces, producer, message_id),
+            Command::Recall { stream, producer, message_id } => {
+                messaging.recall(stream, producer, message_id.as_ref(), self.now)
+            }
+            Command::CreateStream { stream, config } => Ok(messaging.create(stream, config)),
+            Command::DeleteStream { stream } => Ok(messaging.delete(stream, effects)),
+            Command::ConfigureStream { stream, config } => Ok(messaging.configure(stream, config)),
+            Command::Trim { stream, to } => messaging.trim(stream, to, effects),
+            Command::Settle { stream, ranges } => messaging.settle(stream, &ranges, effects),
+            Command::Tick => {
+                messaging.dedup.expire(self.now);
+                Ok(Reply::Done)
+            }
+            Command::SaveGroup { group, state } => messaging.groups.save(&group, state).map(|()| Reply::Done),
+            Command::CommitOffsets { group, offsets } => {
+                messaging.groups.commit(&group, offsets, self.now).map(|()| Reply::Done)
+            }
+            Command::DeleteGroup { group } => {
+                messaging.groups.delete(&group);
+                Ok(Reply::Done)
+            }
+            Command::AddShards { shards } => Ok(catalog.add_shards(&shards, effects)),
+            Command::CreateTopic { topic } => catalog.create_topic(topic, outbox, effects),
+            Command::DeleteTopic { id } => catalog.delete_topic(id, outbox, effects),
+            Command::AllocateProducerIds { count } => Ok(catalog.allocate_producers(count)),
+            Command::ConfigureTopic { id, config } => catalog.configure_topic(id, &config, outbox, effects),
+            Command::Deliver { from, item, command } => self.deliver(from, item, &command),
+            Command::Delivered { to, items } => {
+                outbox.delivered(to, &items);
+                Ok(Reply::Done)
+            }
+            Command::Barrier { version } => {
+                let clock = self.machine.clock.get_mut();
+                clock.version = clock.version.max(version);
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    fn append(
+        &mut self,
+        first: u32,
+        pieces: u32,
+        producer: Option<crate::command::ProducerBatch>,
+        message_id: Option<bytes::Bytes>,
+    ) -> Result<Reply, Refusal> {
+        let numbers = first..first.saturating_add(pieces);
+        if numbers.end > self.entry.piece_count() || numbers.clone().any(|nth| self.taken[nth as usize]) {
+            return Err(Refusal::Invalid("append of pieces that are not there"));
+        }
+        let descs: Vec<PieceDesc> = numbers.clone().filter_map(|nth| self.entry.piece(nth)).collect();
+        let reply = self.machine.messaging.append(
+            &descs,
+            producer,
+            message_id,
+            self.at.term,
+            self.now,
+            &mut self.outcome.effects,
+        )?;
+        if matches!(reply, Reply::Appended { .. }) {
+            numbers.for_each(|nth| self.taken[nth as usize] = true);
+            self.outcome.accepted.extend(descs);
+        }
+        Ok(reply)
+    }
+
+    fn deliver(&mut self, from: ShardId, item: u64, command: &[u8]) -> Result<Reply, Refusal> {
+        let command = Command::from_wire(command).map_err(|_| Refusal::Invalid("outbox item"))?;
+        if matches!(command, Command::Deliver { .. } | Command::Append { .. } | Command::Barrier { .. }) {
+            return Err(Refusal::Invalid("not a command for an outbox"));
+        }
+        if !self.machine.inbox.accept(from, item)? {
+            return Ok(Reply::Done);
+        }
+        self.command(command)
+    }
+}
