@@ -224,6 +224,12 @@ impl Journal {
         if fsync { (self.options.wake_writer)() } else { self.state.lock().vote = None }
     }
 
+    /// Calls `done` when everything appended so far is on stable storage.
+    pub fn flush(&self, done: Done) {
+        self.state.lock().jobs.push_back(Job { work: Work::Nothing, fsync: true, done: Some(done) });
+        (self.options.wake_writer)();
+    }
+
     /// The last vote saved.
     #[must_use]
     pub fn vote(&self) -> Option<Bytes> {
@@ -464,7 +470,9 @@ impl Journal {
         (self.options.wake_writer)();
     }
 
-    pub(crate) fn stopping(&self) -> bool {
+    /// Whether [`Journal::stop`] was called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
         self.state.lock().stopping
     }
 

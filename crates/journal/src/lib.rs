@@ -19,6 +19,7 @@ pub mod disk;
 pub mod file;
 mod finish;
 pub mod frame;
+pub mod install;
 pub mod journal;
 pub mod log;
 pub mod manifest;

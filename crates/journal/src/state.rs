@@ -17,8 +17,13 @@ pub type Done = Box<dyn FnOnce() + Send>;
 
 /// Something for the writer to write.
 pub(crate) enum Work {
-    Entry { ticket: u64, entry: LogEntry },
+    Entry {
+        ticket: u64,
+        entry: LogEntry,
+    },
     Vote(Bytes),
+    /// Only a wish for a sync.
+    Nothing,
 }
 
 pub(crate) struct Job {

@@ -61,7 +61,7 @@ pub fn spawn(mut writer: Writer, bell: Arc<Bell>) -> io::Result<JoinHandle<()>> 
         let mut deadline = None;
         loop {
             bell.wait(deadline);
-            let stopping = writer.journal().stopping();
+            let stopping = writer.journal().is_stopping();
             let mut next = writer.write();
             let overdue = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if next == Next::Sync || (matches!(next, Next::SyncWithin(_)) && (overdue || stopping)) {

@@ -129,7 +129,7 @@ impl Writer {
             let mut state = self.journal.state.lock();
             state.on_flushed(jobs.iter().filter_map(|job| match &job.work {
                 Work::Entry { ticket, entry } => Some((entry.at.index, *ticket)),
-                Work::Vote(_) => None,
+                Work::Vote(_) | Work::Nothing => None,
             }));
             state.manifest.flushed = (current.sequence, current.flushed);
         }
@@ -182,6 +182,7 @@ impl Writer {
         let mut heads = Vec::with_capacity(jobs.len());
         let mut places = Vec::with_capacity(jobs.len());
         let mut pieces = current.pieces;
+        let mut passed = 0;
         for job in jobs {
             if position + job_bytes(job) > current.capacity || pieces >= self.journal.options.file_pieces_max {
                 break;
@@ -189,6 +190,10 @@ impl Writer {
             let (kind, at, payload, meta_bytes) = match &job.work {
                 Work::Entry { entry, .. } => (entry.kind, entry.at, &entry.payload, entry.meta_bytes as usize),
                 Work::Vote(vote) => (Kind::Vote, Default::default(), vote, vote.len()),
+                Work::Nothing => {
+                    passed += 1;
+                    continue;
+                }
             };
             let (meta, body) = payload.split_at(meta_bytes);
             let head = FrameHead {
@@ -229,7 +234,7 @@ impl Writer {
         self.journal.counters.log_bytes.fetch_add(position - current.position, Relaxed);
         current.position = position;
         current.pieces = pieces;
-        self.written += count;
+        self.written += count + passed;
         let mut state = self.journal.state.lock();
         state.on_written(places.into_iter());
         if let Some(file) = state.open_files.get_mut(&current.sequence) {
@@ -327,6 +332,7 @@ fn job_bytes(job: &Job) -> u64 {
     match &job.work {
         Work::Entry { entry, .. } => frame_bytes(entry.payload.len()),
         Work::Vote(vote) => frame_bytes(vote.len()),
+        Work::Nothing => 0,
     }
 }
 

@@ -1,1 +1,28 @@
-//! Placeholder.
+//! One replica of a shard: journal and machine under consensus.
+//!
+//! openraft decides the order, the journal keeps it, the machine applies it. This crate is where
+//! the three meet, and the only one that knows openraft: nothing of it is in the public face, which
+//! is [`shard::Shard`]: propose, look at the state, role, membership.
+//!
+//! It deliberately does not know names, protocols, sockets or the operating system: the world
+//! reaches it through [`environment::Environment`] and a [`raft::Runtime`], so that the simulator
+//! can run it under virtual time.
+//!
+//! Start with [`shard`], then [`batcher`] (the way in), [`apply`] (the way out) and `store` (what
+//! openraft may rely on).
+
+pub mod apply;
+pub mod batcher;
+pub mod environment;
+mod network;
+pub mod raft;
+mod replica;
+pub mod shard;
+pub mod snapshot;
+mod store;
+
+pub use batcher::{Answer, ProposeError, Request};
+pub use environment::Environment;
+pub use raft::Runtime;
+pub use replica::RestoreError;
+pub use shard::{Role, Shard, StartError};

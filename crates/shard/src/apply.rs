@@ -1,0 +1,146 @@
+//! Applying committed entries, and the machine's checkpoints as openraft's snapshots.
+
+use crate::raft::{Runtime, StoredMembership, Types};
+use crate::replica::{Replica, rebuild};
+use crate::snapshot::Snapshot;
+use crate::store::{log_id, position};
+use futures::{Stream, TryStreamExt};
+use machine::Position;
+use model::Entry;
+use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use std::io;
+use std::sync::Arc;
+
+/// openraft's view of a replica's machine.
+pub struct StateMachine<R: Runtime> {
+    replica: Arc<Replica<R>>,
+}
+
+impl<R: Runtime> StateMachine<R> {
+    pub(crate) fn new(replica: Arc<Replica<R>>) -> Self {
+        StateMachine { replica }
+    }
+
+    fn apply_entry(&self, at: journal::LogPosition, payload: &crate::raft::Payload) -> io::Result<Vec<machine::Reply>> {
+        let entry = Entry::parse(payload.bytes.clone()).map_err(io::Error::other)?;
+        let position = Position { term: at.term, index: at.index };
+        let outcome = self.replica.machine.write().apply(position, &entry).map_err(|error| {
+            tracing::error!(shard = %self.replica.shard, %error, "the shard stops: an entry cannot be applied");
+            io::Error::other(error)
+        })?;
+        self.replica.journal.publish(at.index, &outcome.accepted, &outcome.refused);
+        if !outcome.effects.is_empty() {
+            (self.replica.environment.on_effects)(self.replica.shard, &outcome.effects);
+        }
+        Ok(outcome.replies)
+    }
+}
+
+impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
+    type SnapshotData = Snapshot;
+    type SnapshotBuilder = Builder<R>;
+
+    /// Where the checkpoint stands: openraft applies again what was committed after it.
+    async fn applied_state(&mut self) -> Result<(Option<LogIdOf<Types<R>>>, StoredMembershipOf<Types<R>>), io::Error> {
+        let applied = self.replica.applied.lock();
+        Ok((log_id::<R>(applied.at), applied.membership.clone()))
+    }
+
+    /// One entry after the other, each as a whole; readers see an entry's effects only when all of
+    /// it is applied and its pieces can be found.
+    async fn apply<S>(&mut self, mut entries: S) -> Result<(), io::Error>
+    where
+        S: Stream<Item = Result<EntryResponder<Types<R>>, io::Error>> + Unpin + OptionalSend,
+    {
+        while let Some((entry, responder)) = entries.try_next().await? {
+            let at = position::<R>(&entry.log_id);
+            let replies = match &entry.payload {
+                EntryPayload::Normal(payload) => self.apply_entry(at, payload)?,
+                EntryPayload::Blank | EntryPayload::Membership(_) => {
+                    self.replica.journal.publish(at.index, &[], &[]);
+                    Vec::new()
+                }
+            };
+            {
+                let mut applied = self.replica.applied.lock();
+                applied.at = at;
+                if let EntryPayload::Membership(membership) = entry.payload {
+                    applied.membership = StoredMembership::<R>::new(Some(entry.log_id), membership);
+                }
+            }
+            self.replica.progress.notify_waiters();
+            if let Some(responder) = responder {
+                responder.send(replies);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the changes since the last checkpoint by reference, between two entries; writing them
+    /// is the builder's work and stalls nobody.
+    async fn get_snapshot_builder(&mut self) -> Builder<R> {
+        let (at, membership) = self.replica.take_changes();
+        Builder { replica: self.replica.clone(), at, membership }
+    }
+
+    /// Replaces the state and everything at or below the snapshot's index. Its files are here
+    /// already.
+    async fn install_snapshot(&mut self, meta: &SnapshotMetaOf<Types<R>>, snapshot: Snapshot) -> Result<(), io::Error> {
+        let at = meta.last_log_id.as_ref().map(position::<R>).unwrap_or_default();
+        let (applied, journal) = (self.replica.applied.lock().at, self.replica.journal.clone());
+        if at <= applied {
+            return Ok(());
+        }
+        let installed = self.replica.environment.blocking(move || journal.install(snapshot.at, &snapshot.manifest));
+        let objects = installed.await.ok_or_else(|| io::Error::other("the node stops"))?.map_err(io::Error::other)?;
+        let (machine, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(io::Error::other)?;
+        *self.replica.machine.write() = machine;
+        self.replica.unsaved.lock().clear();
+        let mut applied = self.replica.applied.lock();
+        applied.at = at;
+        applied.membership = membership;
+        drop(applied);
+        self.replica.progress.notify_waiters();
+        Ok(())
+    }
+
+    /// The checkpoint and the files with the records it speaks of.
+    async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Snapshot>>, io::Error> {
+        self.replica.current_snapshot().await
+    }
+}
+
+/// Writes a checkpoint.
+pub struct Builder<R: Runtime> {
+    replica: Arc<Replica<R>>,
+    at: journal::LogPosition,
+    membership: StoredMembership<R>,
+}
+
+impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
+    type SnapshotData = Snapshot;
+
+    /// Waits until the entries it covers are on stable storage here: entries are applied before
+    /// they are flushed, and a checkpoint ahead of the log would survive what the log does not.
+    async fn build_snapshot(&mut self) -> Result<SnapshotOf<Types<R>, Snapshot>, io::Error> {
+        if !self.replica.flushed().await {
+            return Err(io::Error::other("the node stops"));
+        }
+        let (replica, at, membership) = (self.replica.clone(), self.at, self.membership.clone());
+        let written = self.replica.environment.blocking(move || {
+            let changes = replica.unsaved_bytes(&membership);
+            replica.journal.write_checkpoint(at, &changes)?;
+            replica.forget_saved();
+            Ok::<(), journal::checkpoint::CheckpointError>(())
+        });
+        match written.await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::warn!(shard = %self.replica.shard, %error, "no checkpoint this time"),
+            None => return Err(io::Error::other("the node stops")),
+        }
+        let snapshot = self.replica.current_snapshot().await?;
+        snapshot.ok_or_else(|| io::Error::other("no checkpoint"))
+    }
+}

@@ -1,0 +1,35 @@
+//! What a shard is given of the world around it, so that the simulator can give it another.
+
+use machine::Effect;
+use model::{ShardId, Timestamp};
+use std::sync::Arc;
+
+/// Work that may block on the disk.
+pub type Blocking = Box<dyn FnOnce() + Send>;
+
+/// Told what applied entries ask the leader to do.
+pub type OnEffects = dyn Fn(ShardId, &[Effect]) + Send + Sync;
+
+/// The world around a shard.
+#[derive(Clone)]
+pub struct Environment {
+    /// The wall clock.
+    pub wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Runs what may block where it blocks nobody.
+    pub offload: Arc<dyn Fn(Blocking) + Send + Sync>,
+    /// Told what applied entries ask the leader to do. Called from `apply`: it must not block.
+    pub on_effects: Arc<OnEffects>,
+    /// Called when the shard's role or leader changed.
+    pub on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
+}
+
+impl Environment {
+    /// Runs `work` where it may block, and waits for what it returns. `None` when the node stops.
+    pub(crate) async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let (done, wait) = futures::channel::oneshot::channel();
+        (self.offload)(Box::new(move || {
+            let _ = done.send(work());
+        }));
+        wait.await.ok()
+    }
+}

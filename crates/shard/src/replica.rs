@@ -1,0 +1,126 @@
+//! What the parts of one replica share: the machine, the journal, how far it has applied.
+
+use crate::environment::Environment;
+use crate::raft::{Runtime, StoredMembership};
+use crate::store::{encode_membership, log_id, position, take_membership};
+use journal::checkpoint::{Changes, Objects};
+use journal::{Journal, LogPosition};
+use machine::table::Object;
+use machine::{ApplyError, Machine};
+use model::ShardId;
+use model::wire::{Input, Wire, WireError};
+use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Key of the membership among a checkpoint's objects. The machine's keys start at 1.
+const MEMBERSHIP_KEY: [u8; 1] = [0];
+
+/// Objects that changed, by key; none where one is gone.
+type Unsaved = BTreeMap<Vec<u8>, Option<Arc<dyn Object>>>;
+
+/// How far a replica has applied.
+pub(crate) struct AppliedState<R: Runtime> {
+    pub(crate) at: LogPosition,
+    pub(crate) membership: StoredMembership<R>,
+}
+
+pub(crate) struct Replica<R: Runtime> {
+    pub(crate) shard: ShardId,
+    pub(crate) environment: Environment,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) machine: RwLock<Machine>,
+    pub(crate) applied: Mutex<AppliedState<R>>,
+    /// Rung after every applied entry.
+    pub(crate) progress: tokio::sync::Notify,
+    /// Changes taken out of the machine that no checkpoint holds yet.
+    pub(crate) unsaved: Mutex<Unsaved>,
+}
+
+/// Why a replica's state cannot be rebuilt.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Checkpoint(#[from] journal::checkpoint::CheckpointError),
+    /// Its objects are not this version's.
+    #[error(transparent)]
+    Machine(#[from] ApplyError),
+    /// Its membership is not one.
+    #[error("checkpoint: membership: {0}")]
+    Membership(WireError),
+}
+
+/// The machine and the membership that a checkpoint's objects are.
+pub(crate) fn rebuild<R: Runtime>(
+    shard: ShardId,
+    objects: &Objects,
+) -> Result<(Machine, StoredMembership<R>), RestoreError> {
+    let membership = match objects.get(&MEMBERSHIP_KEY[..]) {
+        Some(bytes) => decode_stored::<R>(bytes).map_err(RestoreError::Membership)?,
+        None => StoredMembership::<R>::default(),
+    };
+    let objects = objects.iter().filter(|(key, _)| **key != MEMBERSHIP_KEY);
+    let machine = Machine::restore(shard, objects.map(|(key, value)| (key.as_slice(), value.as_slice())))?;
+    Ok((machine, membership))
+}
+
+fn decode_stored<R: Runtime>(bytes: &[u8]) -> Result<StoredMembership<R>, WireError> {
+    let mut input = Input::new(bytes);
+    let at = LogPosition::take(&mut input)?;
+    let membership = take_membership(&mut input)?;
+    input.end()?;
+    Ok(StoredMembership::<R>::new(log_id::<R>(at), membership))
+}
+
+pub(crate) fn encode_stored<R: Runtime>(stored: &StoredMembership<R>) -> Vec<u8> {
+    let mut bytes = stored.log_id().as_ref().map(position::<R>).unwrap_or_default().to_wire();
+    bytes.extend_from_slice(&encode_membership(stored.membership()));
+    bytes
+}
+
+impl<R: Runtime> Replica<R> {
+    /// Rebuilds the replica from the journal's checkpoint. Blocks on the disk.
+    pub(crate) fn restore(environment: Environment, journal: Arc<Journal>) -> Result<Self, RestoreError> {
+        let shard = journal.shard();
+        let (at, objects) = journal.read_checkpoint()?;
+        let (machine, membership) = rebuild::<R>(shard, &objects)?;
+        Ok(Replica {
+            shard,
+            environment,
+            journal,
+            machine: RwLock::new(machine),
+            applied: Mutex::new(AppliedState { at, membership }),
+            progress: tokio::sync::Notify::new(),
+            unsaved: Mutex::default(),
+        })
+    }
+
+    /// Takes what changed since the last checkpoint, in memory only. Called between two entries.
+    pub(crate) fn take_changes(&self) -> (LogPosition, StoredMembership<R>) {
+        let (at, membership) = {
+            let applied = self.applied.lock();
+            (applied.at, applied.membership.clone())
+        };
+        let changes = self.machine.write().take_changes();
+        self.unsaved.lock().extend(changes);
+        (at, membership)
+    }
+
+    /// The unsaved changes as bytes, with the membership they go with.
+    pub(crate) fn unsaved_bytes(&self, membership: &StoredMembership<R>) -> Changes {
+        let unsaved: Vec<_> = self.unsaved.lock().iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let mut changes: Changes = vec![(MEMBERSHIP_KEY.to_vec(), Some(encode_stored::<R>(membership)))];
+        changes.extend(unsaved.into_iter().map(|(key, value)| (key, value.map(|value| value.bytes()))));
+        changes
+    }
+
+    /// Returns when everything appended so far is on stable storage; `false` when the journal stops.
+    pub(crate) async fn flushed(&self) -> bool {
+        let (done, wait) = futures::channel::oneshot::channel();
+        self.journal.flush(Box::new(move || {
+            let _ = done.send(());
+        }));
+        wait.await.is_ok()
+    }
+}
