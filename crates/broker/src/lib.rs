@@ -1,1 +1,27 @@
-//! Placeholder.
+//! Everything the product can do, for every protocol: names to streams to shards.
+//!
+//! [`request`] lists it on one screen. A protocol session turns frames into requests and replies
+//! into frames; this crate resolves names, groups work by shard, waits where waiting is asked for,
+//! and keeps what a node needs around its shards: the folder, deliveries between shards, consumer
+//! group coordinators.
+//!
+//! It deliberately does not know any protocol, socket or frame; nor what consensus or the journal
+//! do inside. Start with [`request`], then [`broker`].
+
+mod append;
+pub mod broker;
+mod delivery;
+
+pub mod group;
+mod groups;
+pub mod node;
+mod read;
+pub mod request;
+pub mod status;
+mod topics;
+mod waiters;
+
+pub use broker::{Broker, Config, Pending};
+pub use node::NodeError;
+pub use request::{BrokerError, Reply, Request};
+pub use status::ShardStatus;

@@ -111,7 +111,7 @@ pub struct Journal {
     /// Held while the manifest is replaced, so that replacements follow one another.
     pub(crate) manifest_lock: Mutex<()>,
     /// Counters, for metrics.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
 }
 
 impl fmt::Debug for Journal {

@@ -108,6 +108,16 @@ impl Journal {
         Ok(slices)
     }
 
+    /// Whether the piece that holds `from` is in memory: reading it will not touch a file.
+    #[must_use]
+    pub fn in_memory(&self, stream: StreamId, from: Offset) -> bool {
+        let state = self.state.lock();
+        let first = state.active.extents_from(stream, from).next();
+        first.is_some_and(|extent| {
+            extent.base <= from && state.log.get(extent.index).is_some_and(|slot| slot.cached.is_some())
+        })
+    }
+
     /// The first record of `stream` at or above `from` whose piece has a timestamp of at least
     /// `time`: the base offset and greatest timestamp of that piece. May read files.
     ///

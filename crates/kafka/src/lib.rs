@@ -1,1 +1,19 @@
-//! Placeholder.
+//! Kafka as Mainstem speaks it: bytes in, bytes out.
+//!
+//! Three layers, each of which knows only the one before it:
+//!
+//! - [`codec`]: bytes and frames. Every request and response of every version offered, the record
+//!   batches inside them, and nothing about what any of it means.
+//! - [`session`]: the state machine of one connection, without I/O.
+//! - [`mapping`]: decoded requests to calls of the broker, its answers to responses.
+//!
+//! This crate deliberately knows no sockets, no other protocol and no storage. Start reading with
+//! [`codec::message`], where the notation of the declarations is explained, then any one API, such as
+//! [`codec::heartbeat`]. The bytes are described in docs/protocols/kafka.md.
+
+pub mod codec;
+pub mod mapping;
+pub mod session;
+
+pub use mapping::Context;
+pub use session::KafkaSession;

@@ -232,7 +232,7 @@ impl Step<'_> {
             Command::Recall { stream, producer, message_id } => {
                 messaging.recall(stream, producer, message_id.as_ref(), self.now)
             }
-            Command::CreateStream { stream, config } => Ok(messaging.create(stream, config)),
+            Command::CreateStream { stream, config } => Ok(messaging.create(stream, config, effects)),
             Command::DeleteStream { stream } => Ok(messaging.delete(stream, effects)),
             Command::ConfigureStream { stream, config } => Ok(messaging.configure(stream, config)),
             Command::Trim { stream, to } => messaging.trim(stream, to, effects),

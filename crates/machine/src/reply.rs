@@ -83,6 +83,8 @@ pub enum Effect {
     StreamGrew(StreamId),
     /// The stream's start moved or records were settled: there may be space to reclaim.
     StreamShrank(StreamId),
+    /// The stream can be written to.
+    StreamMade(StreamId),
     /// The stream is gone.
     StreamGone(StreamId),
     /// There are items to deliver to this shard.

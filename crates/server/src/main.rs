@@ -1,2 +1,26 @@
-//! Placeholder.
-fn main() {}
+//! The `mainstem` binary: command line, wiring, starting and stopping.
+//!
+//! Everything it starts is built elsewhere; here is said which protocol listens where, what is
+//! printed, and in which order things stop. Start with [`serve`].
+
+mod arguments;
+mod http;
+mod metrics;
+mod serve;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let Command::Serve(options) = arguments.command.unwrap_or_default();
+    serve::start_logging();
+    match serve::run(options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -59,6 +59,7 @@ pub enum StartError {
 /// What the broker does with consensus; hides the runtime it runs on.
 trait Consensus: Send + Sync {
     fn role(&self) -> Role;
+    fn term(&self) -> u64;
     fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
     fn elect(&self) -> BoxFuture<'_, ()>;
     fn checkpoint(&self) -> BoxFuture<'_, ()>;
@@ -151,6 +152,12 @@ impl Shard {
         self.consensus.role()
     }
 
+    /// The Raft term this replica is in.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
+    }
+
     /// The state as applied here. Held only for a look: `apply` waits.
     pub fn machine(&self) -> RwLockReadGuard<'_, Machine> {
         self.consensus.machine()
@@ -211,15 +218,20 @@ impl Shard {
 
 impl<R: Runtime> Consensus for Inner<R> {
     fn role(&self) -> Role {
-        let metrics = self.raft.metrics();
-        let metrics = metrics.borrow_watched();
-        if metrics.running_state.is_err() {
+        // The guard must be gone before the same metrics are read again below: with a writer waiting
+        // in between, a second reader would wait for ever.
+        let stopped = self.raft.metrics().borrow_watched().running_state.is_err();
+        if stopped {
             return Role::Stopped;
         }
         match self.raft.as_leader() {
             Ok(_) => Role::Leader,
             Err(forward) => Role::Follower(forward.leader_id.map(node)),
         }
+    }
+
+    fn term(&self) -> u64 {
+        self.raft.server_metrics().borrow_watched().vote.leader_id.term
     }
 
     fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>> {

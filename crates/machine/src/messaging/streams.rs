@@ -68,10 +68,11 @@ impl Messaging {
         self.producers.get(&(stream, producer))
     }
 
-    pub(crate) fn create(&mut self, id: StreamId, config: StreamConfig) -> Reply {
+    pub(crate) fn create(&mut self, id: StreamId, config: StreamConfig, effects: &mut Vec<Effect>) -> Reply {
         // Ids are never reused, so a stream that is there was created by the same decision.
         if self.streams.get(&id).is_none() {
             self.streams.insert(id, Stream::new(config));
+            effects.push(Effect::StreamMade(id));
         }
         Reply::Done
     }

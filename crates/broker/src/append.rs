@@ -1,0 +1,46 @@
+//! Appending pieces.
+
+use crate::broker::{Broker, Pending};
+use crate::request::{AppendPart, Appended, BrokerError, Reply};
+use futures::channel::oneshot;
+use machine::Reply as MachineReply;
+use machine::messaging::sequencer::AppendRequest;
+use shard::{ProposeError, Request as ShardRequest};
+
+type Outcome = Result<MachineReply, ProposeError>;
+
+impl Broker {
+    /// Queues every part at its shard, in order, and returns what waits for the answers.
+    pub(crate) async fn append(&self, parts: Vec<AppendPart>) -> Pending {
+        let mut waiting = Vec::with_capacity(parts.len());
+        for part in parts {
+            waiting.push(self.queue(part).await);
+        }
+        let timeout = self.inner.config.propose_timeout;
+        Box::pin(async move {
+            let answers = waiting.into_iter().map(|queued| async move {
+                let answer = tokio::time::timeout(timeout, queued?).await.map_err(|_| BrokerError::Unknown)?;
+                match answer.unwrap_or(Err(ProposeError::Unknown))? {
+                    MachineReply::Appended { base, start } => Ok(Appended { base, start, duplicate: false }),
+                    MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
+                    MachineReply::Refused(refusal) => Err(refusal.into()),
+                    _ => Err(BrokerError::Unavailable),
+                }
+            });
+            Reply::Appended(futures::future::join_all(answers).await)
+        })
+    }
+
+    async fn queue(&self, part: AppendPart) -> Result<oneshot::Receiver<Outcome>, BrokerError> {
+        let place = self.inner.resolve(&part.to)?;
+        let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
+        let (answer, wait) = oneshot::channel();
+        let request =
+            AppendRequest { stream: place.stream, bytes: part.bytes, message_id: None, durability: part.durability };
+        let answer = Box::new(move |outcome| {
+            let _ = answer.send(outcome);
+        });
+        shard.propose(ShardRequest::Append(request), answer).await;
+        Ok(wait)
+    }
+}

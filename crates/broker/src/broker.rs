@@ -1,0 +1,234 @@
+//! The broker of one node: resolves names to streams and shards, and hands requests on.
+
+use crate::groups::Groups;
+use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
+use crate::request::{BrokerError, Reply, Request};
+use crate::waiters::Waiters;
+use futures::future::BoxFuture;
+use journal::CacheBudget;
+use machine::{Command, Effect, Refusal};
+use model::{NodeId, ShardId, limit};
+use parking_lot::Mutex;
+use shard::{ProposeError, Role, Shard};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How a broker is configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Shards that a new node starts with, the catalog not counted.
+    pub shards: u32,
+    /// Partitions of a topic whose creator does not say.
+    pub default_partitions: u32,
+    /// Whether asking for a missing topic may make it.
+    pub auto_create_topics: bool,
+    /// Bytes of recent records kept in memory.
+    pub cache_bytes: usize,
+    /// How long a request may wait for consensus before its outcome is called unknown.
+    pub propose_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        Config {
+            shards: cores as u32,
+            default_partitions: 1,
+            auto_create_topics: true,
+            cache_bytes: limit::TAIL_CACHE_BYTES,
+            propose_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A reply that is not there yet.
+pub type Pending = BoxFuture<'static, Reply>;
+
+/// See the module's documentation. Clones are the same broker.
+#[derive(Clone)]
+pub struct Broker {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    folder: DataFolder,
+    pub(crate) shards: BTreeMap<ShardId, Shard>,
+    local: Mutex<Vec<LocalShard>>,
+    pub(crate) waiters: Arc<Waiters>,
+    pub(crate) changes: Arc<Changes>,
+    pub(crate) groups: Groups,
+}
+
+/// Bells for what the broker's own tasks wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Streams or topics came or went, somewhere.
+    pub(crate) streams: Notify,
+    /// There may be outbox items to deliver.
+    pub(crate) outbox: Notify,
+    /// A shard has another leader.
+    pub(crate) role: Notify,
+}
+
+impl Broker {
+    /// Opens the folder and starts every shard in it; a new folder gets the catalog and as many
+    /// shards as configured. Returns when all of them can be written to.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn start(path: &Path, config: Config) -> Result<Self, NodeError> {
+        let folder = DataFolder::open(path)?;
+        let waiters = Arc::new(Waiters::default());
+        let changes = Arc::new(Changes::default());
+        let around = Surroundings {
+            cache: CacheBudget::new(config.cache_bytes),
+            on_effects: {
+                let (waiters, changes) = (waiters.clone(), changes.clone());
+                Arc::new(move |_, effects| on_effects(effects, &waiters, &changes))
+            },
+            on_role: {
+                let (waiters, changes) = (waiters.clone(), changes.clone());
+                Arc::new(move |_| {
+                    waiters.wake_all();
+                    changes.role.notify_waiters();
+                    changes.outbox.notify_one();
+                })
+            },
+        };
+        let mut ids = folder.shards()?;
+        if ids.is_empty() {
+            ids = (0..=config.shards.max(1)).map(ShardId).collect();
+        }
+        let started =
+            futures::future::join_all(ids.iter().map(|id| LocalShard::start(&folder, *id, around.clone()))).await;
+        let local = started.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let shards: BTreeMap<ShardId, Shard> =
+            local.iter().map(|local| (local.shard.id(), local.shard.clone())).collect();
+        let groups = Groups::start(&shards);
+        let inner = Inner { config, folder, shards, local: Mutex::new(local), waiters, changes, groups };
+        let broker = Broker { inner: Arc::new(inner) };
+        broker.bootstrap().await;
+        tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
+        Ok(broker)
+    }
+
+    /// Waits until every shard has applied a command of its leader here, and tells the catalog
+    /// which shards there are.
+    async fn bootstrap(&self) {
+        for shard in self.inner.shards.values() {
+            while let Err(ProposeError::NotLeader(_)) = shard.command(Command::Tick).await {
+                let changed = self.inner.changes.role.notified();
+                if shard.role() != Role::Leader {
+                    let _ = tokio::time::timeout(Duration::from_millis(10), changed).await;
+                }
+            }
+        }
+        let catalog = self.inner.catalog();
+        let known: Vec<ShardId> = catalog.machine().catalog.shards().collect();
+        let missing: Vec<ShardId> =
+            self.inner.shards.keys().filter(|id| **id != ShardId::CATALOG && !known.contains(id)).copied().collect();
+        if !missing.is_empty() {
+            let _ = catalog.command(Command::AddShards { shards: missing }).await;
+        }
+    }
+
+    /// This node.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.inner.me()
+    }
+
+    /// The cluster's identity.
+    #[must_use]
+    pub fn cluster(&self) -> u128 {
+        self.inner.folder.identity.cluster
+    }
+
+    /// The shards of this node, for status and metrics.
+    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
+        self.inner.shards.values()
+    }
+
+    /// Starts a request. What has to happen in the order of requests has happened when this
+    /// returns: appends are in their shards' queues. It waits for room there. The outcome follows.
+    pub async fn call(&self, request: Request) -> Pending {
+        match request {
+            Request::Topics(query) => Box::pin(self.clone().topics(query)),
+            Request::CreateTopics(topics) => Box::pin(self.clone().create_topics(topics)),
+            Request::DeleteTopics(topics) => Box::pin(self.clone().delete_topics(topics)),
+            Request::Append(parts) => self.append(parts).await,
+            Request::Read(query) => Box::pin(self.clone().read(query)),
+            Request::Offsets(queries) => Box::pin(self.clone().offsets(queries)),
+            Request::NewProducer => Box::pin(self.clone().new_producer()),
+            Request::Group(request) => Box::pin(self.clone().group(request)),
+            Request::CommitOffsets(commit) => Box::pin(self.clone().commit_offsets(commit)),
+            Request::FetchOffsets(fetch) => Box::pin(self.clone().fetch_offsets(fetch)),
+        }
+    }
+
+    /// Leaves a checkpoint of every shard and stops.
+    pub async fn stop(&self) {
+        let local = std::mem::take(&mut *self.inner.local.lock());
+        futures::future::join_all(local.into_iter().map(LocalShard::stop)).await;
+    }
+}
+
+fn on_effects(effects: &[Effect], waiters: &Waiters, changes: &Changes) {
+    for effect in effects {
+        match effect {
+            Effect::StreamGrew(stream) => waiters.wake(*stream),
+            Effect::StreamGone(stream) => {
+                waiters.wake(*stream);
+                changes.streams.notify_waiters();
+            }
+            Effect::StreamShrank(_) => {}
+            Effect::StreamMade(_) | Effect::CatalogChanged => changes.streams.notify_waiters(),
+            Effect::OutboxFor(_) => changes.outbox.notify_one(),
+        }
+    }
+}
+
+impl Inner {
+    pub(crate) fn me(&self) -> NodeId {
+        self.folder.identity.node
+    }
+
+    pub(crate) fn catalog(&self) -> &Shard {
+        // Every node follows the catalog: it is the first shard that `start` makes.
+        &self.shards[&ShardId::CATALOG]
+    }
+}
+
+impl From<ProposeError> for BrokerError {
+    fn from(error: ProposeError) -> Self {
+        match error {
+            ProposeError::NotLeader(leader) => BrokerError::NotLeader(leader),
+            ProposeError::Unknown => BrokerError::Unknown,
+            ProposeError::DiskFull => BrokerError::DiskFull,
+            ProposeError::Stopped => BrokerError::Unavailable,
+        }
+    }
+}
+
+impl From<Refusal> for BrokerError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::UnknownStream | Refusal::UnknownTopic => BrokerError::UnknownTopic,
+            // Sequenced against a state that did not come to be: nothing was written.
+            Refusal::WrongOffset => BrokerError::NotLeader(None),
+            Refusal::TooLarge => BrokerError::TooLarge,
+            Refusal::OutOfOrderSequence => BrokerError::OutOfOrderSequence,
+            Refusal::FencedProducer => BrokerError::FencedProducer,
+            Refusal::OffsetOutOfRange => BrokerError::OffsetOutOfRange,
+            Refusal::LimitReached(what) => BrokerError::LimitReached(what),
+            Refusal::NameTaken => BrokerError::TopicExists,
+            Refusal::InvalidPartitions => BrokerError::InvalidPartitions,
+            Refusal::NoShards => BrokerError::Unavailable,
+            Refusal::Invalid(what) => BrokerError::InvalidRecord(what.into()),
+        }
+    }
+}

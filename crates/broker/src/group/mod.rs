@@ -1,0 +1,41 @@
+//! The classic consumer group coordinator: who is a member, of which generation, with what share.
+//!
+//! A state machine without I/O, clock or chance: requests, times and verdicts of the log go into a
+//! [`Coordinator`], [`Output`]s come out. It behaves as Apache Kafka's classic coordinator does
+//! (KIP-62, KIP-345, KIP-394, KIP-559, KIP-814), with one promise more: a generation is in the log
+//! before any member hears of it, so a generation number never names two different memberships,
+//! not even across a failover.
+//!
+//! Who is alive is this memory's business and starts afresh on a new leader. What follows from it
+//! is [`stored`].
+//!
+//! It does not know topics or partitions: subscriptions and assignments are the members' own bytes.
+//! Start with [`request`], then `coordinator`, then `rebalance`.
+
+mod commit;
+mod config;
+mod coordinator;
+mod durable;
+mod error;
+#[allow(clippy::module_inception)]
+mod group;
+mod join;
+mod leave;
+mod member;
+mod output;
+mod rebalance;
+pub mod reply;
+pub mod request;
+pub mod stored;
+mod sync;
+#[cfg(test)]
+mod tests;
+
+pub use config::GroupConfig;
+pub use coordinator::Coordinator;
+pub use error::GroupError;
+pub use output::{Output, SaveNumber, Token};
+pub use reply::{
+    Description, GroupReply, GroupState, Joined, JoinedMember, LeftMember, ListedGroup, MemberDescription, Synced,
+};
+pub use request::{GroupRequest, JoinRequest, LeavingMember, MemberAssignment, Protocol, SyncRequest};

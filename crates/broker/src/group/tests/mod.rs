@@ -1,0 +1,10 @@
+//! The coordinator under test: transcripts of what clients see, and chance.
+
+mod admissions;
+mod chance;
+mod format;
+mod rebalances;
+mod saves;
+mod statics;
+mod transcript;
+mod world;

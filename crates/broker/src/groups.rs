@@ -1,0 +1,376 @@
+//! Drives the group coordinators: one task for each shard, which owns that shard's coordinator.
+//!
+//! The task decides nothing. It hands requests and times to the coordinator, proposes what the
+//! coordinator wants stored, in order, and answers when told to. Being one task, it also orders a
+//! commit behind the check that allowed it and before the generation that would forbid it.
+
+use crate::broker::{Broker, Inner};
+use crate::group::{Coordinator, GroupConfig, GroupError, GroupReply, GroupRequest, Output, SaveNumber, Token};
+use crate::node::wall;
+use crate::request::{BrokerError, FetchedOffset, OffsetCommit, OffsetFetch, PartitionRef, Reply, TopicRef};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesOrdered, StreamExt};
+use machine::command::CommittedOffset;
+use machine::{Command, Reply as MachineReply};
+use model::{ShardId, StreamId, TopicId};
+use shard::{ProposeError, Request as ShardRequest, Role, Shard};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests waiting for one coordinator.
+const WAITING_MAX: usize = 1024;
+/// The coordinator is woken at least this often.
+const IDLE: Duration = Duration::from_secs(1);
+
+type Answer = oneshot::Sender<Result<GroupReply, BrokerError>>;
+
+enum Ask {
+    Group { request: GroupRequest, answer: Answer },
+    Commit { check: GroupRequest, group: String, offsets: Vec<CommittedOffset>, answer: Answer },
+}
+
+/// The coordinators' tasks, by shard.
+pub(crate) struct Groups {
+    tasks: BTreeMap<ShardId, mpsc::Sender<Ask>>,
+}
+
+impl Groups {
+    /// Starts a coordinator for every shard but the catalog.
+    pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>) -> Self {
+        let start = |(id, shard): (&ShardId, &Shard)| {
+            let (asks, receiver) = mpsc::channel(WAITING_MAX);
+            tokio::spawn(Task::new(shard.clone(), receiver).run());
+            (*id, asks)
+        };
+        Groups { tasks: shards.iter().filter(|(id, _)| **id != ShardId::CATALOG).map(start).collect() }
+    }
+}
+
+/// A save on its way: what it was, and whether it came to be.
+struct Saved {
+    group: String,
+    number: SaveNumber,
+    then: Vec<(Token, GroupReply)>,
+    failed: Vec<(Token, GroupReply)>,
+    done: bool,
+}
+
+struct Task {
+    shard: Shard,
+    asks: mpsc::Receiver<Ask>,
+    /// The coordinator, and the Raft term it leads in.
+    coordinator: Option<(u64, Coordinator)>,
+    waiting: BTreeMap<Token, Waiting>,
+    last_token: Token,
+    saving: FuturesOrdered<BoxFuture<'static, Saved>>,
+}
+
+enum Waiting {
+    Reply { group: String, answer: Answer },
+    Commit { group: String, offsets: Vec<CommittedOffset>, answer: Answer },
+}
+
+impl Waiting {
+    fn answer(self, result: Result<GroupReply, BrokerError>) {
+        let (Waiting::Reply { answer, .. } | Waiting::Commit { answer, .. }) = self;
+        // Nobody may wait any more.
+        let _ = answer.send(result);
+    }
+
+    fn is_gone(&self) -> bool {
+        match self {
+            Waiting::Reply { answer, .. } => answer.is_closed(),
+            Waiting::Commit { .. } => false,
+        }
+    }
+}
+
+impl Task {
+    fn new(shard: Shard, asks: mpsc::Receiver<Ask>) -> Self {
+        Task { shard, asks, coordinator: None, waiting: BTreeMap::new(), last_token: 0, saving: FuturesOrdered::new() }
+    }
+
+    async fn run(mut self) {
+        loop {
+            let next = self.coordinator.as_ref().and_then(|(_, coordinator)| coordinator.next_timeout());
+            let wait = next.map_or(IDLE, |at| Duration::from_millis((at.0 - wall().0).max(0) as u64).min(IDLE));
+            tokio::select! {
+                biased;
+                Some(saved) = self.saving.next(), if !self.saving.is_empty() => self.on_saved(saved).await,
+                ask = self.asks.recv() => match ask {
+                    Some(ask) => self.on_ask(ask).await,
+                    None => return,
+                },
+                () = tokio::time::sleep(wait) => self.on_timeout().await,
+            }
+        }
+    }
+
+    /// The coordinator, if this node leads the shard; one that has just begun to lead starts from
+    /// what the log has.
+    fn lead(&mut self) -> Result<(), BrokerError> {
+        let role = self.shard.role();
+        let Role::Leader = role else {
+            self.coordinator = None;
+            let leader = if let Role::Follower(leader) = role { leader } else { None };
+            for (_, waiting) in std::mem::take(&mut self.waiting) {
+                waiting.answer(Err(BrokerError::NotLeader(leader)));
+            }
+            return Err(BrokerError::NotLeader(leader));
+        };
+        let term = self.shard.term();
+        if self.coordinator.as_ref().is_some_and(|(led, _)| *led == term) {
+            return Ok(());
+        }
+        let machine = self.shard.machine();
+        let mut coordinator = Coordinator::new(GroupConfig::default());
+        let now = wall();
+        for (group, stored) in machine.messaging.groups.states() {
+            if let Err(error) = coordinator.load(group, stored, now) {
+                tracing::error!(group, %error, "a stored group cannot be read; it starts afresh");
+            }
+        }
+        drop(machine);
+        for (_, waiting) in std::mem::take(&mut self.waiting) {
+            waiting.answer(Err(GroupError::CoordinatorNotAvailable.into()));
+        }
+        self.coordinator = Some((term, coordinator));
+        Ok(())
+    }
+
+    async fn on_ask(&mut self, ask: Ask) {
+        let (request, waiting) = match ask {
+            Ask::Group { request, answer } => {
+                let group = request.group().unwrap_or_default().to_owned();
+                (request, Waiting::Reply { group, answer })
+            }
+            Ask::Commit { check, group, offsets, answer } => (check, Waiting::Commit { group, offsets, answer }),
+        };
+        if let Err(error) = self.lead() {
+            return waiting.answer(Err(error));
+        }
+        self.last_token += 1;
+        let token = self.last_token;
+        self.waiting.insert(token, waiting);
+        let mut outputs = Vec::new();
+        if let Some((_, coordinator)) = &mut self.coordinator {
+            coordinator.handle(wall(), token, request, &mut outputs);
+        }
+        self.act(outputs).await;
+    }
+
+    async fn on_timeout(&mut self) {
+        if self.lead().is_err() {
+            return;
+        }
+        let gone: Vec<Token> = self.waiting.iter().filter(|(_, w)| w.is_gone()).map(|(token, _)| *token).collect();
+        let mut outputs = Vec::new();
+        if let Some((_, coordinator)) = &mut self.coordinator {
+            for token in gone {
+                if let Some(Waiting::Reply { group, .. }) = self.waiting.remove(&token) {
+                    coordinator.forget_token(&group, token, wall());
+                }
+            }
+            coordinator.on_timeout(wall(), &mut outputs);
+        }
+        self.act(outputs).await;
+    }
+
+    async fn on_saved(&mut self, saved: Saved) {
+        let Saved { group, number, then, failed, done } = saved;
+        for (token, reply) in if done { then } else { failed } {
+            self.answer(token, reply).await;
+        }
+        let mut outputs = Vec::new();
+        if let Some((_, coordinator)) = &mut self.coordinator {
+            coordinator.saved(&group, number, done, &mut outputs);
+        }
+        self.act(outputs).await;
+    }
+
+    async fn act(&mut self, outputs: Vec<Output>) {
+        for output in outputs {
+            match output {
+                Output::Reply { token, reply } => self.answer(token, reply).await,
+                Output::Save { group, number, state, then, failed } => {
+                    let command = Command::SaveGroup { group: group.clone(), state };
+                    self.save(command, Saved { group, number, then, failed, done: false }).await;
+                }
+                Output::Forget { group, number, then, failed } => {
+                    let command = Command::DeleteGroup { group: group.clone() };
+                    self.save(command, Saved { group, number, then, failed, done: false }).await;
+                }
+            }
+        }
+    }
+
+    /// Puts a command into the shard's queue, and its outcome behind the ones before it.
+    async fn save(&mut self, command: Command, mut saved: Saved) {
+        let outcome = propose(&self.shard, command).await;
+        self.saving.push_back(Box::pin(async move {
+            saved.done = matches!(outcome.await, Ok(Ok(reply)) if !matches!(reply, MachineReply::Refused(_)));
+            saved
+        }));
+    }
+
+    async fn answer(&mut self, token: Token, reply: GroupReply) {
+        match self.waiting.remove(&token) {
+            Some(Waiting::Commit { group, offsets, answer }) if reply == GroupReply::MayCommit => {
+                let outcome = propose(&self.shard, Command::CommitOffsets { group, offsets }).await;
+                tokio::spawn(async move {
+                    let result = match outcome.await.unwrap_or(Err(ProposeError::Unknown)) {
+                        Ok(MachineReply::Refused(refusal)) => Err(refusal.into()),
+                        Ok(_) => Ok(GroupReply::MayCommit),
+                        Err(error) => Err(error.into()),
+                    };
+                    let _ = answer.send(result);
+                });
+            }
+            Some(waiting) => waiting.answer(Ok(reply)),
+            None => {}
+        }
+    }
+}
+
+async fn propose(shard: &Shard, command: Command) -> oneshot::Receiver<Result<MachineReply, ProposeError>> {
+    let (answer, outcome) = oneshot::channel();
+    let answer = Box::new(move |result| drop(answer.send(result)));
+    shard.propose(ShardRequest::Command(command), answer).await;
+    outcome
+}
+
+impl Broker {
+    pub(crate) async fn group(self, request: GroupRequest) -> Reply {
+        Reply::Group(match request.group().map(str::to_owned) {
+            Some(group) => self.ask(&group, |answer| Ask::Group { request, answer }).await,
+            None => self.list_groups().await,
+        })
+    }
+
+    /// The groups of all shards this node leads.
+    async fn list_groups(&self) -> Result<GroupReply, BrokerError> {
+        let mut groups = Vec::new();
+        for task in self.inner.groups.tasks.values() {
+            let (answer, wait) = oneshot::channel();
+            let ask = Ask::Group { request: GroupRequest::List, answer };
+            task.send(ask).await.map_err(|_| BrokerError::Unavailable)?;
+            if let Ok(Ok(GroupReply::Listed(listed))) = wait.await {
+                groups.extend(listed);
+            }
+        }
+        groups.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(GroupReply::Listed(groups))
+    }
+
+    async fn ask(&self, group: &str, ask: impl FnOnce(Answer) -> Ask) -> Result<GroupReply, BrokerError> {
+        let shard = self.inner.shard_of(group)?;
+        let task = self.inner.groups.tasks.get(&shard.id()).ok_or(BrokerError::Unavailable)?;
+        let (answer, wait) = oneshot::channel();
+        task.send(ask(answer)).await.map_err(|_| BrokerError::Unavailable)?;
+        wait.await.unwrap_or(Err(BrokerError::Unavailable))
+    }
+
+    pub(crate) async fn commit_offsets(self, commit: OffsetCommit) -> Reply {
+        let OffsetCommit { group, member, instance, generation, offsets } = commit;
+        let mut results = Vec::with_capacity(offsets.len());
+        let mut known = Vec::new();
+        for offset in offsets {
+            let too_long = offset.metadata.len() > model::limit::OFFSET_METADATA_BYTES_MAX;
+            let place = self.inner.resolve(&offset.partition);
+            results.push(match place {
+                Ok(_) if too_long => Err(BrokerError::LimitReached("offset metadata")),
+                Ok(place) => {
+                    known.push(CommittedOffset {
+                        stream: place.stream,
+                        offset: offset.offset,
+                        leader_epoch: offset.leader_epoch,
+                        metadata: offset.metadata,
+                    });
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            });
+        }
+        let check = GroupRequest::CheckCommit { group: group.clone(), member, instance, generation };
+        let outcome = self
+            .ask(&group.clone(), |answer| Ask::Commit { check, group, offsets: known, answer })
+            .await
+            .and_then(|reply| match reply {
+                GroupReply::Refused { error, .. } => Err(error.into()),
+                _ => Ok(()),
+            });
+        if let Err(error) = outcome {
+            results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.clone()));
+        }
+        Reply::OffsetsCommitted(results)
+    }
+
+    pub(crate) async fn fetch_offsets(self, fetch: OffsetFetch) -> Reply {
+        Reply::OffsetsFetched(self.inner.fetch_offsets(fetch))
+    }
+}
+
+impl Inner {
+    fn shard_of(&self, group: &str) -> Result<&Shard, BrokerError> {
+        let shard = self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)?;
+        self.shards.get(&shard).ok_or(BrokerError::NotLeader(None))
+    }
+
+    fn fetch_offsets(&self, fetch: OffsetFetch) -> Result<Vec<FetchedOffset>, BrokerError> {
+        let shard = self.shard_of(&fetch.group)?;
+        match shard.role() {
+            Role::Leader => {}
+            Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
+            Role::Stopped => return Err(BrokerError::Unavailable),
+        }
+        let asked = match fetch.partitions {
+            Some(partitions) => partitions.into_iter().map(|partition| self.place(partition)).collect(),
+            None => self.all_places(),
+        };
+        let only_committed = asked.iter().all(|place| place.whole_topic);
+        let machine = shard.machine();
+        let groups = &machine.messaging.groups;
+        let offsets = asked.into_iter().map(|place| FetchedOffset {
+            committed: place.stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned(),
+            topic: place.topic,
+            id: place.id,
+            partition: place.partition,
+        });
+        Ok(offsets.filter(|offset| offset.committed.is_some() || !only_committed).collect())
+    }
+
+    fn place(&self, partition: PartitionRef) -> Place {
+        let stream = self.resolve(&partition).ok().map(|place| place.stream);
+        let topic = match partition.topic {
+            TopicRef::Name(name) => name,
+            TopicRef::Id(id) => self.find(&TopicRef::Id(id)).map_or(String::new(), |(_, t)| t.name.to_string()),
+        };
+        Place { stream, topic, id: TopicId::default(), partition: partition.partition, whole_topic: false }
+    }
+
+    fn all_places(&self) -> Vec<Place> {
+        let machine = self.catalog().machine();
+        let mut places = Vec::new();
+        for (id, topic) in machine.catalog.topics() {
+            places.extend(topic.partitions.iter().enumerate().map(|(nth, partition)| Place {
+                stream: Some(partition.stream),
+                topic: topic.name.to_string(),
+                id,
+                partition: nth as u32,
+                whole_topic: true,
+            }));
+        }
+        places
+    }
+}
+
+/// A partition that offsets are asked of.
+struct Place {
+    stream: Option<StreamId>,
+    topic: String,
+    id: TopicId,
+    partition: u32,
+    /// Not asked for by name.
+    whole_topic: bool,
+}

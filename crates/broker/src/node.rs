@@ -1,0 +1,230 @@
+//! The node's folder and the shards in it: opening, starting, stopping.
+//!
+//! ```text
+//! DATA/lock                 held while the node runs
+//! DATA/identity             who this node is
+//! DATA/shards/00000000/     the catalog's journal
+//! DATA/shards/00000001/ ... the other shards' journals
+//! ```
+
+use journal::disk::Folder;
+use journal::thread::{Bell, spawn};
+use journal::{CacheBudget, Journal, OpenError, Options};
+use model::wire::Wire;
+use model::{NodeId, ShardId, Timestamp};
+use openraft::TokioRuntime;
+use rand::RngExt;
+use shard::environment::OnEffects;
+use shard::{Environment, Shard, StartError};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// Another process has the folder.
+    #[error("{0} is in use by another mainstem process")]
+    InUse(PathBuf),
+    /// The identity file cannot be read.
+    #[error("{0}: not an identity file of this version")]
+    Identity(PathBuf),
+    /// A journal cannot be opened.
+    #[error("{folder}: {error}")]
+    Journal {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        error: OpenError,
+    },
+    /// A shard does not start.
+    #[error("shard {shard}: {error}")]
+    Shard {
+        /// Which.
+        shard: ShardId,
+        /// Why.
+        error: StartError,
+    },
+    /// The operating system.
+    #[error("{path}: {error}")]
+    Io {
+        /// What was touched.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
+    let path = path.to_owned();
+    move |error| NodeError::Io { path, error }
+}
+
+model::wire_struct! {
+    /// Who a node is. Written once.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Identity {
+        /// Version of this file.
+        version: u32,
+        /// The cluster, drawn at random when its first node started.
+        pub cluster: u128,
+        /// The node.
+        pub node: NodeId,
+    }
+}
+
+/// The node's folder, locked.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    /// Unlocked when dropped, or when the process dies.
+    _lock: File,
+    /// Who the node is.
+    pub identity: Identity,
+}
+
+impl DataFolder {
+    /// Opens `path`, making it and an identity if need be, and keeps others out.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub fn open(path: &Path) -> Result<Self, NodeError> {
+        std::fs::create_dir_all(path).map_err(at(path))?;
+        let lock_path = path.join("lock");
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(NodeError::InUse(path.to_owned()));
+        }
+        let identity_path = path.join("identity");
+        let identity = match File::open(&identity_path) {
+            Ok(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).map_err(at(&identity_path))?;
+                Identity::from_wire(&bytes).map_err(|_| NodeError::Identity(identity_path.clone()))?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let identity = Identity { version: 1, cluster: rand::rng().random(), node: NodeId(1) };
+                write_identity(path, &identity).map_err(at(&identity_path))?;
+                identity
+            }
+            Err(error) => return Err(at(&identity_path)(error)),
+        };
+        Ok(DataFolder { path: path.to_owned(), _lock: lock, identity })
+    }
+
+    fn shard_folder(&self, shard: ShardId) -> PathBuf {
+        self.path.join("shards").join(format!("{:08}", shard.0))
+    }
+
+    /// The shards that have a folder.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn shards(&self) -> Result<Vec<ShardId>, NodeError> {
+        let folder = self.path.join("shards");
+        std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        let mut shards = Vec::new();
+        for entry in std::fs::read_dir(&folder).map_err(at(&folder))? {
+            let name = entry.map_err(at(&folder))?.file_name();
+            if let Some(number) = name.to_str().and_then(|name| name.parse().ok()) {
+                shards.push(ShardId(number));
+            }
+        }
+        shards.sort_unstable();
+        Ok(shards)
+    }
+}
+
+fn write_identity(folder: &Path, identity: &Identity) -> io::Result<()> {
+    let temporary = folder.join("identity.tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(&identity.to_wire())?;
+    file.sync_all()?;
+    std::fs::rename(temporary, folder.join("identity"))?;
+    File::open(folder)?.sync_all()
+}
+
+/// A shard's replica and the thread that writes its journal.
+pub(crate) struct LocalShard {
+    pub(crate) shard: Shard,
+    writer: JoinHandle<()>,
+}
+
+/// What a shard of this node is started with.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) cache: Arc<CacheBudget>,
+    pub(crate) on_effects: Arc<OnEffects>,
+    pub(crate) on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
+}
+
+/// The wall clock.
+pub(crate) fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(since.as_millis() as i64)
+}
+
+impl LocalShard {
+    /// Opens the journal of `id` and starts its replica.
+    pub(crate) async fn start(folder: &DataFolder, id: ShardId, around: Surroundings) -> Result<Self, NodeError> {
+        let path = folder.shard_folder(id);
+        let bell = Bell::new();
+        let mut options = Options::new(id, around.cache, rand::rng().random());
+        options.wake_writer = bell.ringer();
+        let opened = tokio::task::spawn_blocking({
+            let path = path.clone();
+            move || -> Result<_, NodeError> {
+                let disk = Folder::open(&path).map_err(at(&path))?;
+                Journal::open(Arc::new(disk), options).map_err(|error| NodeError::Journal { folder: path, error })
+            }
+        });
+        let stopped = || NodeError::Io { path: path.clone(), error: io::Error::other("the node stops") };
+        let (journal, writer, recovered) = opened.await.map_err(|_| stopped())??;
+        for reason in &recovered.reasons {
+            tracing::warn!(shard = %id, reason, "recovery");
+        }
+        if recovered.in_doubt {
+            tracing::warn!(
+                shard = %id,
+                "the shard may have lost acknowledged records; with one replica there is nobody to ask: going on"
+            );
+            journal.set_in_doubt(false).map_err(at(&path))?;
+        }
+        let writer = spawn(writer, bell).map_err(at(&path))?;
+        let environment = Environment {
+            wall: Arc::new(wall),
+            offload: Arc::new(|work| {
+                drop(tokio::task::spawn_blocking(work));
+            }),
+            on_effects: around.on_effects,
+            on_role: around.on_role,
+        };
+        let me = folder.identity.node;
+        let failed = |error| NodeError::Shard { shard: id, error };
+        let shard = Shard::start::<TokioRuntime>(me, journal, environment).await.map_err(failed)?;
+        shard.initialize(vec![me]).await.map_err(failed)?;
+        shard.elect().await;
+        Ok(LocalShard { shard, writer })
+    }
+
+    /// Leaves a checkpoint, makes everything durable and says that nothing follows.
+    pub(crate) async fn stop(self) {
+        self.shard.checkpoint().await;
+        self.shard.shutdown().await;
+        let journal = self.shard.journal().clone();
+        journal.stop();
+        let writer = self.writer;
+        let closed = tokio::task::spawn_blocking(move || {
+            let _ = writer.join();
+            journal.close()
+        });
+        match closed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(shard = %self.shard.id(), %error, "not closed cleanly"),
+            Err(error) => tracing::warn!(shard = %self.shard.id(), %error, "not closed cleanly"),
+        }
+    }
+}

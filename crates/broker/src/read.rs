@@ -1,0 +1,162 @@
+//! Reading pieces and finding offsets.
+
+use crate::broker::{Broker, Inner};
+use crate::request::{
+    BrokerError, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery, ReadRange, Reply,
+};
+use journal::ReadError;
+use machine::messaging::stream::Stream;
+use model::{LeaderEpoch, Offset, StreamId};
+use shard::{Role, Shard};
+use tokio::time::Instant;
+
+/// A partition, found.
+struct Found {
+    shard: Shard,
+    id: StreamId,
+    state: Stream,
+}
+
+impl Broker {
+    /// Reads what there is; when that is less than asked for, waits for more.
+    pub(crate) async fn read(self, query: ReadQuery) -> Reply {
+        let deadline = Instant::now() + query.max_wait;
+        let streams = query.parts.iter().filter_map(|part| Some(self.inner.resolve(&part.from).ok()?.stream));
+        // Registered before looking, so that what comes in between is not missed.
+        let waiting = self.inner.waiters.register(streams.collect());
+        loop {
+            let last = Instant::now() >= deadline;
+            if last || self.inner.enough(&query) {
+                let parts = self.read_now(&query).await;
+                let bytes: usize = parts.iter().flatten().flat_map(|part| &part.slices).map(|s| s.bytes.len()).sum();
+                if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
+                    return Reply::Read(parts);
+                }
+            }
+            let _ = tokio::time::timeout_at(deadline, waiting.woken()).await;
+        }
+    }
+
+    async fn read_now(&self, query: &ReadQuery) -> Vec<Result<ReadPart, BrokerError>> {
+        let mut left = query.max_bytes;
+        let mut nothing_yet = true;
+        let mut parts = Vec::with_capacity(query.parts.len());
+        for range in &query.parts {
+            let part = self.read_part(range, left, nothing_yet).await;
+            if let Ok(part) = &part {
+                let bytes: usize = part.slices.iter().map(|slice| slice.bytes.len()).sum();
+                left = left.saturating_sub(bytes);
+                nothing_yet &= bytes == 0;
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    async fn read_part(&self, range: &ReadRange, left: usize, nothing_yet: bool) -> Result<ReadPart, BrokerError> {
+        let found = self.inner.find_stream(&range.from, range.epoch)?;
+        let (start, end) = (found.state.start, found.state.end);
+        if range.offset < start || range.offset > end {
+            return Err(BrokerError::OffsetOutOfRange);
+        }
+        let max_bytes = range.max_bytes.min(left);
+        if range.offset == end || (max_bytes == 0 && !nothing_yet) {
+            return Ok(ReadPart { end, start, slices: Vec::new() });
+        }
+        let (journal, id, from) = (found.shard.journal().clone(), found.id, range.offset);
+        let slices = if journal.in_memory(id, from) {
+            journal.read(id, from, end, max_bytes)
+        } else {
+            let read = tokio::task::spawn_blocking(move || journal.read(id, from, end, max_bytes));
+            read.await.map_err(|_| BrokerError::Unavailable)?
+        };
+        let mut slices = slices.map_err(|error| {
+            tracing::error!(stream = %id, %error, "cannot read");
+            match error {
+                ReadError::Damaged { .. } => BrokerError::Damaged,
+                ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
+            }
+        })?;
+        // The first piece of an answer may be larger than asked for, the others not.
+        if !nothing_yet && slices.first().is_some_and(|slice| slice.bytes.len() > max_bytes) {
+            slices.clear();
+        }
+        Ok(ReadPart { end, start, slices })
+    }
+
+    pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
+        let mut found = Vec::with_capacity(queries.len());
+        for query in queries {
+            found.push(self.find_offset(query).await);
+        }
+        Reply::Offsets(found)
+    }
+
+    async fn find_offset(&self, query: OffsetQuery) -> Result<FoundOffset, BrokerError> {
+        let Found { shard, id, state } = self.inner.find_stream(&query.partition, query.epoch)?;
+        let epoch_of = |offset: Offset| {
+            let at = state.epochs.partition_point(|(_, base)| *base <= offset);
+            at.checked_sub(1).map(|nth| state.epochs[nth].0)
+        };
+        let time = match query.which {
+            OffsetSpec::Earliest => {
+                let epoch = epoch_of(state.start);
+                return Ok(FoundOffset { offset: Some(state.start), piece: None, epoch });
+            }
+            OffsetSpec::Latest => {
+                let epoch = state.epochs.last().map(|(epoch, _)| *epoch);
+                return Ok(FoundOffset { offset: Some(state.end), piece: None, epoch });
+            }
+            OffsetSpec::AtOrAfter(time) => time,
+            OffsetSpec::MaxTimestamp => state.max_timestamp,
+        };
+        let (start, end) = (state.start, state.end);
+        let journal = shard.journal().clone();
+        let search = tokio::task::spawn_blocking(move || {
+            let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
+            let piece = journal.read(id, base, base.plus(1), 0)?;
+            Ok::<_, ReadError>(piece.into_iter().next())
+        });
+        match search.await.map_err(|_| BrokerError::Unavailable)? {
+            Ok(Some(slice)) => {
+                let epoch = epoch_of(slice.base);
+                Ok(FoundOffset { offset: Some(slice.base.max(start)), piece: Some(slice.bytes), epoch })
+            }
+            Ok(None) => Ok(FoundOffset { offset: None, piece: None, epoch: None }),
+            Err(ReadError::Damaged { .. }) => Err(BrokerError::Damaged),
+            Err(_) => Err(BrokerError::Unavailable),
+        }
+    }
+}
+
+impl Inner {
+    /// Whether a read now may find as much as asked for: a cheap guess, only ever too hopeful.
+    fn enough(&self, query: &ReadQuery) -> bool {
+        query.min_bytes == 0
+            || query.parts.iter().any(|part| match self.find_stream(&part.from, part.epoch) {
+                Ok(found) => part.offset != found.state.end,
+                Err(_) => true,
+            })
+    }
+
+    fn find_stream(&self, partition: &PartitionRef, epoch: Option<LeaderEpoch>) -> Result<Found, BrokerError> {
+        let place = self.resolve(partition)?;
+        let shard = self.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
+        match shard.role() {
+            Role::Leader => {}
+            Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
+            Role::Stopped => return Err(BrokerError::Unavailable),
+        }
+        let state = shard.machine().messaging.stream(place.stream).cloned().ok_or(BrokerError::UnknownTopic)?;
+        if let Some(epoch) = epoch {
+            let ours = state.epoch_in(shard.term());
+            if epoch < ours {
+                return Err(BrokerError::FencedEpoch);
+            }
+            if epoch > ours {
+                return Err(BrokerError::UnknownEpoch);
+            }
+        }
+        Ok(Found { shard: shard.clone(), id: place.stream, state })
+    }
+}

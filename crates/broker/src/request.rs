@@ -1,0 +1,337 @@
+//! Everything the product can do, on one screen: what protocols ask and what they are answered.
+
+use crate::group::{GroupReply, GroupRequest};
+use bytes::Bytes;
+use journal::Slice;
+use model::config::StreamConfig;
+use model::{Durability, LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId};
+use std::time::Duration;
+
+/// A request.
+#[derive(Debug)]
+pub enum Request {
+    /// Looks topics up; makes missing ones where asked to.
+    Topics(TopicsQuery),
+    /// Makes topics.
+    CreateTopics(Vec<CreateTopic>),
+    /// Removes topics.
+    DeleteTopics(Vec<TopicRef>),
+    /// Appends pieces.
+    Append(Vec<AppendPart>),
+    /// Reads pieces, waiting for more if there are few.
+    Read(ReadQuery),
+    /// Finds offsets.
+    Offsets(Vec<OffsetQuery>),
+    /// Hands out a producer id that nobody has had.
+    NewProducer,
+    /// Something about a consumer group.
+    Group(GroupRequest),
+    /// Commits a group's positions.
+    CommitOffsets(OffsetCommit),
+    /// Reads a group's positions.
+    FetchOffsets(OffsetFetch),
+}
+
+/// The answer to the request of the same name.
+#[derive(Debug)]
+pub enum Reply {
+    /// In the order asked for; all topics by name when all were asked for.
+    Topics(Vec<Result<TopicInfo, BrokerError>>),
+    /// In the order asked for.
+    TopicsCreated(Vec<Result<TopicInfo, BrokerError>>),
+    /// In the order asked for.
+    TopicsDeleted(Vec<Result<(), BrokerError>>),
+    /// In the order asked for.
+    Appended(Vec<Result<Appended, BrokerError>>),
+    /// In the order asked for.
+    Read(Vec<Result<ReadPart, BrokerError>>),
+    /// In the order asked for.
+    Offsets(Vec<Result<FoundOffset, BrokerError>>),
+    /// The id, with epoch 0.
+    NewProducer(Result<ProducerId, BrokerError>),
+    /// The coordinator's answer.
+    Group(Result<GroupReply, BrokerError>),
+    /// In the order asked for.
+    OffsetsCommitted(Vec<Result<(), BrokerError>>),
+    /// In the order asked for.
+    OffsetsFetched(Result<Vec<FetchedOffset>, BrokerError>),
+}
+
+/// Why something was not done. Each protocol has one table from these to its own codes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BrokerError {
+    /// No topic of that name or id.
+    #[error("no such topic")]
+    UnknownTopic,
+    /// The topic has fewer partitions.
+    #[error("no such partition")]
+    UnknownPartition,
+    /// Not a name.
+    #[error("invalid name: {0}")]
+    InvalidName(String),
+    /// The name is taken.
+    #[error("the topic exists")]
+    TopicExists,
+    /// Not a number of partitions that a topic can have.
+    #[error("invalid number of partitions")]
+    InvalidPartitions,
+    /// More replicas than nodes.
+    #[error("invalid replication factor")]
+    InvalidReplicas,
+    /// Not a configuration.
+    #[error("invalid configuration: {0}")]
+    InvalidConfig(String),
+    /// Another node leads; ask that one, or look again.
+    #[error("another node leads")]
+    NotLeader(Option<NodeId>),
+    /// It may or may not have been done.
+    #[error("timed out: it may or may not have been done")]
+    Unknown,
+    /// The node or the shard stops or has stopped.
+    #[error("not available")]
+    Unavailable,
+    /// The disk is full.
+    #[error("disk full")]
+    DiskFull,
+    /// The pieces are not pieces, or damaged.
+    #[error("invalid record: {0}")]
+    InvalidRecord(String),
+    /// A piece that is larger than the stream accepts.
+    #[error("record too large")]
+    TooLarge,
+    /// A numbering producer's batch does not follow its last.
+    #[error("out of order sequence")]
+    OutOfOrderSequence,
+    /// A newer instance of the producer is known.
+    #[error("producer epoch is fenced")]
+    FencedProducer,
+    /// An offset outside the stream.
+    #[error("offset out of range")]
+    OffsetOutOfRange,
+    /// The caller's leader epoch is older than ours.
+    #[error("leader epoch is fenced")]
+    FencedEpoch,
+    /// The caller's leader epoch is newer than ours.
+    #[error("unknown leader epoch")]
+    UnknownEpoch,
+    /// Bytes on disk are damaged and there is no replica to repair them from.
+    #[error("damaged on disk")]
+    Damaged,
+    /// A limit.
+    #[error("limit reached: {0}")]
+    LimitReached(&'static str),
+    /// The group coordinator's.
+    #[error(transparent)]
+    Group(#[from] crate::group::GroupError),
+}
+
+/// A topic by name or by identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TopicRef {
+    /// By name.
+    Name(String),
+    /// By identity.
+    Id(TopicId),
+}
+
+/// Which topics to look up.
+#[derive(Debug)]
+pub struct TopicsQuery {
+    /// These, or all.
+    pub topics: Option<Vec<TopicRef>>,
+    /// Make the missing ones, as the node is configured to.
+    pub create_missing: bool,
+}
+
+/// A topic, described.
+#[derive(Clone, Debug)]
+pub struct TopicInfo {
+    /// Its name.
+    pub name: String,
+    /// Its identity.
+    pub id: TopicId,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// Its partitions, by number.
+    pub partitions: Vec<PartitionInfo>,
+}
+
+/// A partition, described.
+#[derive(Clone, Debug)]
+pub struct PartitionInfo {
+    /// The node that leads it, if anybody is known to.
+    pub leader: Option<NodeId>,
+    /// Its leader epoch.
+    pub epoch: LeaderEpoch,
+    /// The nodes that have it.
+    pub replicas: Vec<NodeId>,
+}
+
+/// A topic to make.
+#[derive(Debug)]
+pub struct CreateTopic {
+    /// Its name.
+    pub name: String,
+    /// How many partitions; the node's default when absent.
+    pub partitions: Option<u32>,
+    /// How many replicas; the cluster's default when absent.
+    pub replicas: Option<u32>,
+    /// Its configuration.
+    pub config: StreamConfig,
+    /// Only say whether it could be made.
+    pub validate_only: bool,
+}
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRef {
+    /// The topic.
+    pub topic: TopicRef,
+    /// Which partition.
+    pub partition: u32,
+}
+
+/// Pieces for one partition.
+#[derive(Debug)]
+pub struct AppendPart {
+    /// Where to.
+    pub to: PartitionRef,
+    /// The pieces, back to back.
+    pub bytes: Bytes,
+    /// Overrides the topic's durability.
+    pub durability: Option<Durability>,
+}
+
+/// Where pieces were appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Offset of the first record.
+    pub base: Offset,
+    /// The stream's first offset.
+    pub start: Offset,
+    /// They had been appended before, here.
+    pub duplicate: bool,
+}
+
+/// What to read.
+#[derive(Debug)]
+pub struct ReadQuery {
+    /// From which partitions.
+    pub parts: Vec<ReadRange>,
+    /// Wait until there are so many bytes...
+    pub min_bytes: usize,
+    /// ...but no longer than this.
+    pub max_wait: Duration,
+    /// No more bytes than this, over all partitions, beyond the first piece.
+    pub max_bytes: usize,
+}
+
+/// What to read from one partition.
+#[derive(Clone, Debug)]
+pub struct ReadRange {
+    /// The partition.
+    pub from: PartitionRef,
+    /// From which offset on.
+    pub offset: Offset,
+    /// No more bytes than this, beyond the first piece.
+    pub max_bytes: usize,
+    /// The leader epoch the reader knows, if it says.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+/// What was read from one partition.
+#[derive(Debug)]
+pub struct ReadPart {
+    /// One past the last committed record.
+    pub end: Offset,
+    /// The first record.
+    pub start: Offset,
+    /// Pieces, in order.
+    pub slices: Vec<Slice>,
+}
+
+/// A position to find.
+#[derive(Clone, Debug)]
+pub struct OffsetQuery {
+    /// In which partition.
+    pub partition: PartitionRef,
+    /// Which.
+    pub which: OffsetSpec,
+    /// The leader epoch the caller knows, if it says.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+/// Which offset is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The first record's.
+    Earliest,
+    /// One past the last committed record.
+    Latest,
+    /// That of the first record at or after a time.
+    AtOrAfter(Timestamp),
+    /// That of the record with the greatest timestamp.
+    MaxTimestamp,
+}
+
+/// A position found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// The offset, if there is one; of a search by time, that of the piece's first record.
+    pub offset: Option<Offset>,
+    /// Of a search by time, the piece that holds the record: whoever knows its form finds the
+    /// record in it.
+    pub piece: Option<Bytes>,
+    /// Leader epoch of the record.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+/// Positions to commit.
+#[derive(Debug)]
+pub struct OffsetCommit {
+    /// Who commits.
+    pub group: String,
+    /// The member, empty for a consumer outside of the group protocol.
+    pub member: String,
+    /// Its static id.
+    pub instance: Option<String>,
+    /// The generation it is in, or -1.
+    pub generation: i32,
+    /// The positions.
+    pub offsets: Vec<NewOffset>,
+}
+
+/// A position to commit.
+#[derive(Debug)]
+pub struct NewOffset {
+    /// Of which partition.
+    pub partition: PartitionRef,
+    /// The next offset to consume.
+    pub offset: Offset,
+    /// Leader epoch of the last consumed record, or -1.
+    pub leader_epoch: i32,
+    /// Whatever the consumer wants to remember.
+    pub metadata: String,
+}
+
+/// Positions to read.
+#[derive(Debug)]
+pub struct OffsetFetch {
+    /// Whose.
+    pub group: String,
+    /// Of these partitions, or of all that have one.
+    pub partitions: Option<Vec<PartitionRef>>,
+}
+
+/// A committed position, or that there is none.
+#[derive(Clone, Debug)]
+pub struct FetchedOffset {
+    /// Topic name.
+    pub topic: String,
+    /// Topic identity; zero when there is no such topic.
+    pub id: TopicId,
+    /// Partition.
+    pub partition: u32,
+    /// The position.
+    pub committed: Option<machine::messaging::group::Committed>,
+}

@@ -1,0 +1,58 @@
+//! How the node's shards are: for health checks and metrics.
+
+use crate::broker::Broker;
+use journal::{Counters, Space};
+use model::ShardId;
+use shard::Role;
+use std::sync::Arc;
+
+/// How a shard is.
+#[derive(Clone, Debug)]
+pub struct ShardStatus {
+    /// Which.
+    pub shard: ShardId,
+    /// Whether this node leads it.
+    pub leads: bool,
+    /// Raft index applied.
+    pub applied: u64,
+    /// Bytes of files.
+    pub disk_bytes: u64,
+    /// Streams in it.
+    pub streams: u64,
+    /// The journal's counters.
+    pub counters: Arc<Counters>,
+}
+
+impl Broker {
+    /// How every shard is.
+    #[must_use]
+    pub fn status(&self) -> Vec<ShardStatus> {
+        self.shards()
+            .map(|shard| ShardStatus {
+                shard: shard.id(),
+                leads: shard.role() == Role::Leader,
+                applied: shard.journal().applied(),
+                disk_bytes: shard.journal().disk_bytes(),
+                streams: shard.machine().messaging.streams().count() as u64,
+                counters: shard.journal().counters.clone(),
+            })
+            .collect()
+    }
+
+    /// What keeps the node from serving, a sentence each; empty when it serves.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for shard in self.shards() {
+            match shard.role() {
+                Role::Leader | Role::Follower(Some(_)) => {}
+                Role::Follower(None) => problems.push(format!("shard {} has no leader", shard.id().0)),
+                Role::Stopped => problems.push(format!("shard {} has stopped: see the log", shard.id().0)),
+            }
+            if shard.journal().space() != Space::Enough {
+                problems.push(format!("shard {} has no room on disk", shard.id().0));
+            }
+        }
+        problems
+    }
+}

@@ -1,0 +1,172 @@
+//! Topics: looking up, making, removing; producer ids.
+
+use crate::broker::{Broker, Inner};
+use crate::request::{BrokerError, CreateTopic, PartitionInfo, PartitionRef, Reply, TopicInfo, TopicRef, TopicsQuery};
+use machine::catalog::topic::{Partition, Topic};
+use machine::command::NewTopic;
+use machine::{Command, Reply as MachineReply};
+use model::config::StreamConfig;
+use model::{LeaderEpoch, Name, ProducerId, TopicId};
+use rand::RngExt;
+use shard::Role;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the maker of a topic waits for its streams.
+const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
+
+impl Broker {
+    pub(crate) async fn topics(self, query: TopicsQuery) -> Reply {
+        let Some(topics) = query.topics else {
+            let machine = self.inner.catalog().machine();
+            let found: Vec<_> = machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect();
+            drop(machine);
+            return Reply::Topics(found.into_iter().map(|(id, topic)| Ok(self.inner.describe(id, &topic))).collect());
+        };
+        let mut infos = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let found = self.inner.find(&topic);
+            infos.push(match (found, topic) {
+                (Some((id, topic)), _) => Ok(self.inner.describe(id, &topic)),
+                (None, TopicRef::Name(name)) if query.create_missing && self.inner.config.auto_create_topics => {
+                    let created = self.create_topic(CreateTopic {
+                        name: name.clone(),
+                        partitions: None,
+                        replicas: None,
+                        config: StreamConfig::default(),
+                        validate_only: false,
+                    });
+                    match created.await {
+                        // Somebody else was faster.
+                        Err(BrokerError::TopicExists) => match self.inner.find(&TopicRef::Name(name)) {
+                            Some((id, topic)) => Ok(self.inner.describe(id, &topic)),
+                            None => Err(BrokerError::UnknownTopic),
+                        },
+                        other => other,
+                    }
+                }
+                (None, TopicRef::Name(name)) => {
+                    Err(Name::new(&name).err().map_or(BrokerError::UnknownTopic, |error| invalid_name(&error)))
+                }
+                (None, TopicRef::Id(_)) => Err(BrokerError::UnknownTopic),
+            });
+        }
+        Reply::Topics(infos)
+    }
+
+    pub(crate) async fn create_topics(self, topics: Vec<CreateTopic>) -> Reply {
+        let created = topics.into_iter().map(|topic| self.create_topic(topic));
+        Reply::TopicsCreated(futures::future::join_all(created).await)
+    }
+
+    async fn create_topic(&self, topic: CreateTopic) -> Result<TopicInfo, BrokerError> {
+        let name = Name::new(&topic.name).map_err(|error| invalid_name(&error))?;
+        if self.inner.find(&TopicRef::Name(topic.name)).is_some() {
+            return Err(BrokerError::TopicExists);
+        }
+        if topic.replicas.is_some_and(|replicas| replicas != 1) {
+            return Err(BrokerError::InvalidReplicas);
+        }
+        let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
+        if !(1..=model::limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
+            return Err(BrokerError::InvalidPartitions);
+        }
+        let id = TopicId(rand::rng().random());
+        if topic.validate_only {
+            let unplaced = PartitionInfo { leader: None, epoch: LeaderEpoch(0), replicas: vec![self.node()] };
+            let partitions = vec![unplaced; partitions as usize];
+            return Ok(TopicInfo { name: name.to_string(), id, config: topic.config, partitions });
+        }
+        let new = NewTopic { name, id, partitions, config: topic.config };
+        match self.inner.catalog().command(Command::CreateTopic { topic: new }).await? {
+            MachineReply::Refused(refusal) => Err(refusal.into()),
+            _ => self.wait_for_streams(id).await,
+        }
+    }
+
+    /// Waits until the shards have made the streams of a new topic.
+    async fn wait_for_streams(&self, id: TopicId) -> Result<TopicInfo, BrokerError> {
+        let deadline = Instant::now() + STREAMS_TIMEOUT;
+        loop {
+            let changed = self.inner.changes.streams.notified();
+            let (id, topic) = self.inner.find(&TopicRef::Id(id)).ok_or(BrokerError::UnknownTopic)?;
+            let all_there = topic.partitions.iter().all(|partition| {
+                let shard = self.inner.shards.get(&partition.shard);
+                shard.is_some_and(|shard| shard.machine().messaging.stream(partition.stream).is_some())
+            });
+            if all_there {
+                return Ok(self.inner.describe(id, &topic));
+            }
+            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+                return Err(BrokerError::Unknown);
+            }
+        }
+    }
+
+    pub(crate) async fn delete_topics(self, topics: Vec<TopicRef>) -> Reply {
+        let deleted = topics.iter().map(|topic| async {
+            let (id, _) = self.inner.find(topic).ok_or(BrokerError::UnknownTopic)?;
+            match self.inner.catalog().command(Command::DeleteTopic { id }).await? {
+                MachineReply::Refused(refusal) => Err(refusal.into()),
+                _ => Ok(()),
+            }
+        });
+        Reply::TopicsDeleted(futures::future::join_all(deleted).await)
+    }
+
+    pub(crate) async fn new_producer(self) -> Reply {
+        Reply::NewProducer(self.allocate_producer().await)
+    }
+
+    async fn allocate_producer(&self) -> Result<ProducerId, BrokerError> {
+        match self.inner.catalog().command(Command::AllocateProducerIds { count: 1 }).await? {
+            MachineReply::ProducerIds(first) => Ok(first),
+            MachineReply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(BrokerError::Unavailable),
+        }
+    }
+}
+
+fn invalid_name(error: &model::NameError) -> BrokerError {
+    BrokerError::InvalidName(error.to_string())
+}
+
+impl Inner {
+    pub(crate) fn find(&self, topic: &TopicRef) -> Option<(TopicId, Topic)> {
+        let machine = self.catalog().machine();
+        match topic {
+            TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(id, topic)| (id, topic.clone())),
+            TopicRef::Id(id) => machine.catalog.topic(*id).map(|topic| (*id, topic.clone())),
+        }
+    }
+
+    /// The stream that a partition is, and its shard.
+    pub(crate) fn resolve(&self, partition: &PartitionRef) -> Result<Partition, BrokerError> {
+        let machine = self.catalog().machine();
+        let topic = match &partition.topic {
+            TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(_, topic)| topic),
+            TopicRef::Id(id) => machine.catalog.topic(*id),
+        };
+        let topic = topic.ok_or(BrokerError::UnknownTopic)?;
+        topic.partitions.get(partition.partition as usize).copied().ok_or(BrokerError::UnknownPartition)
+    }
+
+    pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
+        let me = self.me();
+        let partition = |partition: &Partition| {
+            let shard = self.shards.get(&partition.shard);
+            let leader = match shard.map(|shard| shard.role()) {
+                Some(Role::Leader) => Some(me),
+                Some(Role::Follower(leader)) => leader,
+                Some(Role::Stopped) | None => None,
+            };
+            let epoch = shard.and_then(|shard| {
+                let machine = shard.machine();
+                machine.messaging.stream(partition.stream).map(|stream| stream.epoch_in(shard.term()))
+            });
+            PartitionInfo { leader, epoch: epoch.unwrap_or_default(), replicas: vec![me] }
+        };
+        let partitions = topic.partitions.iter().map(partition).collect();
+        TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), partitions }
+    }
+}

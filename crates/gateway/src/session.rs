@@ -1,0 +1,57 @@
+//! The face every protocol shows: a state machine without I/O.
+
+use broker::{Reply, Request};
+use bytes::{Bytes, BytesMut};
+use std::net::SocketAddr;
+
+/// Names a request of a session until it is answered.
+pub type RequestId = u64;
+
+/// The client did what the protocol does not allow. What the protocol has to say about it is in the
+/// session's output; the connection is closed after that is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// What happened, for the log.
+    pub reason: String,
+}
+
+/// One connection's protocol state.
+///
+/// The connection calls [`Session::receive`] when bytes came, hands every request on in order, gives
+/// each reply back with its id in any order, and sends the output.
+pub trait Session: Send {
+    /// Consumes whole frames from the front of `input`; leaves what is not whole.
+    ///
+    /// # Errors
+    /// When the client broke the protocol: nothing more is received then.
+    fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation>;
+
+    /// The next request for the broker.
+    fn next_request(&mut self) -> Option<(RequestId, Request)>;
+
+    /// The broker's answer to a request.
+    fn on_reply(&mut self, id: RequestId, reply: Reply);
+
+    /// Moves what is to be sent to `output`, in order.
+    fn take_output(&mut self, output: &mut Vec<Bytes>);
+
+    /// Whether more may be received now; `false` while too much waits for the broker.
+    fn wants_input(&self) -> bool;
+
+    /// Whether the session has said its last word: the connection is closed once it is sent.
+    fn is_over(&self) -> bool {
+        false
+    }
+}
+
+/// The two ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The address by which the client reached us.
+    pub local: SocketAddr,
+    /// The client's address.
+    pub peer: SocketAddr,
+}
+
+/// Makes the session of a new connection.
+pub type SessionFactory = dyn Fn(Ends) -> Box<dyn Session> + Send + Sync;

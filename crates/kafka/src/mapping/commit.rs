@@ -1,0 +1,160 @@
+//! A group's positions: OffsetCommit and OffsetFetch.
+
+use super::error::{coordinator_code, group_code};
+use super::{Step, Then, ask, partition_ref};
+use crate::codec::body::ResponseBody;
+use crate::codec::error_code::ErrorCode;
+use crate::codec::offset_commit::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
+};
+use crate::codec::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
+    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+};
+use crate::codec::text::Text;
+use broker::request::{FetchedOffset, NewOffset, OffsetCommit, OffsetFetch, PartitionRef, TopicRef};
+use broker::{BrokerError, Reply, Request};
+use model::Offset;
+use std::collections::VecDeque;
+
+fn error_code(error: &BrokerError) -> i16 {
+    match error {
+        BrokerError::Group(error) => group_code(error),
+        error => coordinator_code(error),
+    }
+}
+
+pub(super) fn commit(request: OffsetCommitRequest) -> Step {
+    let mut offsets = Vec::new();
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let name = TopicRef::Name(topic.name.to_string());
+        let mut partitions = Vec::new();
+        for partition in topic.partitions {
+            partitions.push(OffsetCommitResponsePartition {
+                partition_index: partition.partition_index,
+                ..OffsetCommitResponsePartition::default()
+            });
+            offsets.push(NewOffset {
+                partition: partition_ref(&name, partition.partition_index),
+                offset: Offset(u64::try_from(partition.committed_offset).unwrap_or(0)),
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default(),
+            });
+        }
+        topics.push(OffsetCommitResponseTopic { name: topic.name, partitions });
+    }
+    let commit = OffsetCommit {
+        group: request.group_id.to_string(),
+        member: request.member_id.to_string(),
+        instance: request.group_instance_id.map(|text| text.to_string()),
+        generation: request.generation_id_or_member_epoch,
+        offsets,
+    };
+    ask(Request::CommitOffsets(commit), move |reply| {
+        let outcomes = if let Reply::OffsetsCommitted(outcomes) = reply { outcomes } else { Vec::new() };
+        let mut outcomes = outcomes.into_iter();
+        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.error_code = match outcomes.next() {
+                Some(Ok(())) => 0,
+                Some(Err(error)) => error_code(&error),
+                None => ErrorCode::UnknownServerError.code(),
+            };
+        }
+        ResponseBody::OffsetCommit(OffsetCommitResponse { topics, ..OffsetCommitResponse::default() })
+    })
+}
+
+/// One group's question: which partitions, or all.
+struct Question {
+    group: Text,
+    partitions: Option<Vec<PartitionRef>>,
+}
+
+fn partitions<'a>(topics: impl Iterator<Item = (&'a Text, &'a Vec<i32>)>) -> Vec<PartitionRef> {
+    let of_topic = |(name, indexes): (&Text, &Vec<i32>)| {
+        let topic = TopicRef::Name(name.to_string());
+        indexes.iter().map(|index| partition_ref(&topic, *index)).collect::<Vec<_>>()
+    };
+    topics.flat_map(of_topic).collect()
+}
+
+pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
+    let questions: VecDeque<Question> = if version >= 8 {
+        let question = |group: crate::codec::offset_fetch::OffsetFetchRequestGroup| Question {
+            partitions: group.topics.as_ref().map(|t| partitions(t.iter().map(|t| (&t.name, &t.partition_indexes)))),
+            group: group.group_id,
+        };
+        request.groups.into_iter().map(question).collect()
+    } else {
+        let asked = request.topics.as_ref();
+        let partitions = asked.map(|t| partitions(t.iter().map(|t| (&t.name, &t.partition_indexes))));
+        VecDeque::from([Question { group: request.group_id, partitions }])
+    };
+    next(version, questions, Vec::new())
+}
+
+/// Asks one question after the other, then answers all of them.
+fn next(version: i16, mut questions: VecDeque<Question>, mut answers: Vec<OffsetFetchResponseGroup>) -> Step {
+    let Some(Question { group, partitions }) = questions.pop_front() else {
+        return Step::Reply(ResponseBody::OffsetFetch(response(version, answers)));
+    };
+    let fetch = OffsetFetch { group: group.to_string(), partitions };
+    let then: Then = Box::new(move |reply| {
+        let mut answer = OffsetFetchResponseGroup { group_id: group, ..OffsetFetchResponseGroup::default() };
+        match reply {
+            Reply::OffsetsFetched(Ok(offsets)) => answer.topics = by_topic(offsets),
+            Reply::OffsetsFetched(Err(error)) => answer.error_code = error_code(&error),
+            _ => answer.error_code = ErrorCode::UnknownServerError.code(),
+        }
+        answers.push(answer);
+        next(version, questions, answers)
+    });
+    Step::Ask(Request::FetchOffsets(fetch), then)
+}
+
+fn by_topic(offsets: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
+    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+    for FetchedOffset { topic, partition, committed, .. } in offsets {
+        let mut answer = OffsetFetchResponsePartitions {
+            partition_index: partition as i32,
+            committed_offset: -1,
+            metadata: Some(Text::default()),
+            ..OffsetFetchResponsePartitions::default()
+        };
+        if let Some(committed) = committed {
+            answer.committed_offset = committed.offset.0 as i64;
+            answer.committed_leader_epoch = committed.leader_epoch;
+            answer.metadata = Some(committed.metadata.into());
+        }
+        match topics.last_mut() {
+            Some(last) if last.name.as_str() == topic => last.partitions.push(answer),
+            _ => topics.push(OffsetFetchResponseTopics { name: topic.into(), partitions: vec![answer] }),
+        }
+    }
+    topics
+}
+
+/// Before version 8 the only group's answer is the response itself.
+fn response(version: i16, mut groups: Vec<OffsetFetchResponseGroup>) -> OffsetFetchResponse {
+    let mut response = OffsetFetchResponse::default();
+    if version >= 8 {
+        response.groups = groups;
+    } else if let Some(group) = groups.pop() {
+        let partition = |p: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+            partition_index: p.partition_index,
+            committed_offset: p.committed_offset,
+            committed_leader_epoch: p.committed_leader_epoch,
+            metadata: p.metadata,
+            // Versions 0 and 1 have no code of their own.
+            error_code: if version < 2 { group.error_code } else { p.error_code },
+        };
+        response.error_code = group.error_code;
+        let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
+            name: topic.name,
+            partitions: topic.partitions.into_iter().map(partition).collect(),
+        };
+        response.topics = group.topics.into_iter().map(topic).collect();
+    }
+    response
+}

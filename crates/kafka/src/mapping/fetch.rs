@@ -1,0 +1,89 @@
+//! Fetch.
+
+use super::error::code;
+use super::{Step, ask, partition_ref, topic_ref};
+use crate::codec::body::ResponseBody;
+use crate::codec::error_code::ErrorCode;
+use crate::codec::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use broker::request::{ReadPart, ReadQuery, ReadRange};
+use broker::{BrokerError, Reply, Request};
+use bytes::{Bytes, BytesMut};
+use model::{LeaderEpoch, Offset};
+use std::time::Duration;
+
+/// The first version that names topics by id.
+const BY_ID: i16 = 13;
+/// No answer carries more than this, whatever is asked for.
+const BYTES_MAX: usize = 64 << 20;
+/// Nobody waits longer than this.
+const WAIT_MAX: Duration = Duration::from_secs(300);
+
+fn bytes(asked: i32) -> usize {
+    usize::try_from(asked).unwrap_or(0).min(BYTES_MAX)
+}
+
+pub(super) fn handle(version: i16, request: FetchRequest) -> Step {
+    if request.session_id != 0 || request.session_epoch > 0 {
+        // Sessions (KIP-227) are never granted, so this one is not ours.
+        let error_code = ErrorCode::FetchSessionIdNotFound.code();
+        return Step::Reply(ResponseBody::Fetch(FetchResponse { error_code, ..FetchResponse::default() }));
+    }
+    let mut parts = Vec::new();
+    let mut topics = Vec::new();
+    for topic in request.topics {
+        let from = topic_ref(&topic.topic, topic.topic_id, version >= BY_ID);
+        let mut partitions = Vec::new();
+        for partition in topic.partitions {
+            partitions.push(PartitionData { partition_index: partition.partition, ..PartitionData::default() });
+            parts.push(ReadRange {
+                from: partition_ref(&from, partition.partition),
+                // Below every offset there is, so answered as out of range.
+                offset: Offset(u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX)),
+                max_bytes: bytes(partition.partition_max_bytes),
+                epoch: u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch),
+            });
+        }
+        topics.push(FetchableTopicResponse { topic: topic.topic, topic_id: topic.topic_id, partitions });
+    }
+    let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+    // With nothing to read from there is nothing to wait for.
+    let min_bytes = if parts.is_empty() { 0 } else { bytes(request.min_bytes) };
+    let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes) };
+    ask(Request::Read(query), move |reply| {
+        let Reply::Read(outcomes) = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
+        let mut outcomes = outcomes.into_iter();
+        for topic in &mut topics {
+            for partition in &mut topic.partitions {
+                match outcomes.next() {
+                    Some(Ok(part)) => fill(partition, part),
+                    Some(Err(error)) => refuse(partition, &error, version),
+                    None => refuse(partition, &BrokerError::Unavailable, version),
+                }
+            }
+        }
+        ResponseBody::Fetch(FetchResponse { responses: topics, ..FetchResponse::default() })
+    })
+}
+
+fn fill(partition: &mut PartitionData, part: ReadPart) {
+    partition.high_watermark = part.end.0 as i64;
+    partition.last_stable_offset = part.end.0 as i64;
+    partition.log_start_offset = part.start.0 as i64;
+    partition.records = Some(match <[_; 1]>::try_from(part.slices) {
+        Ok([slice]) => slice.bytes,
+        Err(slices) => {
+            let mut all = BytesMut::with_capacity(slices.iter().map(|slice| slice.bytes.len()).sum());
+            slices.iter().for_each(|slice| all.extend_from_slice(&slice.bytes));
+            all.freeze()
+        }
+    });
+}
+
+fn refuse(partition: &mut PartitionData, error: &BrokerError, version: i16) {
+    partition.error_code = match error {
+        BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
+        error => code(error),
+    };
+    partition.high_watermark = -1;
+    partition.records = Some(Bytes::new());
+}

@@ -1,0 +1,125 @@
+//! Kafka's requests as the broker's, and back. One file per subject; one table of errors.
+
+mod commit;
+mod error;
+mod fetch;
+mod group;
+mod metadata;
+mod offsets;
+mod produce;
+mod topics;
+
+use crate::codec::api_key::ApiKey;
+use crate::codec::api_versions::{ApiVersion, ApiVersionsResponse};
+use crate::codec::body::{RequestBody, ResponseBody};
+use crate::codec::primitive::Uuid;
+use crate::codec::text::Text;
+use broker::request::{PartitionRef, TopicRef};
+use broker::{Reply, Request};
+use model::{NodeId, TopicId};
+
+/// What a session knows of its node and its client.
+#[derive(Clone)]
+pub struct Context {
+    /// This node.
+    pub node: NodeId,
+    /// The cluster.
+    pub cluster: u128,
+    /// The host by which the client reached us.
+    pub host: String,
+    /// The port by which the client reached us.
+    pub port: u16,
+    /// Where the client is, for people.
+    pub client: String,
+    /// Draws a random number.
+    pub random: fn() -> u128,
+}
+
+/// What to do with a request.
+pub(crate) enum Step {
+    /// Answer it.
+    Reply(ResponseBody),
+    /// The client wants no answer.
+    Silent,
+    /// Ask the broker, then go on.
+    Ask(Request, Then),
+}
+
+/// What to do with the broker's answer.
+pub(crate) type Then = Box<dyn FnOnce(Reply) -> Step + Send>;
+
+/// Asks the broker and answers with what `then` makes of its reply.
+pub(crate) fn ask(request: Request, then: impl FnOnce(Reply) -> ResponseBody + Send + 'static) -> Step {
+    Step::Ask(request, Box::new(|reply| Step::Reply(then(reply))))
+}
+
+/// The APIs that work: an API either works or is not advertised.
+const SPOKEN: &[ApiKey] = &[
+    ApiKey::Produce,
+    ApiKey::Fetch,
+    ApiKey::ListOffsets,
+    ApiKey::Metadata,
+    ApiKey::OffsetCommit,
+    ApiKey::OffsetFetch,
+    ApiKey::FindCoordinator,
+    ApiKey::JoinGroup,
+    ApiKey::Heartbeat,
+    ApiKey::LeaveGroup,
+    ApiKey::SyncGroup,
+    ApiKey::ApiVersions,
+    ApiKey::CreateTopics,
+    ApiKey::DeleteTopics,
+    ApiKey::InitProducerId,
+];
+
+/// Whether requests of `api` are answered.
+pub(crate) fn is_spoken(api: ApiKey) -> bool {
+    SPOKEN.contains(&api)
+}
+
+/// What ApiVersions answers.
+pub(crate) fn spoken() -> Vec<ApiVersion> {
+    SPOKEN.iter().map(|api| api.entry()).collect()
+}
+
+/// What to do with a request of a version that is spoken.
+pub(crate) fn handle(context: &Context, version: i16, client_id: Option<Text>, body: RequestBody) -> Step {
+    match body {
+        RequestBody::ApiVersions(_) => Step::Reply(ResponseBody::ApiVersions(ApiVersionsResponse {
+            api_keys: spoken(),
+            ..ApiVersionsResponse::default()
+        })),
+        RequestBody::Metadata(request) => metadata::handle(context, version, request),
+        RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
+        RequestBody::Produce(request) => produce::handle(version, request),
+        RequestBody::InitProducerId(request) => produce::init_producer(&request),
+        RequestBody::Fetch(request) => fetch::handle(version, request),
+        RequestBody::ListOffsets(request) => offsets::handle(request),
+        RequestBody::CreateTopics(request) => topics::create(request),
+        RequestBody::DeleteTopics(request) => topics::delete(version, request),
+        RequestBody::JoinGroup(request) => group::join(context, version, client_id, request),
+        RequestBody::SyncGroup(request) => group::sync(request),
+        RequestBody::Heartbeat(request) => group::heartbeat(&request),
+        RequestBody::LeaveGroup(request) => group::leave(version, request),
+        RequestBody::OffsetCommit(request) => commit::commit(request),
+        RequestBody::OffsetFetch(request) => commit::fetch(version, request),
+        // `is_spoken` keeps the others away.
+        _ => Step::Silent,
+    }
+}
+
+/// The topic a request names: by id from some version on, by name before.
+fn topic_ref(name: &str, id: Uuid, by_id: bool) -> TopicRef {
+    if by_id { TopicRef::Id(TopicId(id.0)) } else { TopicRef::Name(name.to_owned()) }
+}
+
+fn partition_ref(topic: &TopicRef, partition: i32) -> PartitionRef {
+    // No topic has partition u32::MAX, so what is negative is not found.
+    PartitionRef { topic: topic.clone(), partition: u32::try_from(partition).unwrap_or(u32::MAX) }
+}
+
+/// Whether Kafka can spell the name: others are hidden from it.
+fn is_kafka_name(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
+}

@@ -1,0 +1,140 @@
+//! Produce and InitProducerId.
+
+use super::error::code;
+use super::{Step, ask, partition_ref, topic_ref};
+use crate::codec::batch::{Batch, BatchError, Batches};
+use crate::codec::body::ResponseBody;
+use crate::codec::error_code::ErrorCode;
+use crate::codec::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use crate::codec::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
+use broker::request::{AppendPart, Appended};
+use broker::{BrokerError, Reply, Request};
+use bytes::Bytes;
+use model::Durability;
+
+/// The first version that names topics by id.
+const BY_ID: i16 = 13;
+
+pub(super) fn handle(version: i16, request: ProduceRequest) -> Step {
+    let silent = request.acks == 0;
+    let durability = (request.acks != -1).then_some(Durability::QuorumMemory);
+    let mut parts = Vec::new();
+    // What is wrong with a partition's batch is known before the broker is asked.
+    let mut topics: Vec<(TopicProduceResponse, Vec<Option<ErrorCode>>)> = Vec::new();
+    let legal_acks = (-1..=1).contains(&request.acks);
+    for topic in request.topic_data {
+        let target = topic_ref(&topic.name, topic.topic_id, version >= BY_ID);
+        let mut refused = Vec::new();
+        let mut responses = Vec::new();
+        for partition in topic.partition_data {
+            let checked = match partition.records {
+                _ if !legal_acks => Err(ErrorCode::InvalidRequiredAcks),
+                _ if request.transactional_id.is_some() => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+                Some(records) => check(records),
+                None => Err(ErrorCode::InvalidRecord),
+            };
+            refused.push(checked.as_ref().err().copied());
+            responses.push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
+            if let Ok(bytes) = checked {
+                parts.push(AppendPart { to: partition_ref(&target, partition.index), bytes, durability });
+            }
+        }
+        let response =
+            TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses: responses };
+        topics.push((response, refused));
+    }
+    Step::Ask(
+        Request::Append(parts),
+        Box::new(move |reply| {
+            if silent {
+                return Step::Silent;
+            }
+            let Reply::Appended(outcomes) = reply else { return Step::Silent };
+            let mut outcomes = outcomes.into_iter();
+            let responses = topics.into_iter().map(|(mut topic, refused)| {
+                for (partition, refused) in topic.partition_responses.iter_mut().zip(refused) {
+                    match refused {
+                        Some(error) => refuse(partition, error.code()),
+                        None => answer(partition, outcomes.next(), version),
+                    }
+                }
+                topic
+            });
+            Step::Reply(ResponseBody::Produce(ProduceResponse {
+                responses: responses.collect(),
+                ..ProduceResponse::default()
+            }))
+        }),
+    )
+}
+
+/// The one batch that `records` must be.
+fn check(records: Bytes) -> Result<Bytes, ErrorCode> {
+    let mut batches = Batches::new(records);
+    let batch: Batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(|error| refusal(&error))?;
+    if batches.next().is_some() || batch.is_control() || batch.is_transactional() {
+        return Err(ErrorCode::InvalidRecord);
+    }
+    Ok(batch.into_bytes())
+}
+
+fn refusal(error: &BatchError) -> ErrorCode {
+    match error {
+        BatchError::Checksum { .. } => ErrorCode::CorruptMessage,
+        BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
+        BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType,
+        BatchError::Truncated { .. } | BatchError::Length(_) => ErrorCode::CorruptMessage,
+        BatchError::Count { .. } => ErrorCode::InvalidRecord,
+    }
+}
+
+fn refuse(partition: &mut PartitionProduceResponse, error: i16) {
+    partition.error_code = error;
+    partition.base_offset = -1;
+}
+
+fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appended, BrokerError>>, version: i16) {
+    match outcome {
+        Some(Ok(appended)) => {
+            partition.base_offset = appended.base.0 as i64;
+            partition.log_start_offset = appended.start.0 as i64;
+        }
+        Some(Err(BrokerError::UnknownTopic)) if version >= BY_ID => refuse(partition, ErrorCode::UnknownTopicId.code()),
+        Some(Err(error)) => {
+            if version >= 8 && matches!(error, BrokerError::InvalidRecord(_) | BrokerError::LimitReached(_)) {
+                partition.error_message = Some(error.to_string().into());
+            }
+            refuse(partition, code(&error));
+        }
+        None => refuse(partition, ErrorCode::UnknownServerError.code()),
+    }
+}
+
+pub(super) fn init_producer(request: &InitProducerIdRequest) -> Step {
+    if request.transactional_id.is_some() {
+        return Step::Reply(ResponseBody::InitProducerId(InitProducerIdResponse {
+            error_code: ErrorCode::TransactionalIdAuthorizationFailed.code(),
+            ..InitProducerIdResponse::default()
+        }));
+    }
+    ask(Request::NewProducer, |reply| {
+        let response = match reply {
+            Reply::NewProducer(Ok(id)) => {
+                InitProducerIdResponse { producer_id: id.0 as i64, ..InitProducerIdResponse::default() }
+            }
+            Reply::NewProducer(Err(error)) => {
+                // Clients ask again for these.
+                let error_code = match error {
+                    BrokerError::NotLeader(_) | BrokerError::Unavailable => ErrorCode::CoordinatorNotAvailable.code(),
+                    error => code(&error),
+                };
+                InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() }
+            }
+            _ => InitProducerIdResponse {
+                error_code: ErrorCode::UnknownServerError.code(),
+                ..InitProducerIdResponse::default()
+            },
+        };
+        ResponseBody::InitProducerId(response)
+    })
+}

@@ -1,0 +1,171 @@
+//! Commands as a script spells them.
+//!
+//! ```text
+//! append-pieces first=0 pieces=1 [producer=9 epoch=0 seq=0 last=0] [id=message]
+//! recall 1 [producer=9 epoch=0 seq=0 last=0] [id=message]
+//! create-stream 1 [dedup=millis] [kind=queue] [max=bytes] [durability=memory] [stamp=append]
+//! configure-stream 1 [the same]
+//! delete-stream 1
+//! trim 1 10
+//! settle 1 3..5 7..8
+//! tick
+//! save-group g text
+//! commit-offsets g 1=5 2=7 [metadata=text] [leader-epoch=3]
+//! delete-group g
+//! add-shards 1 2
+//! create-topic orders partitions=3 id=7 [as create-stream]
+//! configure-topic 7 [as create-stream]
+//! delete-topic 7
+//! allocate-producer-ids 10
+//! deliver from=0 item=4 <command>
+//! delivered to=1 4 5
+//! barrier 1
+//! bytes ff 01
+//! ```
+
+use super::line::{Line, parse};
+use bytes::Bytes;
+use machine::Command;
+use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
+use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
+use model::wire::{Input, Wire, WireError};
+use model::{Name, Offset, ProducerId, ShardId, StreamId, TopicId};
+
+/// A command's bytes, which need not be a command.
+pub(crate) struct Raw(pub(crate) Vec<u8>);
+
+impl Wire for Raw {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0);
+    }
+    fn take(_input: &mut Input<'_>) -> Result<Self, WireError> {
+        Err(WireError::Invalid("only ever written"))
+    }
+}
+
+pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
+    let verb = line.word()?;
+    let command = match verb {
+        "bytes" => {
+            let bytes =
+                line.rest().into_iter().map(|hex| u8::from_str_radix(hex, 16).map_err(|e| format!("{hex}: {e}")));
+            return Ok(Raw(bytes.collect::<Result<_, _>>()?));
+        }
+        "append-pieces" => Command::Append {
+            first: line.or("first", 0)?,
+            pieces: line.or("pieces", 1)?,
+            producer: numbering(&mut line)?,
+            message_id: message_id(&mut line),
+        },
+        "recall" => Command::Recall {
+            stream: stream(&mut line)?,
+            producer: numbering(&mut line)?,
+            message_id: message_id(&mut line),
+        },
+        "create-stream" => Command::CreateStream { stream: stream(&mut line)?, config: config(&mut line)? },
+        "configure-stream" => Command::ConfigureStream { stream: stream(&mut line)?, config: config(&mut line)? },
+        "delete-stream" => Command::DeleteStream { stream: stream(&mut line)? },
+        "trim" => Command::Trim { stream: stream(&mut line)?, to: Offset(line.value()?) },
+        "settle" => {
+            let stream = stream(&mut line)?;
+            Command::Settle { stream, ranges: line.rest().into_iter().map(range).collect::<Result<_, _>>()? }
+        }
+        "tick" => Command::Tick,
+        "save-group" => {
+            Command::SaveGroup { group: line.word()?.into(), state: Bytes::copy_from_slice(line.word()?.as_bytes()) }
+        }
+        "commit-offsets" => {
+            let group = line.word()?.to_owned();
+            let metadata = line.named("metadata").unwrap_or_default();
+            let leader_epoch = line.or("leader-epoch", -1)?;
+            let position = |word: &str| {
+                let (stream, offset) = word.split_once('=').ok_or("a position is stream=offset")?;
+                let (stream, offset) = (StreamId(parse(stream)?), Offset(parse(offset)?));
+                Ok::<_, String>(CommittedOffset { stream, offset, leader_epoch, metadata: metadata.into() })
+            };
+            Command::CommitOffsets { group, offsets: line.rest().into_iter().map(position).collect::<Result<_, _>>()? }
+        }
+        "delete-group" => Command::DeleteGroup { group: line.word()?.into() },
+        "add-shards" => {
+            let shards = line.rest().into_iter().map(|word| parse(word).map(ShardId));
+            Command::AddShards { shards: shards.collect::<Result<_, _>>()? }
+        }
+        "create-topic" => {
+            let name = Name::new(line.word()?).map_err(|error| error.to_string())?;
+            let id = topic(line.named("id").ok_or("create-topic needs id=")?)?;
+            let partitions = line.or("partitions", 1)?;
+            Command::CreateTopic { topic: NewTopic { name, id, partitions, config: config(&mut line)? } }
+        }
+        "configure-topic" => Command::ConfigureTopic { id: topic(line.word()?)?, config: config(&mut line)? },
+        "delete-topic" => Command::DeleteTopic { id: topic(line.word()?)? },
+        "allocate-producer-ids" => Command::AllocateProducerIds { count: line.value()? },
+        "deliver" => {
+            let from = ShardId(line.or("from", 0)?);
+            let item = line.maybe("item")?.ok_or("deliver needs item=")?;
+            let Raw(command) = read(Line::new(&line.rest().join(" ")))?;
+            Command::Deliver { from, item, command: command.into() }
+        }
+        "delivered" => {
+            let to = ShardId(line.maybe("to")?.ok_or("delivered needs to=")?);
+            Command::Delivered { to, items: line.rest().into_iter().map(parse).collect::<Result<_, _>>()? }
+        }
+        "barrier" => Command::Barrier { version: line.value()? },
+        other => return Err(format!("no such command: {other}")),
+    };
+    line.end()?;
+    Ok(Raw(command.to_wire()))
+}
+
+pub(crate) fn stream(line: &mut Line<'_>) -> Result<StreamId, String> {
+    line.value().map(StreamId)
+}
+
+pub(crate) fn message_id(line: &mut Line<'_>) -> Option<Bytes> {
+    line.named("id").map(|id| Bytes::copy_from_slice(id.as_bytes()))
+}
+
+/// Topics have 16 bytes of identity; in scripts all of them are the same.
+fn topic(word: &str) -> Result<TopicId, String> {
+    parse(word).map(|byte| TopicId([byte; 16]))
+}
+
+fn numbering(line: &mut Line<'_>) -> Result<Option<ProducerBatch>, String> {
+    let Some(producer) = line.maybe("producer")? else { return Ok(None) };
+    let (epoch, first_sequence) = (line.or("epoch", 0)?, line.or("seq", 0)?);
+    let last_sequence = line.or("last", first_sequence)?;
+    Ok(Some(ProducerBatch { producer: ProducerId(producer), epoch, first_sequence, last_sequence }))
+}
+
+fn config(line: &mut Line<'_>) -> Result<StreamConfig, String> {
+    let plain = StreamConfig::default();
+    Ok(StreamConfig {
+        durability: durability(line)?.unwrap_or_default(),
+        settlement: match line.named("kind") {
+            None | Some("log") => Settlement::Position,
+            Some("queue") => Settlement::Each,
+            Some(other) => return Err(format!("no such kind: {other}")),
+        },
+        piece_bytes_max: line.or("max", plain.piece_bytes_max)?,
+        timestamp_source: match line.named("stamp") {
+            None | Some("create") => TimestampSource::Create,
+            Some("append") => TimestampSource::Append,
+            Some(other) => return Err(format!("no such stamp: {other}")),
+        },
+        dedup_window_millis: line.or("dedup", 0)?,
+        ..plain
+    })
+}
+
+pub(crate) fn durability(line: &mut Line<'_>) -> Result<Option<Durability>, String> {
+    Ok(match line.named("durability") {
+        None => None,
+        Some("fsync") => Some(Durability::QuorumFsync),
+        Some("memory") => Some(Durability::QuorumMemory),
+        Some(other) => return Err(format!("no such durability: {other}")),
+    })
+}
+
+fn range(word: &str) -> Result<(u64, u64), String> {
+    let (from, to) = word.split_once("..").ok_or("a range is from..to")?;
+    Ok((parse(from)?, parse(to)?))
+}

@@ -1,0 +1,116 @@
+//! What a script prints.
+
+use machine::command::Command;
+use machine::messaging::stream::Stream;
+use machine::{Effect, Reply};
+use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
+use model::{IntervalSet, PieceDesc, TopicId, Wire};
+
+pub(crate) fn reply(reply: &Reply) -> String {
+    match reply {
+        Reply::Done => "done".into(),
+        Reply::Appended { base, start } => format!("appended {base}, stream starts {start}"),
+        Reply::Duplicate { base, start } => format!("duplicate of {base}, stream starts {start}"),
+        Reply::Trimmed { start } => format!("stream starts {start}"),
+        Reply::Topic(id) => format!("topic {}", topic(*id)),
+        Reply::ProducerIds(first) => format!("producer ids from {first}"),
+        Reply::Refused(refusal) => format!("refused: {refusal}"),
+    }
+}
+
+pub(crate) fn effect(effect: &Effect) -> String {
+    match effect {
+        Effect::StreamGrew(stream) => format!("effect: {stream} grew"),
+        Effect::StreamShrank(stream) => format!("effect: {stream} shrank"),
+        Effect::StreamMade(stream) => format!("effect: {stream} made"),
+        Effect::StreamGone(stream) => format!("effect: {stream} gone"),
+        Effect::OutboxFor(shard) => format!("effect: outbox for {shard}"),
+        Effect::CatalogChanged => "effect: catalog changed".into(),
+    }
+}
+
+pub(crate) fn piece(piece: &PieceDesc) -> String {
+    format!("{} {}..{} {}", piece.stream, piece.base, piece.end(), piece.epoch)
+}
+
+pub(crate) fn stream(stream: &Stream, settled: Option<&IntervalSet>) -> String {
+    let Stream { config, start, end, epochs, epoch_term, max_timestamp, bytes_appended } = stream;
+    let epochs: Vec<String> = epochs.iter().map(|(epoch, base)| format!("{epoch}{base}")).collect();
+    let settled: Vec<String> =
+        settled.into_iter().flat_map(IntervalSet::iter).map(|range| format!("{range:?}")).collect();
+    let mut text = format!("{start}..{end}, epochs [{}] of term {epoch_term}", epochs.join(" "));
+    text += &format!(", {bytes_appended} bytes, newest {}", max_timestamp.0);
+    if !settled.is_empty() {
+        text += &format!(", settled {}", settled.join(" "));
+    }
+    text + &self::config(config)
+}
+
+/// As a script would ask for it; nothing for the default.
+fn config(config: &StreamConfig) -> String {
+    let plain = StreamConfig::default();
+    let mut text = String::new();
+    if config.settlement == Settlement::Each {
+        text += " kind=queue";
+    }
+    if config.dedup_window_millis > 0 {
+        text += &format!(" dedup={}", config.dedup_window_millis);
+    }
+    if config.piece_bytes_max != plain.piece_bytes_max {
+        text += &format!(" max={}", config.piece_bytes_max);
+    }
+    if config.durability == Durability::QuorumMemory {
+        text += " durability=memory";
+    }
+    if config.timestamp_source == TimestampSource::Append {
+        text += " stamp=append";
+    }
+    text
+}
+
+/// An outbox item.
+pub(crate) fn item(bytes: &[u8]) -> String {
+    match Command::from_wire(bytes) {
+        Ok(Command::CreateStream { stream, config }) => format!("create-stream {}{}", stream.0, self::config(&config)),
+        Ok(Command::ConfigureStream { stream, config }) => {
+            format!("configure-stream {}{}", stream.0, self::config(&config))
+        }
+        Ok(Command::DeleteStream { stream }) => format!("delete-stream {}", stream.0),
+        other => format!("{other:?}"),
+    }
+}
+
+/// In scripts all bytes of a topic's identity are the same.
+pub(crate) fn topic(id: TopicId) -> String {
+    id.0[0].to_string()
+}
+
+/// A checkpoint's key. That its first byte tells the tables apart is on disk: these never change.
+pub(crate) fn key(key: &[u8]) -> String {
+    let (tag, rest) = (key[0], &key[1..]);
+    match tag {
+        1 => "clock".into(),
+        2 => format!("outbox item {}", pair::<u32, u64>(rest)),
+        3 => format!("outbox next {}", one::<u32>(rest)),
+        4 => format!("inbox {}", one::<u32>(rest)),
+        16 => format!("stream {}", one::<u64>(rest)),
+        17 => format!("producer {}", pair::<u64, u64>(rest)),
+        18 => format!("settled {}", one::<u64>(rest)),
+        19 => format!("message id {}", pair::<u64, String>(rest)),
+        20 => format!("group {}", one::<String>(rest)),
+        21 => format!("position {}", pair::<String, u64>(rest)),
+        64 => format!("topic {}", rest[0]),
+        65 => format!("shard {}", one::<u32>(rest)),
+        66 => "counters".into(),
+        other => format!("table {other}?"),
+    }
+}
+
+fn one<T: Wire + ToString>(bytes: &[u8]) -> String {
+    T::from_wire(bytes).map_or_else(|error| error.to_string(), |value| value.to_string())
+}
+
+fn pair<A: Wire + ToString, B: Wire + ToString>(bytes: &[u8]) -> String {
+    let shown = |(a, b): (A, B)| format!("{} {}", a.to_string(), b.to_string());
+    <(A, B)>::from_wire(bytes).map_or_else(|error| error.to_string(), shown)
+}

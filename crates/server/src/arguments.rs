@@ -1,0 +1,126 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// One broker for every kind of messaging.
+#[derive(Debug, Parser)]
+#[command(name = "mainstem", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the broker. This is what happens without a command, too.
+    Serve(ServeOptions),
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Command::Serve(ServeOptions::default())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeOptions {
+    /// Where everything is kept.
+    #[arg(long, value_name = "FOLDER", default_value = "data")]
+    pub(crate) data_dir: PathBuf,
+    /// A protocol and the address it listens on, as PROTOCOL=ADDRESS:PORT. Port 0 picks a free one.
+    /// Protocols: kafka (127.0.0.1:9092 unless given), http (127.0.0.1:8080 unless given).
+    #[arg(long = "listen", value_name = "PROTOCOL=ADDRESS:PORT")]
+    pub(crate) listeners: Vec<ListenerOption>,
+    /// How many shards a new data folder gets. By default as many as there are processors.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) shards: Option<u32>,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        ServeOptions { data_dir: PathBuf::from("data"), listeners: Vec::new(), shards: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Kafka,
+    Http,
+}
+
+impl Protocol {
+    pub(crate) const ALL: [Protocol; 2] = [Protocol::Kafka, Protocol::Http];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Protocol::Kafka => "kafka",
+            Protocol::Http => "http",
+        }
+    }
+
+    fn standard_port(self) -> u16 {
+        match self {
+            Protocol::Kafka => 9092,
+            Protocol::Http => 8080,
+        }
+    }
+}
+
+/// `kafka=127.0.0.1:9092`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerOption {
+    pub(crate) protocol: Protocol,
+    pub(crate) address: SocketAddr,
+}
+
+impl FromStr for ListenerOption {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((name, address)) = text.split_once('=') else {
+            return Err("expected PROTOCOL=ADDRESS:PORT, such as kafka=127.0.0.1:9092".into());
+        };
+        let names: Vec<&str> = Protocol::ALL.iter().map(|protocol| protocol.name()).collect();
+        let protocol = Protocol::ALL
+            .into_iter()
+            .find(|protocol| protocol.name() == name)
+            .ok_or_else(|| format!("no protocol is called '{name}'; there are: {}", names.join(", ")))?;
+        let address =
+            address.parse().map_err(|_| format!("'{address}' is not ADDRESS:PORT, such as 127.0.0.1:9092"))?;
+        Ok(ListenerOption { protocol, address })
+    }
+}
+
+impl ServeOptions {
+    /// The address of `protocol`: as given, or its standard port on loopback.
+    pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
+        let given = self.listeners.iter().rev().find(|listener| listener.protocol == protocol);
+        given.map_or(SocketAddr::from(([127, 0, 0, 1], protocol.standard_port())), |listener| listener.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn listeners_are_given_by_protocol_and_wrong_ones_say_how() {
+        let arguments = Arguments::try_parse_from(["mainstem", "serve", "--listen", "kafka=127.0.0.1:0"]).unwrap();
+        let Some(Command::Serve(options)) = arguments.command else { panic!("serve") };
+        assert_eq!(options.address(Protocol::Kafka).port(), 0);
+        assert_eq!(options.address(Protocol::Http).port(), 8080);
+        let error = "kafak=127.0.0.1:1".parse::<ListenerOption>().unwrap_err();
+        assert!(error.contains("kafka, http"), "{error}");
+        assert!("kafka".parse::<ListenerOption>().is_err());
+        assert!("kafka=9092".parse::<ListenerOption>().is_err());
+    }
+}
