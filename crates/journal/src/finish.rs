@@ -153,7 +153,7 @@ impl State {
         }
         let mut files = (*self.finished).clone();
         files.push(finished);
-        files.sort_by_key(|file| (file.table.first_index, file.id));
+        State::sort_files(&mut files);
         self.finished = Arc::new(files);
         self.drop_slots();
     }

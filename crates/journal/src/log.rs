@@ -65,6 +65,12 @@ impl EntryLog {
         EntryLog { before, slots: VecDeque::new(), cached_from: before.index + 1 }
     }
 
+    /// Whether there is no slot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// Index of the first slot, or of the one to come.
     #[must_use]
     pub fn first_index(&self) -> u64 {

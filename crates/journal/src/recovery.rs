@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::file::{FileId, FileKind, name, parse_name};
 use crate::frame::Kind;
 use crate::journal::{Journal, Options};
-use crate::log::{Place, Slot};
+use crate::log::{EntryLog, Place, Slot};
 use crate::manifest::{LogPosition, Manifest, ManifestError};
 use crate::scan::{End, Found, Scanner};
 use crate::state::{Finished, LogFile, State};
@@ -87,7 +87,7 @@ impl Journal {
 
         let mut state = State::new(manifest.clone());
         state.finished = Arc::new(open_listed(&*disk, &manifest)?);
-        let mut scan = LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power, hole: false };
+        let mut scan = LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power };
         let previous = scan.run(&names)?;
         state.applied = manifest.checkpoint_at.index.max(manifest.floor.index);
         state.flushed = state.log.last().index;
@@ -183,8 +183,6 @@ struct LogScan<'a> {
     state: &'a mut State,
     recovered: &'a mut Recovered,
     lost_power: bool,
-    /// An entry is missing: nothing above it counts.
-    hole: bool,
 }
 
 impl LogScan<'_> {
@@ -241,7 +239,6 @@ impl LogScan<'_> {
                     continue;
                 }
                 if index != self.state.log.last().index + 1 {
-                    self.hole = true;
                     self.recovered.damaged_entries.push(self.state.log.last().index + 1);
                     return Ok(());
                 }
@@ -276,7 +273,6 @@ impl LogScan<'_> {
             if flushed > 0 {
                 self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
                 self.doubt();
-                self.hole = true;
             }
             self.disk.remove(&name(id, FileKind::Log))?;
             return Ok(None);
@@ -332,21 +328,22 @@ impl LogScan<'_> {
         }
         self.state.committed = self.state.committed.max(found.head.committed);
         let index = found.head.index;
-        if !found.head.kind.is_entry() || index <= self.state.floor.index {
+        if !found.head.kind.is_entry() {
             return;
+        }
+        if self.state.log.is_empty() && index <= self.state.floor.index {
+            // Raft does not read it any more, but the pieces in it have no other index until its
+            // file is finished.
+            self.state.log = EntryLog::new(LogPosition { term: 0, index: index - 1 });
         }
         let last = self.state.log.last().index;
         if index > last + 1 {
-            // Entries between were lost with a damaged frame: what follows cannot be used as log.
-            self.hole = true;
+            // Entries between were lost with a damaged frame, or are older than an installed
+            // snapshot: what follows cannot be used as log until the gap is written again.
             return;
         }
         if index <= last {
             self.state.log.truncate_after(index - 1);
-            self.hole = false;
-        }
-        if self.hole {
-            return;
         }
         let place = Place { sequence: id.sequence, position: found.position };
         let (meta, body) = (found.head.meta_bytes, found.head.body_bytes);

@@ -5,6 +5,7 @@ use crate::disk::DiskFile;
 use crate::file::{FileId, FileKind};
 use crate::log::{EntryLog, LogEntry, Place, Slot};
 use crate::manifest::{LogPosition, Manifest};
+use crate::reclaim::Usage;
 use crate::table::TableHead;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -99,6 +100,9 @@ pub(crate) struct State {
     pub(crate) manifest: Manifest,
     pub(crate) refused: Vec<(u64, u32)>,
     pub(crate) cached_bytes: usize,
+    /// Finished files that a snapshot's receiver is reading, and how many receivers.
+    pub(crate) pins: BTreeMap<FileId, u32>,
+    pub(crate) usage: Usage,
     pub(crate) space: Space,
     pub(crate) stopping: bool,
 }
@@ -122,6 +126,8 @@ impl State {
             refused: manifest.refused.clone(),
             manifest,
             cached_bytes: 0,
+            pins: BTreeMap::new(),
+            usage: Usage::default(),
             space: Space::Enough,
             stopping: false,
         }
@@ -211,6 +217,11 @@ impl State {
         let oldest_open = self.open_files.values().filter_map(|file| file.entries).map(|(first, _)| first).min();
         let keep_from = oldest_open.unwrap_or(u64::MAX).min(self.flushed + 1);
         self.cached_bytes -= self.log.drop_to(self.floor.index.min(keep_from - 1));
+    }
+
+    /// Orders files by rank: of two that hold records of one stream, the older records come first.
+    pub(crate) fn sort_files(files: &mut [Arc<Finished>]) {
+        files.sort_by_key(|file| (file.table.first_index, file.id));
     }
 
     /// What is on disk now, as a manifest.

@@ -316,6 +316,23 @@ impl EntryBuilder {
         self.push(shared)
     }
 
+    /// Adds a piece that was sequenced before, as it is. What `desc` says of its place in an entry
+    /// is replaced.
+    pub fn keep_piece(&mut self, desc: PieceDesc, bytes: &[u8]) -> u32 {
+        let position = self.body.len() as u32;
+        self.body.extend_from_slice(bytes);
+        self.push(PieceDesc { position, length: bytes.len() as u32, ..desc })
+    }
+
+    /// Describes piece `nth` once more, as kept for another stream.
+    ///
+    /// # Panics
+    /// When there is no piece `nth`.
+    pub fn keep_shared(&mut self, nth: u32, desc: PieceDesc) -> u32 {
+        let PieceDesc { position, length, .. } = self.descs[nth as usize];
+        self.push(PieceDesc { position, length, ..desc })
+    }
+
     fn push(&mut self, desc: PieceDesc) -> u32 {
         self.descs.push(desc);
         self.descs.len() as u32 - 1

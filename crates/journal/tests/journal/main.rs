@@ -3,6 +3,9 @@
 //! What only power loss can show is judged by the simulator; here are the paths that a restart of
 //! the process takes, and the answers to reads.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod fixture;
 mod log;
 mod pieces;
+mod reclaim;

@@ -1,0 +1,221 @@
+//! Rewriting the live pieces of log files as packed files, sorted by stream.
+//!
+//! The one mechanism behind reclaim, sequential cold reads and, later, compaction and tiering. A
+//! piece's bytes are copied as they are, after their checksum was verified; bytes that several
+//! streams share stay shared. Streams whose records expire alike go into a file of their own.
+
+use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
+use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES, Kind};
+use crate::journal::Journal;
+use crate::reclaim::{LiveExtent, PackGroup, ReclaimError};
+use crate::state::Finished;
+use crate::table::{Extent, Table, TableHead};
+use model::checksum::crc32c;
+use model::{EntryBuilder, Hlc, PieceDesc, PieceHead, limit, piece};
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Several pieces of a stream share one extent up to so many bytes: what one look-up reads.
+const RUN_BYTES_MAX: u32 = 64 << 10;
+
+/// Bytes to copy and every place in a stream that they have.
+struct Body {
+    class: u8,
+    source: usize,
+    position: u64,
+    length: u32,
+    extents: Vec<LiveExtent>,
+}
+
+impl Journal {
+    /// Writes the live pieces of `group` into packed files, which do not count yet.
+    pub(crate) fn pack(&self, group: &PackGroup) -> Result<Vec<Arc<Finished>>, ReclaimError> {
+        let mut packed = Vec::new();
+        let mut bodies = bodies(group).into_iter().peekable();
+        while let Some(first) = bodies.peek() {
+            let class = first.class;
+            let mut output = Output::create(self, group)?;
+            let mut bytes = 0;
+            while let Some(body) =
+                bodies.next_if(|body| body.class == class && bytes < limit::PACKED_FILE_BYTES_MAX / 2)
+            {
+                bytes += u64::from(body.length);
+                output.add(group, &body)?;
+            }
+            packed.push(output.finish(self)?);
+        }
+        Ok(packed)
+    }
+}
+
+/// The bytes to copy, ascending by class, stream and offset of their first place.
+fn bodies(group: &PackGroup) -> Vec<Body> {
+    let mut by_place: BTreeMap<(usize, u64), Body> = BTreeMap::new();
+    for live in &group.extents {
+        let (position, length) = (live.extent.position, live.extent.length);
+        let body = by_place.entry((live.source, position)).or_insert_with(|| Body {
+            class: live.class,
+            source: live.source,
+            position,
+            length,
+            extents: Vec::new(),
+        });
+        // Shared bytes live as long as the longest of their streams.
+        body.class = body.class.max(live.class);
+        body.extents.push(live.clone());
+    }
+    let mut bodies: Vec<Body> = by_place.into_values().collect();
+    for body in &mut bodies {
+        body.extents.sort_by_key(|live| (live.extent.stream, live.extent.base));
+    }
+    bodies.sort_by_key(|body| (body.class, body.extents[0].extent.stream, body.extents[0].extent.base));
+    bodies
+}
+
+/// A packed file being written.
+struct Output {
+    id: FileId,
+    file: Arc<dyn crate::disk::DiskFile>,
+    shard: model::ShardId,
+    position: u64,
+    builder: EntryBuilder,
+    /// Extents of the frame being built: positions are those in the entry until it is written.
+    pending: Vec<(u32, Extent)>,
+    table: Table,
+}
+
+impl Output {
+    fn create(journal: &Journal, group: &PackGroup) -> io::Result<Self> {
+        let (sequence, _) = journal.next_log_file();
+        let id = FileId { journal: journal.id(), sequence };
+        let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
+        let shard = journal.options.shard;
+        let header = FileHeader { id, kind: FileKind::Packed, shard, previous: None };
+        file.write_at(0, &[IoSlice::new(&header.encode())])?;
+        let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
+        let (first_index, last_index) = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));
+        let table = Table { first_index, last_index, ..Table::default() };
+        let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
+        Ok(Output { id, file, shard, position, builder, pending: Vec::new(), table })
+    }
+
+    /// Copies a body: the pieces of it, if it is a run of several.
+    fn add(&mut self, group: &PackGroup, body: &Body) -> Result<(), ReclaimError> {
+        let source = &group.sources[body.source];
+        let mut bytes = vec![0; body.length as usize];
+        source.file.read_at(body.position, &mut bytes)?;
+        let first = body.extents[0].extent;
+        let damaged = || ReclaimError::Damaged { file: source.id, stream: first.stream, position: body.position };
+        let pieces = piece::walk(&bytes).collect::<Result<Vec<_>, _>>().map_err(|_| damaged())?;
+        if pieces.len() != first.pieces as usize {
+            return Err(damaged());
+        }
+        for (head, range) in pieces {
+            let piece = &bytes[range];
+            if first.pieces > 1 && !body.extents[0].holds(head.base, head.end()) {
+                continue;
+            }
+            piece::verify(piece).map_err(|_| damaged())?;
+            if first.pieces > 1 {
+                // A run is never shared, and its pieces say themselves where they belong.
+                let extent = Extent { base: head.base, count: head.count, epoch: head.epoch, ..first };
+                self.keep(piece, &[Extent { max_timestamp: head.max_timestamp, ..extent }])?;
+            } else {
+                let extents: Vec<Extent> = body.extents.iter().map(|live| live.extent).collect();
+                self.keep(piece, &extents)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, piece: &[u8], extents: &[Extent]) -> io::Result<()> {
+        let full = self.builder.bytes() + piece.len() > limit::PACKED_FRAME_BYTES_TARGET
+            || self.builder.piece_count() as usize + extents.len() > limit::ENTRY_PIECES_MAX;
+        if full && self.builder.piece_count() > 0 {
+            self.write_frame()?;
+        }
+        let mut kept = None;
+        for extent in extents {
+            let desc = PieceDesc {
+                stream: extent.stream,
+                base: extent.base,
+                max_timestamp: extent.max_timestamp,
+                epoch: extent.epoch,
+                count: extent.count,
+                position: 0,
+                length: 0,
+            };
+            let nth = match kept {
+                None => self.builder.keep_piece(desc, piece),
+                Some(first) => self.builder.keep_shared(first, desc),
+            };
+            kept.get_or_insert(nth);
+            self.pending.push((nth, *extent));
+        }
+        Ok(())
+    }
+
+    fn write_frame(&mut self) -> io::Result<()> {
+        let entry = model::Entry::parse(self.builder.finish(Hlc::default())).map_err(io::Error::other)?;
+        let (meta, body) = entry.bytes().split_at(entry.meta_bytes());
+        let head = FrameHead {
+            kind: Kind::Packed,
+            shard: self.shard,
+            term: 0,
+            index: 0,
+            committed: 0,
+            flushed: 0,
+            meta_bytes: meta.len() as u32,
+            body_bytes: body.len() as u32,
+            body_crc: crc32c(body),
+        };
+        let bytes = head.encode(self.id.number(), self.position, meta);
+        let used = HEAD_BYTES + entry.bytes().len();
+        let padding = vec![0; used.next_multiple_of(ALIGNMENT) - used];
+        let parts = [IoSlice::new(&bytes), IoSlice::new(entry.bytes()), IoSlice::new(&padding)];
+        self.file.write_at(self.position, &parts)?;
+        for (nth, extent) in std::mem::take(&mut self.pending) {
+            let Some(desc) = entry.piece(nth) else { continue };
+            let position = self.position + HEAD_BYTES as u64 + u64::from(desc.position);
+            let extent = Extent { position, length: desc.length, pieces: 1, ..extent };
+            let says_itself = PieceHead::parse(entry.body(&desc)).is_ok_and(|head| head.base == extent.base);
+            match self.table.extents.last_mut() {
+                Some(last) if says_itself && joins(last, &extent) => {
+                    last.length += extent.length;
+                    last.count += extent.count;
+                    last.pieces += 1;
+                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
+                }
+                _ => self.table.extents.push(extent),
+            }
+        }
+        self.position += head.frame_bytes();
+        Ok(())
+    }
+
+    fn finish(mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
+        if self.builder.piece_count() > 0 {
+            self.write_frame()?;
+        }
+        self.table.frames_end = self.position;
+        self.table.extents.sort_by_key(|extent| (extent.stream, extent.base));
+        let bytes = self.table.encode(self.id);
+        self.file.write_at(self.position, &[IoSlice::new(&bytes)])?;
+        self.file.sync()?;
+        let length = self.position + bytes.len() as u64;
+        journal.counters.packed_bytes.fetch_add(length, Relaxed);
+        let table = TableHead::read(&*self.file, length, self.id)?;
+        Ok(Arc::new(Finished { id: self.id, kind: FileKind::Packed, file: self.file, length, table }))
+    }
+}
+
+/// Whether `next` continues `last`, in the stream and in the file, and in pieces that say themselves
+/// where they belong.
+fn joins(last: &Extent, next: &Extent) -> bool {
+    last.stream == next.stream
+        && last.end() == next.base
+        && last.position + u64::from(last.length) == next.position
+        && last.length + next.length <= RUN_BYTES_MAX
+}

@@ -1,0 +1,300 @@
+//! Giving space back.
+//!
+//! The promise: the bytes of finished files are at most [`FACTOR`] times the bytes of live pieces in
+//! them, plus files the Raft log still needs and the one being rewritten. It holds because every
+//! finished file below the Raft floor is checked against what is alive, removed when nothing in it
+//! is, and rewritten (see [`crate::pack`]) when less than half of it is.
+//!
+//! What is alive is the machine's to say. A verdict may rest on an entry that is applied and not yet
+//! on stable storage; power loss could take the entry back, never the bytes. So checking makes a
+//! [`Plan`], and a plan is carried out only when everything applied by then is flushed.
+
+use crate::canary::Fault;
+use crate::file::{FileId, FileKind, name};
+use crate::journal::Journal;
+use crate::state::{Finished, State};
+use crate::table::{Extent, TableError};
+use model::{Offset, StreamId, limit};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Finished files take at most so many times the bytes of what is alive in them.
+pub const FACTOR: u64 = 2;
+
+/// What the machine says about pieces.
+pub trait Liveness {
+    /// The offsets from `from` up to `to`, exclusive, of `stream` that somebody may yet read, as
+    /// ascending ranges.
+    fn live(&self, stream: StreamId, from: Offset, to: Offset) -> Vec<Range<u64>>;
+
+    /// When the stream's records tend to expire: those of a class are packed together, so that they
+    /// die together. Ascending with the time they live.
+    fn expiry_class(&self, stream: StreamId) -> u8;
+}
+
+/// What checking the files found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of live pieces in finished files; shared bytes count once.
+    pub live_bytes: u64,
+    /// Bytes of finished files, tables included.
+    pub file_bytes: u64,
+    /// Of these, bytes of files that the Raft log still needs.
+    pub needed_by_log: u64,
+}
+
+impl Usage {
+    /// The bytes that finished files may take by the promise.
+    #[must_use]
+    pub fn bound(&self) -> u64 {
+        FACTOR * self.live_bytes + self.needed_by_log + limit::PACKED_FILE_BYTES_MAX
+    }
+}
+
+/// What can be given back, and what has to be rewritten for it.
+#[derive(Debug)]
+pub struct Plan {
+    /// Everything applied up to here has to be on stable storage first.
+    pub at: u64,
+    /// What the check found.
+    pub usage: Usage,
+    /// Files without a live piece.
+    pub(crate) dead: Vec<Arc<Finished>>,
+    /// Neighbours in rank that are rewritten together, with their live pieces.
+    pub(crate) pack: Vec<PackGroup>,
+}
+
+/// Files that are rewritten together.
+#[derive(Debug)]
+pub(crate) struct PackGroup {
+    pub(crate) sources: Vec<Arc<Finished>>,
+    /// Their live extents.
+    pub(crate) extents: Vec<LiveExtent>,
+}
+
+/// An extent with something alive in it.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveExtent {
+    pub(crate) extent: Extent,
+    /// What of it is alive.
+    pub(crate) ranges: Vec<Range<u64>>,
+    /// Number of the file among its group's sources.
+    pub(crate) source: usize,
+    /// Expiry class of its stream.
+    pub(crate) class: u8,
+}
+
+impl LiveExtent {
+    /// Bytes alive: a piece lives as a whole; of a run of pieces, as many as offsets are alive.
+    fn bytes(&self) -> u64 {
+        let (length, count) = (u64::from(self.extent.length), u64::from(self.extent.count));
+        if self.extent.pieces == 1 {
+            return length;
+        }
+        let alive: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
+        length * alive / count.max(1)
+    }
+
+    /// Whether anything of a piece with these offsets is alive.
+    pub(crate) fn holds(&self, from: Offset, to: Offset) -> bool {
+        self.ranges.iter().any(|range| range.start < to.0 && from.0 < range.end)
+    }
+}
+
+impl Plan {
+    /// Whether there is anything to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty() && self.pack.is_empty()
+    }
+}
+
+/// Why space was not given back. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReclaimError {
+    /// Entries that the plan rests on are not on stable storage yet.
+    #[error("the plan rests on entry {at}, and only {flushed} is on stable storage")]
+    NotFlushed {
+        /// What the plan rests on.
+        at: u64,
+        /// What is on stable storage.
+        flushed: u64,
+    },
+    /// A piece that would have to be copied is damaged: its file stays until it is repaired.
+    #[error("{file}: a piece of {stream} at byte {position} is damaged")]
+    Damaged {
+        /// The file.
+        file: FileId,
+        /// The stream.
+        stream: StreamId,
+        /// Where.
+        position: u64,
+    },
+    /// A table cannot be read.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The disk did not answer.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Journal {
+    /// Checks every finished file against `live`. Reads their tables.
+    ///
+    /// # Errors
+    /// When a table cannot be read.
+    pub fn plan_reclaim(&self, live: &dyn Liveness) -> Result<Plan, ReclaimError> {
+        let (files, floor, pinned) = {
+            let state = self.state.lock();
+            (state.finished.clone(), state.floor.index, state.pins.clone())
+        };
+        let mut plan = Plan { at: 0, usage: Usage::default(), dead: Vec::new(), pack: Vec::new() };
+        let mut group: Option<PackGroup> = None;
+        for file in files.iter() {
+            let extents = self.live_extents(file, live)?;
+            let live_bytes = distinct_bytes(&extents);
+            plan.usage.live_bytes += live_bytes;
+            plan.usage.file_bytes += file.length;
+            if file.table.last_index > floor || pinned.contains_key(&file.id) {
+                plan.usage.needed_by_log += file.length;
+                plan.pack.extend(group.take());
+                continue;
+            }
+            if extents.is_empty() {
+                plan.dead.push(file.clone());
+                continue;
+            }
+            if live_bytes * FACTOR > file.length && !is_scattered(file) {
+                plan.pack.extend(group.take());
+                continue;
+            }
+            let add = |mut group: PackGroup| {
+                let source = group.sources.len();
+                group.extents.extend(extents.into_iter().map(|extent| LiveExtent { source, ..extent }));
+                group.sources.push(file.clone());
+                group
+            };
+            let fits = |group: &PackGroup| {
+                let bytes: u64 = group.extents.iter().map(|live| u64::from(live.extent.length)).sum();
+                bytes + live_bytes <= limit::PACKED_FILE_BYTES_MAX / 2
+            };
+            let empty = PackGroup { sources: Vec::new(), extents: Vec::new() };
+            group = Some(match group.take() {
+                Some(open) if fits(&open) => add(open),
+                Some(full) => {
+                    plan.pack.push(full);
+                    add(empty)
+                }
+                None => add(empty),
+            });
+        }
+        plan.pack.extend(group);
+        // Verdicts may rest on anything applied until now.
+        plan.at = self.applied();
+        Ok(plan)
+    }
+
+    fn live_extents(&self, file: &Finished, live: &dyn Liveness) -> Result<Vec<LiveExtent>, ReclaimError> {
+        let mut kept = Vec::new();
+        for extent in file.table.all_extents(&*file.file) {
+            let extent = extent?;
+            let mut ranges = live.live(extent.stream, extent.base, extent.end());
+            if self.faulty(Fault::ReclaimLive) {
+                // Forgets that the last record of a run may still be wanted.
+                ranges.retain(|range| range.start == extent.base.0);
+            }
+            if !ranges.is_empty() {
+                let class = live.expiry_class(extent.stream);
+                kept.push(LiveExtent { extent, ranges, source: 0, class });
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Removes the plan's dead files and rewrites its mostly dead ones. Writes and syncs new files
+    /// first. Returns bytes given back.
+    ///
+    /// # Errors
+    /// See [`ReclaimError`]; whatever was not done stays as it was.
+    pub fn reclaim(&self, plan: Plan) -> Result<u64, ReclaimError> {
+        let flushed = self.flushed();
+        if flushed < plan.at {
+            return Err(ReclaimError::NotFlushed { at: plan.at, flushed });
+        }
+        let pinned = self.state.lock().pins.clone();
+        let is_free = |file: &Arc<Finished>| !pinned.contains_key(&file.id);
+        let dead: Vec<_> = plan.dead.into_iter().filter(is_free).collect();
+        let mut freed = self.replace_files(&dead, Vec::new())?;
+        for group in plan.pack.into_iter().filter(|group| group.sources.iter().all(is_free)) {
+            let packed = self.pack(&group)?;
+            freed += self.replace_files(&group.sources, packed)?;
+        }
+        self.state.lock().usage = plan.usage;
+        Ok(freed)
+    }
+
+    /// What the last check found.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.state.lock().usage
+    }
+
+    /// Makes `new` count instead of `old`, at one instant, then removes `old`. Returns bytes freed.
+    pub(crate) fn replace_files(&self, old: &[Arc<Finished>], new: Vec<Arc<Finished>>) -> io::Result<u64> {
+        if old.is_empty() && new.is_empty() {
+            return Ok(0);
+        }
+        let gone: BTreeSet<FileId> = old.iter().map(|file| file.id).collect();
+        let added: u64 = new.iter().map(|file| file.length).sum();
+        self.disk.sync_names()?;
+        self.write_manifest(|state| {
+            let mut files: Vec<_> = state.finished.iter().filter(|file| !gone.contains(&file.id)).cloned().collect();
+            files.extend(new);
+            State::sort_files(&mut files);
+            state.finished = Arc::new(files);
+        })?;
+        for file in old {
+            self.disk.remove(&name(file.id, file.kind))?;
+            self.counters.files_removed.fetch_add(1, Relaxed);
+        }
+        let freed: u64 = old.iter().map(|file| file.length).sum();
+        Ok(freed.saturating_sub(added))
+    }
+
+    /// Keeps finished files from being removed until they are unpinned as often.
+    pub fn pin(&self, files: impl IntoIterator<Item = FileId>) {
+        let mut state = self.state.lock();
+        for file in files {
+            *state.pins.entry(file).or_default() += 1;
+        }
+    }
+
+    /// Undoes one [`Journal::pin`] of these files.
+    pub fn unpin(&self, files: impl IntoIterator<Item = FileId>) {
+        let mut state = self.state.lock();
+        for file in files {
+            if let Some(pins) = state.pins.get_mut(&file) {
+                *pins -= 1;
+                if *pins == 0 {
+                    state.pins.remove(&file);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of the pieces; those that several streams share count once.
+fn distinct_bytes(extents: &[LiveExtent]) -> u64 {
+    let places: BTreeMap<u64, u64> = extents.iter().map(|live| (live.extent.position, live.bytes())).collect();
+    places.values().sum()
+}
+
+/// Whether a log file is mostly small pieces of many streams: reading one of them back would touch
+/// every file there is, so such files are sorted by stream once.
+fn is_scattered(file: &Finished) -> bool {
+    let pieces = u64::from(file.table.extents.max(1));
+    file.kind == FileKind::Log && pieces >= 1024 && file.length / pieces < 16 << 10
+}

@@ -1,0 +1,151 @@
+//! Space comes back, and nothing alive goes with it.
+
+use crate::fixture::{Fixture, entry, value};
+use journal::reclaim::FACTOR;
+use journal::{Liveness, LogPosition, ReclaimError};
+use model::record::Message;
+use model::{Offset, StreamId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+/// What is alive, record by record.
+#[derive(Default)]
+struct Alive(BTreeMap<u64, BTreeSet<u64>>);
+
+impl Liveness for Alive {
+    fn live(&self, stream: StreamId, from: Offset, to: Offset) -> Vec<Range<u64>> {
+        let offsets = self.0.get(&stream.0).into_iter().flat_map(|offsets| offsets.range(from.0..to.0));
+        offsets.map(|offset| *offset..offset + 1).collect()
+    }
+    fn expiry_class(&self, stream: StreamId) -> u8 {
+        (stream.0 % 2) as u8
+    }
+}
+
+impl Alive {
+    fn check(&self, f: &Fixture, streams: Range<u64>, end: u64) {
+        for stream in streams {
+            let mut found = BTreeSet::new();
+            let mut next = Offset(0);
+            loop {
+                let slices = f.journal.read(StreamId(stream), next, Offset(end), 5_000).unwrap();
+                let Some(last) = slices.last() else { break };
+                next = last.end();
+                for slice in &slices {
+                    for piece in model::piece::walk(&slice.bytes) {
+                        let (head, range) = piece.unwrap();
+                        let message = Message::decode(&slice.bytes[range]).unwrap();
+                        assert_eq!(message.value, value(stream, head.base.0, message.value.len()));
+                        assert!(found.insert(head.base.0), "{stream} {} twice", head.base);
+                    }
+                }
+            }
+            let wanted = self.0.get(&stream).cloned().unwrap_or_default();
+            assert!(wanted.is_subset(&found), "stream {stream}: lost {:?}", wanted.difference(&found));
+        }
+    }
+}
+
+/// Ten streams in every entry, one record each.
+fn fill(f: &mut Fixture, alive: &mut Alive, offsets: Range<u64>) {
+    for offset in offsets {
+        let pieces: Vec<_> = (0..10).map(|stream| (stream, offset, 200)).collect();
+        let index = f.store(&pieces);
+        (0..10).for_each(|stream| {
+            alive.0.entry(stream).or_default().insert(offset);
+        });
+        assert_eq!(index, offset + 1);
+    }
+    while f.journal.finish_next().unwrap() {}
+}
+
+fn release_log(f: &Fixture) {
+    let at = LogPosition { term: 1, index: f.journal.applied() };
+    f.journal.write_checkpoint(at, &vec![(b"k".to_vec(), Some(vec![0]))]).unwrap();
+    f.journal.purge(at);
+}
+
+#[test]
+fn dead_files_go_mostly_dead_ones_are_packed_and_live_records_stay() {
+    let mut f = Fixture::with(0, 16 << 10);
+    let mut alive = Alive::default();
+    fill(&mut f, &mut alive, 0..300);
+    release_log(&f);
+    alive.check(&f, 0..10, 300);
+    // The oldest hundred are dead; of the others, one in ten survives, in every file.
+    for (stream, offsets) in &mut alive.0 {
+        offsets.retain(|offset| *offset >= 100 && (offset + stream) % 10 == 0);
+    }
+    let before = f.journal.disk_bytes();
+    let freed = f.journal.reclaim(f.journal.plan_reclaim(&alive).unwrap()).unwrap();
+    assert!(freed > before / 2, "freed {freed} of {before}");
+    alive.check(&f, 0..10, 300);
+    let usage = f.journal.plan_reclaim(&alive).unwrap().usage;
+    assert!(usage.file_bytes - usage.needed_by_log <= FACTOR * usage.live_bytes + 20_000, "{usage:?}");
+    let f = f.restart();
+    alive.check(&f, 0..10, 300);
+    // What is in packed files dies too, there as runs.
+    for offsets in alive.0.values_mut() {
+        offsets.retain(|offset| *offset >= 290);
+    }
+    f.journal.reclaim(f.journal.plan_reclaim(&alive).unwrap()).unwrap();
+    alive.check(&f, 0..10, 300);
+    let f = f.restart();
+    alive.check(&f, 0..10, 300);
+    assert!(f.journal.disk_bytes() < before / 10);
+}
+
+#[test]
+fn packed_runs_lose_their_settled_records_only() {
+    let mut f = Fixture::with(0, 16 << 10);
+    let mut alive = Alive::default();
+    for offset in 0..400 {
+        f.store(&[(0, offset, 150), (1, offset, 400)]);
+        alive.0.entry(0).or_default().insert(offset);
+    }
+    while f.journal.finish_next().unwrap() {}
+    release_log(&f);
+    for round in 0..3u64 {
+        // Stream 1 is dead at once, so everything is packed; then stream 0 thins out.
+        f.journal.reclaim(f.journal.plan_reclaim(&alive).unwrap()).unwrap();
+        alive.check(&f, 0..1, 400);
+        alive.0.get_mut(&0).unwrap().retain(|offset| offset % (3 + round) != 0);
+        f = f.restart();
+    }
+    let runs: u32 = f.journal.finished().iter().map(|file| file.table.extents).sum();
+    assert!(runs < 300, "{runs} extents: consecutive records share one");
+}
+
+#[test]
+fn files_the_log_needs_or_a_receiver_reads_stay() {
+    let mut f = Fixture::with(0, 16 << 10);
+    let mut alive = Alive::default();
+    fill(&mut f, &mut alive, 0..100);
+    let nothing = Alive::default();
+    assert!(f.journal.plan_reclaim(&nothing).unwrap().is_empty(), "the Raft log needs them");
+    release_log(&f);
+    let pinned = f.journal.finished()[0].id;
+    f.journal.pin([pinned]);
+    f.journal.reclaim(f.journal.plan_reclaim(&nothing).unwrap()).unwrap();
+    assert_eq!(f.journal.finished().iter().map(|file| file.id).collect::<Vec<_>>(), [pinned]);
+    f.journal.unpin([pinned]);
+    f.journal.reclaim(f.journal.plan_reclaim(&nothing).unwrap()).unwrap();
+    assert!(f.journal.finished().is_empty());
+}
+
+#[test]
+fn a_plan_waits_until_what_it_rests_on_is_on_stable_storage() {
+    let mut f = Fixture::with(0, 16 << 10);
+    let mut alive = Alive::default();
+    fill(&mut f, &mut alive, 0..100);
+    release_log(&f);
+    // The entry that kills everything is applied, but not flushed.
+    let (last, descs) = entry(1, 101, &[(0, 100, 10)]);
+    f.append(vec![last]);
+    f.journal.publish(101, &descs, &[]);
+    let plan = f.journal.plan_reclaim(&Alive::default()).unwrap();
+    assert!(matches!(f.journal.reclaim(plan), Err(ReclaimError::NotFlushed { at: 101, flushed: 100 })));
+    f.settle();
+    let plan = f.journal.plan_reclaim(&Alive::default()).unwrap();
+    assert!(f.journal.reclaim(plan).unwrap() > 0);
+}
