@@ -113,6 +113,7 @@ impl Task {
         let role = self.shard.role();
         let Role::Leader = role else {
             self.coordinator = None;
+            self.saving = FuturesOrdered::new();
             let leader = if let Role::Follower(leader) = role { leader } else { None };
             for (_, waiting) in std::mem::take(&mut self.waiting) {
                 waiting.answer(Err(BrokerError::NotLeader(leader)));
@@ -131,7 +132,12 @@ impl Task {
                 tracing::error!(group, %error, "a stored group cannot be read; it starts afresh");
             }
         }
+        for group in machine.messaging.groups.with_offsets() {
+            coordinator.load_offsets_only(group, now);
+        }
         drop(machine);
+        // What was being saved concerns the coordinator before: its verdicts mean nothing to this one.
+        self.saving = FuturesOrdered::new();
         for (_, waiting) in std::mem::take(&mut self.waiting) {
             waiting.answer(Err(GroupError::CoordinatorNotAvailable.into()));
         }

@@ -186,15 +186,10 @@ impl LocalShard {
         for reason in &recovered.reasons {
             tracing::warn!(shard = %id, reason, "recovery");
         }
-        if recovered.in_doubt {
-            tracing::warn!(
-                shard = %id,
-                "the shard may have lost acknowledged records; with one replica there is nobody to ask: going on"
-            );
-            journal.set_in_doubt(false).map_err(at(&path))?;
-        }
+        let in_doubt = recovered.in_doubt;
         let writer = spawn(writer, bell).map_err(at(&path))?;
         let environment = Environment {
+            transport: Arc::new(shard::Alone),
             wall: Arc::new(wall),
             offload: Arc::new(|work| {
                 drop(tokio::task::spawn_blocking(work));
@@ -204,7 +199,7 @@ impl LocalShard {
         };
         let me = folder.identity.node;
         let failed = |error| NodeError::Shard { shard: id, error };
-        let shard = Shard::start::<TokioRuntime>(me, journal, environment).await.map_err(failed)?;
+        let shard = Shard::start::<TokioRuntime>(me, journal, in_doubt, environment).await.map_err(failed)?;
         shard.initialize(vec![me]).await.map_err(failed)?;
         shard.elect().await;
         Ok(LocalShard { shard, writer })

@@ -128,9 +128,8 @@ impl Journal {
     }
 
     fn checkpoint_place(&self) -> (u64, Vec<CheckpointFile>, u64) {
-        let mut state = self.state.lock();
-        let number = state.next_sequence;
-        state.next_sequence += 1;
+        let number = self.take_sequence();
+        let state = self.state.lock();
         (number, state.manifest.checkpoint.clone(), state.flushed)
     }
 }
@@ -212,7 +211,7 @@ pub(crate) fn read_chain(disk: &dyn Disk, chain: &[CheckpointFile]) -> Result<(L
     Ok((at, objects))
 }
 
-fn read_blocks(
+pub(crate) fn read_blocks(
     disk_file: &dyn DiskFile,
     file: &CheckpointFile,
     objects: &mut Objects,

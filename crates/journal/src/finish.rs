@@ -106,7 +106,7 @@ impl Journal {
 
     /// Copies the frames of a file whose sync failed into a new one: it must not be synced again.
     fn copy_frames(&self, ready: &mut Ready) -> io::Result<(FileId, Arc<dyn crate::disk::DiskFile>)> {
-        let (sequence, _) = self.next_log_file();
+        let sequence = self.take_sequence();
         let id = FileId { journal: ready.id.journal, sequence };
         let file = self.disk.create(&name(id, FileKind::Log), ready.table.frames_end)?;
         let header = FileHeader { id, kind: FileKind::Log, shard: self.options.shard, previous: None };

@@ -32,6 +32,10 @@ impl CacheBudget {
         Arc::new(CacheBudget { limit, used: AtomicUsize::new(0) })
     }
 
+    pub(crate) fn release(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Relaxed);
+    }
+
     /// Bytes in use.
     #[must_use]
     pub fn used(&self) -> usize {
@@ -209,7 +213,7 @@ impl Journal {
         state.truncate_after(keep);
         let freed = before - state.cached_bytes;
         drop(state);
-        self.options.cache.used.fetch_sub(freed, Relaxed);
+        self.options.cache.release(freed);
     }
 
     /// Saves the vote; `done` follows when it is on stable storage.
@@ -257,7 +261,7 @@ impl Journal {
             state.drop_slots();
             let freed = before - state.cached_bytes;
             drop(state);
-            self.options.cache.used.fetch_sub(freed, Relaxed);
+            self.options.cache.release(freed);
         }
     }
 
@@ -272,6 +276,22 @@ impl Journal {
     pub fn last(&self) -> LogPosition {
         let state = self.state.lock();
         state.log.last().max(state.floor)
+    }
+
+    /// The earliest entry from which on at most `bytes_max` bytes of log follow: what to keep for
+    /// followers that lag a little.
+    #[must_use]
+    pub fn index_keeping(&self, bytes_max: u64) -> u64 {
+        let state = self.state.lock();
+        let (mut index, mut bytes) = (state.log.last().index, 0);
+        while let Some(slot) = state.log.get(index) {
+            bytes += u64::from(slot.meta_bytes) + u64::from(slot.body_bytes);
+            if bytes > bytes_max {
+                break;
+            }
+            index -= 1;
+        }
+        index + 1
     }
 
     /// Entries up to here are on stable storage.
@@ -404,17 +424,18 @@ impl Journal {
         if excess > 0 {
             let ignore_flush = self.faulty(Fault::EvictUnflushed);
             let freed = self.state.lock().evict(excess, ignore_flush);
-            self.options.cache.used.fetch_sub(freed, Relaxed);
+            self.options.cache.release(freed);
         }
     }
 
     // ---- for the writer -----------------------------------------------------------------------
 
-    pub(crate) fn next_log_file(&self) -> (u64, Option<Bytes>) {
+    /// A number that no file of this journal has had.
+    pub(crate) fn take_sequence(&self) -> u64 {
         let mut state = self.state.lock();
         let sequence = state.next_sequence;
         state.next_sequence += 1;
-        (sequence, state.vote.clone())
+        sequence
     }
 
     /// Creates a log file of `bytes` bytes; when the disk is full, of what the reserve has, if that

@@ -88,7 +88,7 @@ struct Output {
 
 impl Output {
     fn create(journal: &Journal, group: &PackGroup) -> io::Result<Self> {
-        let (sequence, _) = journal.next_log_file();
+        let sequence = journal.take_sequence();
         let id = FileId { journal: journal.id(), sequence };
         let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
         let shard = journal.options.shard;

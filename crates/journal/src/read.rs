@@ -142,6 +142,32 @@ impl Journal {
         Ok(None)
     }
 
+    /// The first offset of `stream` from which on its pieces up to `to` take at most `bytes_max`
+    /// bytes. Walks all of the stream's extents; may read files.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn find_size(&self, stream: StreamId, from: Offset, to: Offset, bytes_max: u64) -> Result<Offset, ReadError> {
+        let (mut next, mut first, mut bytes) = (from, from, 0u64);
+        let mut kept = std::collections::VecDeque::new();
+        while next < to {
+            let located = self.locate(stream, next, to, limit::MIB, true)?;
+            let Some(last) = located.last() else { break };
+            next = last.base.plus(u64::from(last.count));
+            for extent in located {
+                bytes += u64::from(extent.length);
+                kept.push_back((u64::from(extent.length), extent.base.plus(u64::from(extent.count))));
+                while bytes > bytes_max
+                    && let Some((length, end)) = kept.pop_front()
+                {
+                    bytes -= length;
+                    first = end;
+                }
+            }
+        }
+        Ok(first)
+    }
+
     /// Extents from the one that covers or follows `from`: all from one file or all from memory.
     fn locate(
         &self,

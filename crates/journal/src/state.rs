@@ -104,6 +104,8 @@ pub(crate) struct State {
     pub(crate) pins: BTreeMap<FileId, u32>,
     pub(crate) usage: Usage,
     pub(crate) space: Space,
+    /// The next write starts a new log file.
+    pub(crate) roll: bool,
     pub(crate) stopping: bool,
 }
 
@@ -129,6 +131,7 @@ impl State {
             pins: BTreeMap::new(),
             usage: Usage::default(),
             space: Space::Enough,
+            roll: false,
             stopping: false,
         }
     }

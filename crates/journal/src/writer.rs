@@ -159,10 +159,12 @@ impl Writer {
     fn write_unwritten(&mut self) -> io::Result<()> {
         while self.written < self.unsynced.len() {
             let first_bytes = job_bytes(&self.unsynced[self.written]);
-            let fits = self.current.as_ref().is_some_and(|current| {
-                current.position + first_bytes <= current.capacity
-                    && current.pieces < self.journal.options.file_pieces_max
-            });
+            let roll = self.journal.state.lock().roll;
+            let fits = !roll
+                && self.current.as_ref().is_some_and(|current| {
+                    current.position + first_bytes <= current.capacity
+                        && current.pieces < self.journal.options.file_pieces_max
+                });
             if !fits {
                 self.roll(first_bytes)?;
             }
@@ -256,7 +258,12 @@ impl Writer {
                 self.journal.close_log_file(old.sequence, old.position, false);
             }
         }
-        let (sequence, vote) = self.journal.next_log_file();
+        let sequence = self.journal.take_sequence();
+        let vote = {
+            let mut state = self.journal.state.lock();
+            state.roll = false;
+            state.vote.clone()
+        };
         let vote_bytes = vote.as_ref().map_or(0, |vote| frame_bytes(vote.len()));
         let bounds =
             (limit::LOG_FILE_BYTES_MIN.min(self.journal.options.log_file_bytes), self.journal.options.log_file_bytes);

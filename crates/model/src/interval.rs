@@ -73,6 +73,15 @@ impl IntervalSet {
         }
     }
 
+    /// The first position at or above `from` that is in the set.
+    #[must_use]
+    pub fn next_member(&self, from: u64) -> Option<u64> {
+        if self.contains(from) {
+            return Some(from);
+        }
+        self.intervals.range(from..).next().map(|(&start, _)| start)
+    }
+
     /// Forgets every position below `position`.
     pub fn remove_below(&mut self, position: u64) {
         while let Some(first) = self.intervals.first_entry() {
@@ -150,6 +159,7 @@ mod tests {
                     prop_assert_eq!(set.contains(p), model.contains(&p));
                     let gap = (p..).find(|q| !model.contains(q)).unwrap_or(p);
                     prop_assert_eq!(set.first_gap(p), gap);
+                    prop_assert_eq!(set.next_member(p), model.range(p..).next().copied());
                     prop_assert_eq!(set.covers(p..p + 3), (p..p + 3).all(|q| model.contains(&q)));
                 }
                 let ends: Vec<_> = set.iter().collect();

@@ -5,13 +5,14 @@ use crate::replica::{Replica, rebuild};
 use crate::snapshot::Snapshot;
 use crate::store::{log_id, position};
 use futures::{Stream, TryStreamExt};
-use machine::Position;
+use machine::{Effect, Position};
 use model::Entry;
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// openraft's view of a replica's machine.
 pub struct StateMachine<R: Runtime> {
@@ -31,6 +32,9 @@ impl<R: Runtime> StateMachine<R> {
             io::Error::other(error)
         })?;
         self.replica.journal.publish(at.index, &outcome.accepted, &outcome.refused);
+        if outcome.effects.iter().any(|effect| matches!(effect, Effect::StreamShrank(_) | Effect::StreamGone(_))) {
+            self.replica.shrank.store(true, Relaxed);
+        }
         if !outcome.effects.is_empty() {
             (self.replica.environment.on_effects)(self.replica.shard, &outcome.effects);
         }
@@ -93,7 +97,10 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
         if at <= applied {
             return Ok(());
         }
-        let installed = self.replica.environment.blocking(move || journal.install(snapshot.at, &snapshot.manifest));
+        let Some(manifest) = snapshot.pulled else {
+            return Err(io::Error::other("a snapshot without its files"));
+        };
+        let installed = self.replica.environment.blocking(move || journal.install(&manifest));
         let objects = installed.await.ok_or_else(|| io::Error::other("the node stops"))?.map_err(io::Error::other)?;
         let (machine, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(io::Error::other)?;
         *self.replica.machine.write() = machine;

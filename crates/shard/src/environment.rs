@@ -1,5 +1,6 @@
 //! What a shard is given of the world around it, so that the simulator can give it another.
 
+use crate::transport::Transport;
 use machine::Effect;
 use model::{ShardId, Timestamp};
 use std::sync::Arc;
@@ -13,6 +14,8 @@ pub type OnEffects = dyn Fn(ShardId, &[Effect]) + Send + Sync;
 /// The world around a shard.
 #[derive(Clone)]
 pub struct Environment {
+    /// The other nodes.
+    pub transport: Arc<dyn Transport>,
     /// The wall clock.
     pub wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Runs what may block where it blocks nobody.

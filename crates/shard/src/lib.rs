@@ -13,16 +13,24 @@
 
 pub mod apply;
 pub mod batcher;
+mod door;
+mod doubt;
 pub mod environment;
+mod housekeeping;
+mod liveness;
 mod network;
 pub mod raft;
+mod receiver;
 mod replica;
+mod rpc;
 pub mod shard;
 pub mod snapshot;
 mod store;
+pub mod transport;
 
 pub use batcher::{Answer, ProposeError, Request};
 pub use environment::Environment;
 pub use raft::Runtime;
 pub use replica::RestoreError;
 pub use shard::{Role, Shard, StartError};
+pub use transport::{Alone, Lane, Transport, TransportError};

@@ -12,6 +12,7 @@ use model::wire::{Input, Wire, WireError};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Key of the membership among a checkpoint's objects. The machine's keys start at 1.
 const MEMBERSHIP_KEY: [u8; 1] = [0];
@@ -33,6 +34,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) applied: Mutex<AppliedState<R>>,
     /// Rung after every applied entry.
     pub(crate) progress: tokio::sync::Notify,
+    /// Something died since the files were last checked for it.
+    pub(crate) shrank: AtomicBool,
     /// Changes taken out of the machine that no checkpoint holds yet.
     pub(crate) unsaved: Mutex<Unsaved>,
 }
@@ -92,6 +95,7 @@ impl<R: Runtime> Replica<R> {
             machine: RwLock::new(machine),
             applied: Mutex::new(AppliedState { at, membership }),
             progress: tokio::sync::Notify::new(),
+            shrank: AtomicBool::new(true),
             unsaved: Mutex::default(),
         })
     }

@@ -1,12 +1,18 @@
 //! A replica of a shard: the handle the broker holds.
 
 use crate::apply::StateMachine;
-use crate::batcher::{Answer, Batcher, ProposeError, Request, Submission};
+use crate::batcher::{Answer, Batcher, ProposeError, Request};
+use crate::door::Door;
+use crate::doubt::{self, Doubt};
 use crate::environment::Environment;
+use crate::housekeeping::Housekeeping;
 use crate::network::Network;
 use crate::raft::{Raft, Runtime, node};
+use crate::receiver::Receiver;
 use crate::replica::{Replica, RestoreError};
-use crate::store::{Store, from_raft, to_raft};
+use crate::store::Store;
+use crate::transport::TransportError;
+use bytes::Bytes;
 use futures::future::BoxFuture;
 use journal::{Journal, Space};
 use machine::{Command, Machine, Reply};
@@ -14,25 +20,18 @@ use model::{NodeId, ShardId, limit};
 use openraft::SnapshotPolicy;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::RwLockReadGuard;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
+/// At most so many entries that a checkpoint covers stay in the Raft log; housekeeping says which.
+const LOG_KEPT_ENTRIES: u64 = 1024;
 /// Raft's timing.
 const HEARTBEAT_MILLIS: u64 = 100;
 const ELECTION_MILLIS: (u64, u64) = (300, 600);
 /// openraft's default of 200 ms is too short for a checkpoint of any size.
 const SNAPSHOT_TIMEOUT_MILLIS: u64 = 600_000;
-/// A checkpoint is written when so much was logged since the last one...
-const CHECKPOINT_LOG_BYTES: u64 = 64 * limit::MIB as u64;
-/// ...and so many entries stay in the Raft log behind it, for followers that lag a little.
-const LOG_KEPT_ENTRIES: u64 = 1024;
-/// How often a replica looks after itself.
-const HOUSEKEEPING: Duration = Duration::from_millis(500);
 
 /// Which part a replica plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +64,11 @@ trait Consensus: Send + Sync {
     fn checkpoint(&self) -> BoxFuture<'_, ()>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     fn machine(&self) -> RwLockReadGuard<'_, Machine>;
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), StartError>>;
+    fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
+    fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()>;
+    fn is_in_doubt(&self) -> bool;
 }
 
 /// See the module's documentation.
@@ -73,8 +77,7 @@ pub struct Shard {
     id: ShardId,
     journal: Arc<Journal>,
     consensus: Arc<dyn Consensus>,
-    submissions: mpsc::Sender<Submission>,
-    room: Arc<Semaphore>,
+    door: Door,
 }
 
 impl fmt::Debug for Shard {
@@ -86,7 +89,8 @@ impl fmt::Debug for Shard {
 struct Inner<R: Runtime> {
     raft: Raft<R>,
     replica: Arc<Replica<R>>,
-    log_bytes_at_checkpoint: AtomicU64,
+    doubt: Arc<Doubt>,
+    receiver: Arc<Receiver<R>>,
 }
 
 impl Shard {
@@ -98,6 +102,7 @@ impl Shard {
     pub async fn start<R: Runtime>(
         me: NodeId,
         journal: Arc<Journal>,
+        in_doubt: bool,
         environment: Environment,
     ) -> Result<Self, StartError> {
         let replica = Arc::new(Replica::<R>::restore(environment, journal.clone())?);
@@ -111,6 +116,8 @@ impl Shard {
             purge_batch_size: 1,
             snapshot_policy: SnapshotPolicy::Never,
             enable_pre_vote: Some(true),
+            // In doubt a replica does not stand for election; see `doubt`.
+            enable_elect: !in_doubt,
             enable_leader_restore: Some(false),
             ..openraft::Config::default()
         };
@@ -118,20 +125,20 @@ impl Shard {
         let config = Arc::new(config.validate().map_err(|error| consensus(&error))?);
         let store = Store::<R>::new(journal.clone());
         let machine = StateMachine::new(replica.clone());
-        let network = Network::<R>(PhantomData);
+        let network = Network::<R> { replica: replica.clone() };
         let raft = Raft::<R>::new(me.0, config, network, store, machine).await.map_err(|error| consensus(&error))?;
         let (submissions, receiver) = mpsc::channel(limit::SHARD_REQUESTS_WAITING_MAX);
         drop(R::spawn(Batcher::new(replica.clone(), raft.clone(), receiver).run()));
-        let inner = Arc::new(Inner { raft, replica, log_bytes_at_checkpoint: AtomicU64::new(0) });
+        let doubt = Arc::new(Doubt::new(in_doubt));
+        if in_doubt {
+            drop(R::spawn(doubt::settle(replica.clone(), raft.clone(), doubt.clone())));
+        }
+        let receiver = Arc::new(Receiver::new(replica.clone(), raft.clone(), doubt.clone()));
+        let door = Door { submissions, room: Arc::new(Semaphore::new(limit::SHARD_BYTES_WAITING_MAX)) };
+        let inner = Arc::new(Inner { raft, replica, doubt, receiver });
         drop(R::spawn(watch_role(inner.clone())));
-        drop(R::spawn(keep_house(inner.clone())));
-        Ok(Shard {
-            id: journal.shard(),
-            journal,
-            consensus: inner,
-            submissions,
-            room: Arc::new(Semaphore::new(limit::SHARD_BYTES_WAITING_MAX)),
-        })
+        drop(R::spawn(Housekeeping::new(inner.raft.clone(), inner.replica.clone(), door.downgrade()).run()));
+        Ok(Shard { id: journal.shard(), journal, consensus: inner, door })
     }
 
     /// Which shard.
@@ -172,6 +179,39 @@ impl Shard {
         self.consensus.initialize(voters).await
     }
 
+    /// Takes a call from another node's replica of this shard. Calls of one node and lane are to be
+    /// given in the order they were sent.
+    pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        self.consensus.handle(from, request)
+    }
+
+    /// Adds a replica that follows without a vote, and waits until it has caught up. Leader only.
+    ///
+    /// # Errors
+    /// When this replica does not lead.
+    pub async fn add_learner(&self, node: NodeId) -> Result<(), StartError> {
+        self.consensus.add_learner(node).await
+    }
+
+    /// Makes these replicas the voters; others leave. Leader only.
+    ///
+    /// # Errors
+    /// When this replica does not lead, or one of them does not follow yet.
+    pub async fn change_voters(&self, voters: Vec<NodeId>) -> Result<(), StartError> {
+        self.consensus.change_voters(voters).await
+    }
+
+    /// Hands leadership to another voter. Leader only; a hint.
+    pub async fn transfer_leadership(&self, to: NodeId) {
+        self.consensus.transfer(to).await;
+    }
+
+    /// Whether this replica may have forgotten what it acknowledged: it serves nobody meanwhile.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        self.consensus.is_in_doubt()
+    }
+
     /// Stands for election now instead of after a timeout.
     pub async fn elect(&self) {
         self.consensus.elect().await;
@@ -183,13 +223,7 @@ impl Shard {
         if self.journal.space() != Space::Enough && matches!(request, Request::Append(_)) {
             return answer(Err(ProposeError::DiskFull));
         }
-        let bytes = request.bytes().clamp(1, limit::SHARD_BYTES_WAITING_MAX) as u32;
-        let Ok(room) = self.room.clone().acquire_many_owned(bytes).await else {
-            return answer(Err(ProposeError::Stopped));
-        };
-        if let Err(unsent) = self.submissions.send(Submission { request, answer, room }).await {
-            (unsent.0.answer)(Err(ProposeError::Stopped));
-        }
+        self.door.submit(request, answer).await;
     }
 
     /// Proposes a command and waits for its answer.
@@ -197,12 +231,7 @@ impl Shard {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn command(&self, command: Command) -> Result<Reply, ProposeError> {
-        let (sender, wait) = futures::channel::oneshot::channel();
-        let answer = Box::new(move |result| {
-            let _ = sender.send(result);
-        });
-        self.propose(Request::Command(command), answer).await;
-        wait.await.unwrap_or(Err(ProposeError::Unknown))
+        self.door.command(command).await
     }
 
     /// Writes a checkpoint of what is applied now.
@@ -252,14 +281,7 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn checkpoint(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let at = self.replica.applied.lock().at.index;
-            if self.replica.journal.checkpoint_at().index >= at || self.raft.trigger().snapshot().await.is_err() {
-                return;
-            }
-            let written = |metrics: &openraft::RaftMetrics<_>| {
-                metrics.snapshot.is_some_and(|id| from_raft(id.index()) >= at) || metrics.running_state.is_err()
-            };
-            let _ = self.raft.wait(Some(Duration::from_secs(30))).metrics(written, "checkpoint").await;
+            crate::housekeeping::checkpoint(&self.raft, &self.replica).await;
         })
     }
 
@@ -272,6 +294,35 @@ impl<R: Runtime> Consensus for Inner<R> {
     fn machine(&self) -> RwLockReadGuard<'_, Machine> {
         self.replica.machine.read()
     }
+
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        self.receiver.handle(from, request)
+    }
+
+    fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async move {
+            let added = self.raft.add_learner(node.0, (), true).await;
+            added.map(|_| ()).map_err(|error| StartError::Consensus(error.to_string()))
+        })
+    }
+
+    fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>> {
+        Box::pin(async move {
+            let voters: BTreeSet<u64> = voters.into_iter().map(|node| node.0).collect();
+            let changed = self.raft.change_membership(voters, false).await;
+            changed.map(|_| ()).map_err(|error| StartError::Consensus(error.to_string()))
+        })
+    }
+
+    fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let _ = self.raft.trigger().transfer_leader(to.0).await;
+        })
+    }
+
+    fn is_in_doubt(&self) -> bool {
+        self.doubt.is_in_doubt()
+    }
 }
 
 /// Tells the environment when the leader changes.
@@ -281,36 +332,6 @@ async fn watch_role<R: Runtime>(inner: Arc<Inner<R>>) {
         (inner.replica.environment.on_role)(inner.replica.shard);
         if metrics.changed().await.is_err() {
             return;
-        }
-    }
-}
-
-/// What a replica does for itself: finishing files, checkpoints, giving space back.
-async fn keep_house<R: Runtime>(inner: Arc<Inner<R>>) {
-    let replica = &inner.replica;
-    while !replica.journal.is_stopping() {
-        R::sleep(HOUSEKEEPING).await;
-        let journal = replica.journal.clone();
-        let done = replica.environment.blocking(move || {
-            journal.refill_reserve()?;
-            while journal.finish_next()? {}
-            Ok::<(), std::io::Error>(())
-        });
-        if let Some(Err(error)) = done.await {
-            tracing::warn!(shard = %replica.shard, %error, "housekeeping: will be tried again");
-        }
-        let logged = replica.journal.counters.log_bytes.load(Relaxed);
-        if logged - inner.log_bytes_at_checkpoint.load(Relaxed) >= CHECKPOINT_LOG_BYTES {
-            inner.log_bytes_at_checkpoint.store(logged, Relaxed);
-            inner.checkpoint().await;
-            let journal = replica.journal.clone();
-            if let Some(Err(error)) = replica.environment.blocking(move || journal.merge_checkpoint()).await {
-                tracing::warn!(shard = %replica.shard, %error, "merging the checkpoint: will be tried again");
-            }
-            let covered = replica.journal.checkpoint_at().index.saturating_sub(LOG_KEPT_ENTRIES);
-            if covered > 0 {
-                let _ = inner.raft.trigger().purge_log(to_raft(covered)).await;
-            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! One voter on a real folder under tokio: what is acknowledged is there after a restart.
 
 #![allow(clippy::disallowed_methods, reason = "a real node: real threads and the real clock")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 use bytes::Bytes;
 use journal::disk::Folder;
@@ -33,6 +34,7 @@ impl Node {
         assert!(!recovered.in_doubt, "{recovered:?}");
         let writer = spawn(writer, bell).unwrap();
         let environment = Environment {
+            transport: Arc::new(shard::Alone),
             wall: Arc::new(|| Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)),
             offload: Arc::new(|work| {
                 tokio::task::spawn_blocking(work);
@@ -40,7 +42,7 @@ impl Node {
             on_effects: Arc::new(|_, _| ()),
             on_role: Arc::new(|_| ()),
         };
-        let shard = Shard::start::<TokioRuntime>(NodeId(1), journal, environment).await.unwrap();
+        let shard = Shard::start::<TokioRuntime>(NodeId(1), journal, false, environment).await.unwrap();
         shard.initialize(vec![NodeId(1)]).await.unwrap();
         shard.elect().await;
         Node { shard, writer }

@@ -84,6 +84,7 @@ impl Coordinator {
     /// What became of an [`Output::Save`] or [`Output::Forget`]: `done` when it has committed, not
     /// `done` when it failed or nobody knows. To be told in the order of the numbers of a group,
     /// after its `then` or `failed` answers were given; more answers may follow.
+    /// Verdicts on the saves of an earlier coordinator must not come here: numbers begin anew.
     pub fn saved(&mut self, group: &str, number: SaveNumber, done: bool, out: &mut Vec<Output>) {
         let gone = self.groups.get_mut(group).is_some_and(|group| group.saved(number, done, out));
         if gone {

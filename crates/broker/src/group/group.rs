@@ -139,7 +139,7 @@ impl Group {
     }
 
     /// Finds out anew when something has to be done.
-    pub(super) fn rewind(&mut self) {
+    pub(super) fn set_wake(&mut self) {
         let phase = match self.phase {
             Phase::Preparing { ends, .. } => Some(ends),
             Phase::Completing { sync_ends } => Some(sync_ends),

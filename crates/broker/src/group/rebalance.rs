@@ -133,7 +133,7 @@ impl Group {
             Phase::Stable { sync_ends: Some(sync_ends) } if sync_ends <= now => self.end_sync_phase(turn),
             _ => {}
         }
-        self.rewind();
+        self.set_wake();
     }
 
     /// The join phase is over, unless it is a first one that members keep joining.

@@ -1,0 +1,206 @@
+//! What a replica does for itself: finishing files, checkpoints, retention, giving space back.
+//!
+//! Nobody waits for it, and whatever fails is tried again. Retention is the leader's: it reads the
+//! journal to find out what has expired and proposes where the stream shall start; only that entry
+//! makes anything dead.
+
+use crate::door::WeakDoor;
+use crate::liveness::MachineLiveness;
+use crate::raft::{Raft, Runtime};
+use crate::replica::Replica;
+use crate::store::{from_raft, to_raft};
+use journal::ReadError;
+use machine::Command;
+use model::{Offset, StreamId, Timestamp, limit};
+use openraft::Instant;
+use openraft::async_runtime::WatchReceiver;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How often a replica looks after itself.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// A checkpoint is written when so much was logged since the last one.
+const CHECKPOINT_LOG_BYTES: u64 = 32 * limit::MIB as u64;
+/// Of what a checkpoint covers, so much log is kept for followers that lag a little.
+const LOG_KEPT_BYTES: u64 = 64 * limit::MIB as u64;
+/// Checking files for what died may take this share of the time: one part in so many.
+const RECLAIM_SHARE: u32 = 10;
+/// How often streams are looked through for what has expired.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a checkpoint may take before somebody who waits for it goes on.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Housekeeping<R: Runtime> {
+    raft: Raft<R>,
+    replica: Arc<Replica<R>>,
+    door: WeakDoor,
+    logged_at_checkpoint: u64,
+    logged_at_reclaim: u64,
+    next_reclaim: R::Instant,
+    next_retention: R::Instant,
+}
+
+impl<R: Runtime> Housekeeping<R> {
+    pub(crate) fn new(raft: Raft<R>, replica: Arc<Replica<R>>, door: WeakDoor) -> Self {
+        let now = R::Instant::now();
+        Housekeeping {
+            raft,
+            replica,
+            door,
+            logged_at_checkpoint: 0,
+            logged_at_reclaim: 0,
+            next_reclaim: now,
+            next_retention: now + RETENTION_INTERVAL,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        while !self.replica.journal.is_stopping() {
+            R::sleep(INTERVAL).await;
+            self.finish_files().await;
+            self.checkpoint_if_due().await;
+            self.reclaim_if_due().await;
+            if self.raft.as_leader().is_ok() {
+                self.tick_if_due().await;
+                self.retain_if_due().await;
+            }
+        }
+    }
+
+    /// Runs `work` where it may block; says what went wrong.
+    async fn blocking<E: std::fmt::Display + Send + 'static, T: Send + 'static>(
+        &self,
+        what: &'static str,
+        work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    ) -> Option<T> {
+        match self.replica.environment.blocking(work).await? {
+            Ok(done) => Some(done),
+            Err(error) => {
+                tracing::warn!(shard = %self.replica.shard, %error, what, "will be tried again");
+                None
+            }
+        }
+    }
+
+    async fn finish_files(&self) {
+        let journal = self.replica.journal.clone();
+        let work = move || {
+            journal.refill_reserve()?;
+            while journal.finish_next()? {}
+            Ok::<(), std::io::Error>(())
+        };
+        self.blocking("finishing log files", work).await;
+    }
+
+    async fn checkpoint_if_due(&mut self) {
+        let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
+        if logged - self.logged_at_checkpoint < CHECKPOINT_LOG_BYTES {
+            return;
+        }
+        self.logged_at_checkpoint = logged;
+        checkpoint(&self.raft, &self.replica).await;
+        let journal = self.replica.journal.clone();
+        self.blocking("merging the checkpoint", move || journal.merge_checkpoint()).await;
+        self.purge().await;
+    }
+
+    /// Moves the Raft log's floor: not above the checkpoint, and with other replicas leaving them
+    /// something to catch up from.
+    async fn purge(&self) {
+        let alone = self.raft.server_metrics().borrow_watched().membership_config.nodes().count() <= 1;
+        let covered = self.replica.journal.checkpoint_at().index;
+        let kept = if alone { u64::MAX } else { self.replica.journal.index_keeping(LOG_KEPT_BYTES) };
+        let upto = covered.min(kept.saturating_sub(1));
+        if upto > self.replica.journal.floor().index {
+            let _ = self.raft.trigger().purge_log(to_raft(upto)).await;
+        }
+    }
+
+    async fn reclaim_if_due(&mut self) {
+        let started = R::Instant::now();
+        if started < self.next_reclaim {
+            return;
+        }
+        let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
+        let grown = logged - self.logged_at_reclaim >= CHECKPOINT_LOG_BYTES;
+        if !self.replica.shrank.swap(false, Relaxed) && !grown {
+            return;
+        }
+        self.logged_at_reclaim = logged;
+        let replica = self.replica.clone();
+        let plan = move || replica.journal.plan_reclaim(&MachineLiveness(&replica.machine));
+        let Some(plan) = self.blocking("checking what is alive", plan).await else { return };
+        // What the plan rests on must be on stable storage before anything is removed.
+        if !plan.is_empty() && self.replica.flushed().await {
+            let journal = self.replica.journal.clone();
+            let freed = self.blocking("giving space back", move || journal.reclaim(plan)).await;
+            tracing::debug!(shard = %self.replica.shard, freed, "space given back");
+        }
+        let took = R::Instant::now() - started;
+        self.next_reclaim = R::Instant::now() + took * RECLAIM_SHARE;
+    }
+
+    /// What expires without anybody touching it needs an entry to do so.
+    async fn tick_if_due(&self) {
+        let due = self.replica.machine.read().next_deadline();
+        if due.is_some_and(|due| due <= (self.replica.environment.wall)())
+            && let Some(door) = self.door.upgrade()
+        {
+            let _ = door.command(Command::Tick).await;
+        }
+    }
+
+    async fn retain_if_due(&mut self) {
+        if R::Instant::now() < self.next_retention {
+            return;
+        }
+        self.next_retention = R::Instant::now() + RETENTION_INTERVAL;
+        let now = (self.replica.environment.wall)();
+        let replica = self.replica.clone();
+        let Some(trims) = self.blocking("retention", move || expired(&replica, now)).await else { return };
+        for (stream, to) in trims {
+            let Some(door) = self.door.upgrade() else { return };
+            let _ = door.command(Command::Trim { stream, to }).await;
+        }
+    }
+}
+
+/// Where streams with a retention shall start at `now`. Blocks on the disk.
+fn expired<R: Runtime>(replica: &Replica<R>, now: Timestamp) -> Result<Vec<(StreamId, Offset)>, ReadError> {
+    let streams: Vec<_> = {
+        let machine = replica.machine.read();
+        let limited = machine.messaging.streams().filter(|(_, stream)| {
+            let config = &stream.config;
+            stream.start < stream.end && (config.retention_millis.is_some() || config.retention_bytes.is_some())
+        });
+        limited.map(|(id, stream)| (id, stream.start, stream.end, stream.config.clone())).collect()
+    };
+    let mut trims = Vec::new();
+    for (id, start, end, config) in streams {
+        let mut to = start;
+        if let Some(millis) = config.retention_millis {
+            let kept = replica.journal.find_timestamp(id, start, end, now.minus(millis))?;
+            to = to.max(kept.map_or(end, |(base, _)| base));
+        }
+        if let Some(bytes) = config.retention_bytes {
+            to = to.max(replica.journal.find_size(id, to, end, bytes)?);
+        }
+        if to > start {
+            trims.push((id, to));
+        }
+    }
+    Ok(trims)
+}
+
+/// Writes a checkpoint of what is applied now, and waits for it.
+pub(crate) async fn checkpoint<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) {
+    let at = replica.applied.lock().at.index;
+    if replica.journal.checkpoint_at().index >= at || raft.trigger().snapshot().await.is_err() {
+        return;
+    }
+    let written = |metrics: &openraft::RaftMetrics<_>| {
+        metrics.snapshot.is_some_and(|id| from_raft(id.index()) >= at) || metrics.running_state.is_err()
+    };
+    let _ = raft.wait(Some(CHECKPOINT_TIMEOUT)).metrics(written, "checkpoint").await;
+}

@@ -1,0 +1,174 @@
+//! Calls from other replicas.
+
+use crate::doubt::Doubt;
+use crate::raft::{Raft, Runtime, Types};
+use crate::replica::{Replica, rebuild};
+use crate::rpc::{self, Ballot, Chunk, Incoming, Question, Standing};
+use crate::snapshot::snapshot;
+use crate::store::{decode_vote, encode_vote, log_id};
+use crate::transport::TransportError;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::channel::oneshot;
+use futures::future::BoxFuture;
+use journal::install::SnapshotManifest;
+use model::NodeId;
+use model::wire::Wire;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// AppendEntries of one sender that wait for their turn.
+const WAITING_MAX: usize = 64;
+
+type Answer = BoxFuture<'static, Result<Bytes, TransportError>>;
+type Append<R> = (AppendEntriesRequest<Types<R>>, oneshot::Sender<Bytes>);
+
+pub(crate) struct Receiver<R: Runtime> {
+    pub(crate) replica: Arc<Replica<R>>,
+    pub(crate) raft: Raft<R>,
+    pub(crate) doubt: Arc<Doubt>,
+    /// Each sender's AppendEntries go through a stream of their own, in order.
+    appends: Mutex<BTreeMap<NodeId, mpsc::Sender<Append<R>>>>,
+}
+
+fn refused(why: impl Into<String>) -> TransportError {
+    TransportError::Lost(why.into())
+}
+
+impl<R: Runtime> Receiver<R> {
+    pub(crate) fn new(replica: Arc<Replica<R>>, raft: Raft<R>, doubt: Arc<Doubt>) -> Self {
+        Receiver { replica, raft, doubt, appends: Mutex::default() }
+    }
+
+    /// Takes a request; what has to happen in the order of requests happens before this returns.
+    pub(crate) fn handle(self: &Arc<Self>, from: NodeId, request: Bytes) -> Answer {
+        match rpc::decode::<R>(request) {
+            Ok(Incoming::Append(append)) => self.append(from, append),
+            Ok(Incoming::Question(question)) => {
+                let receiver = self.clone();
+                Box::pin(async move { receiver.answer(from, question).await })
+            }
+            Err(error) => {
+                tracing::warn!(shard = %self.replica.shard, %from, %error, "a replica sent what is no request");
+                Box::pin(async move { Err(refused(error.to_string())) })
+            }
+        }
+    }
+
+    fn append(self: &Arc<Self>, from: NodeId, append: AppendEntriesRequest<Types<R>>) -> Answer {
+        let (answer, wait) = oneshot::channel();
+        let mut appends = self.appends.lock();
+        let mut unsent = Some((append, answer));
+        // A stream ends at the first answer that is not a success; the next request starts another.
+        for _ in 0..2 {
+            let sender = appends.entry(from).or_insert_with(|| self.start_stream());
+            let Some(message) = unsent.take() else { break };
+            match sender.try_send(message) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Closed(message)) => {
+                    appends.remove(&from);
+                    unsent = Some(message);
+                }
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    return Box::pin(async { Err(refused("too many appends wait")) });
+                }
+            }
+        }
+        drop(appends);
+        Box::pin(async move { wait.await.map_err(|_| refused("the append stream ended")) })
+    }
+
+    fn start_stream(&self) -> mpsc::Sender<Append<R>> {
+        let (sender, mut receiver) = mpsc::channel::<Append<R>>(WAITING_MAX);
+        let raft = self.raft.clone();
+        drop(R::spawn(async move {
+            let waiting = Arc::new(Mutex::new(VecDeque::new()));
+            let queue = waiting.clone();
+            let requests = futures::stream::poll_fn(move |context| {
+                receiver.poll_recv(context).map(|message| {
+                    message.map(|(request, answer)| {
+                        queue.lock().push_back(answer);
+                        request
+                    })
+                })
+            });
+            let mut results = std::pin::pin!(raft.stream_append(requests).fuse());
+            while let Some(Ok(result)) = results.next().await {
+                let Some(answer) = waiting.lock().pop_front() else { break };
+                let over = result.is_err();
+                let _ = answer.send(rpc::encode_appended::<R>(&result));
+                if over {
+                    break;
+                }
+            }
+        }));
+        sender
+    }
+
+    async fn answer(&self, from: NodeId, question: Question) -> Result<Bytes, TransportError> {
+        let wire = |error: model::WireError| refused(error.to_string());
+        match question {
+            Question::Vote { ballot } => {
+                self.doubt.may_vote_for(ballot.last).map_err(refused)?;
+                let request = ballot.to_request::<R>().map_err(wire)?;
+                let response = self.raft.vote(request).await.map_err(|error| refused(error.to_string()))?;
+                Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
+            }
+            Question::PreVote { ballot } => {
+                self.doubt.may_vote_for(ballot.last).map_err(refused)?;
+                let request = ballot.to_request::<R>().map_err(wire)?;
+                let response = self.raft.pre_vote(request).await.map_err(|error| refused(error.to_string()))?;
+                Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
+            }
+            Question::TransferLeader { vote, to, last } => {
+                self.doubt.may_vote_for(last).map_err(refused)?;
+                let vote = decode_vote::<R>(&vote).map_err(wire)?;
+                let request = TransferLeaderRequest::new(vote, to.0, log_id::<R>(last));
+                let handed = self.raft.handle_transfer_leader(request).await;
+                let handed = handed.map_err(|error| refused(error.to_string()))?;
+                handed.map_err(|error| refused(error.to_string()))?;
+                Ok(Bytes::new())
+            }
+            Question::Snapshot { vote, manifest } => self.install(from, &vote, manifest).await,
+            Question::Pull { part, position, bytes } => {
+                let journal = self.replica.journal.clone();
+                let read = move || journal.read_part(part, position, bytes as usize);
+                let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
+                let (bytes, crc) = read.map_err(|error| refused(error.to_string()))?;
+                Ok(Bytes::from(Chunk { crc, bytes: Bytes::from(bytes) }.to_wire()))
+            }
+            Question::Standing { asker, reverted } => {
+                let mut standing =
+                    Standing { last: self.replica.journal.last(), in_doubt: self.doubt.is_in_doubt(), leads: false };
+                if self.raft.as_leader().is_ok() {
+                    if reverted {
+                        // Once, for this node: it told us itself that it lost the end of its log.
+                        let _ = self.raft.trigger().allow_next_revert(&asker.0, true).await;
+                    }
+                    let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await;
+                    standing.leads = confirmed.is_ok();
+                    standing.last = self.replica.journal.last();
+                }
+                Ok(Bytes::from(standing.to_wire()))
+            }
+        }
+    }
+
+    /// Pulls the snapshot's files, then installs it.
+    async fn install(&self, from: NodeId, vote: &[u8], manifest: SnapshotManifest) -> Result<Bytes, TransportError> {
+        let io = |error: std::io::Error| refused(error.to_string());
+        self.replica.pull(from, &manifest).await.map_err(io)?;
+        let (journal, pulled) = (self.replica.journal.clone(), manifest.clone());
+        let read = self.replica.environment.blocking(move || journal.read_pulled(&pulled)).await;
+        let objects = read.ok_or_else(|| refused("the node stops"))?.map_err(|error| refused(error.to_string()))?;
+        let (_, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(|error| refused(error.to_string()))?;
+        let vote = decode_vote::<R>(vote).map_err(|error| refused(error.to_string()))?;
+        let snapshot = snapshot::<R>(manifest.at, membership, Some(Arc::new(manifest)));
+        let response = self.raft.install_full_snapshot(vote, snapshot).await;
+        let response = response.map_err(|error| refused(error.to_string()))?;
+        Ok(encode_vote::<R>(&response.vote))
+    }
+}

@@ -1,0 +1,215 @@
+//! What replicas say to one another, as bytes. Drawn in docs/formats/replication.md.
+//!
+//! Decoding trusts nothing: counts are bounded by the bytes that remain, and an entry is checked
+//! before it is believed.
+
+use crate::raft::{LogId, RaftEntry, Runtime, Types, Vote};
+use crate::store::{decode_vote, encode_vote, from_journal, log_id, position, to_journal};
+use bytes::{Buf, Bytes};
+use journal::frame::Kind;
+use journal::install::{Part, SnapshotManifest};
+use journal::{LogEntry, LogPosition};
+use model::NodeId;
+use model::wire::{Input, Wire, WireError, put_varint};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
+
+model::wire_struct! {
+    /// A vote and what stands behind it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Ballot {
+        pub(crate) vote: Bytes,
+        pub(crate) last: LogPosition,
+        /// In a request: whether leadership is being handed over. In a response: whether granted.
+        pub(crate) flag: bool,
+    }
+}
+
+model::wire_struct! {
+    /// What a replica knows of itself.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Standing {
+        /// Its last entry.
+        pub(crate) last: LogPosition,
+        /// Whether it may have forgotten what it acknowledged.
+        pub(crate) in_doubt: bool,
+        /// Set when it leads, as a quorum has just confirmed.
+        pub(crate) leads: bool,
+    }
+}
+
+model::wire_enum! {
+    /// A request without bulk.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) enum Question {
+        1 = Vote { ballot: Ballot },
+        2 = PreVote { ballot: Ballot },
+        3 = TransferLeader { vote: Bytes, to: NodeId, last: LogPosition },
+        /// Please install this; pull its parts from me.
+        4 = Snapshot { vote: Bytes, manifest: SnapshotManifest },
+        5 = Pull { part: Part, position: u64, bytes: u32 },
+        /// How do you stand? A leader confirms first that it leads. `reverted` says that the asker
+        /// may have lost the end of its log.
+        6 = Standing { asker: NodeId, reverted: bool },
+    }
+}
+
+model::wire_struct! {
+    /// A piece of a part.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct Chunk {
+        pub(crate) crc: u32,
+        pub(crate) bytes: Bytes,
+    }
+}
+
+/// First byte of a request: what follows.
+const QUESTION: u8 = 1;
+const APPEND: u8 = 2;
+
+/// A request as received.
+pub(crate) enum Incoming<R: Runtime> {
+    Question(Question),
+    Append(AppendEntriesRequest<Types<R>>),
+}
+
+pub(crate) fn encode_question(question: &Question) -> Vec<Bytes> {
+    let mut bytes = vec![QUESTION];
+    question.put(&mut bytes);
+    vec![Bytes::from(bytes)]
+}
+
+pub(crate) fn decode<R: Runtime>(mut bytes: Bytes) -> Result<Incoming<R>, WireError> {
+    if bytes.is_empty() {
+        return Err(WireError::Truncated { wanted: 1, left: 0 });
+    }
+    match bytes.get_u8() {
+        QUESTION => Ok(Incoming::Question(Question::from_wire(&bytes)?)),
+        APPEND => Ok(Incoming::Append(decode_append::<R>(bytes)?)),
+        tag => Err(WireError::Tag { what: "request", tag: tag.into() }),
+    }
+}
+
+fn optional<R: Runtime>(id: Option<&LogId<R>>) -> LogPosition {
+    id.map(position::<R>).unwrap_or_default()
+}
+
+/// Entries' descriptions first, then their payloads, which are not copied.
+pub(crate) fn encode_append<R: Runtime>(request: AppendEntriesRequest<Types<R>>) -> Vec<Bytes> {
+    let mut head = vec![APPEND];
+    encode_vote::<R>(&request.vote).put(&mut head);
+    optional::<R>(request.prev_log_id.as_ref()).put(&mut head);
+    optional::<R>(request.leader_commit.as_ref()).put(&mut head);
+    put_varint(request.entries.len() as u64, &mut head);
+    let entries: Vec<LogEntry> = request.entries.into_iter().map(|entry| to_journal::<R>(entry).0).collect();
+    for entry in &entries {
+        entry.at.put(&mut head);
+        head.push(match entry.kind {
+            Kind::Entry => 1,
+            Kind::Blank => 2,
+            Kind::Membership => 3,
+            Kind::Vote | Kind::Packed => 0,
+        });
+        (entry.payload.len() as u32).put(&mut head);
+    }
+    let mut parts = vec![Bytes::from(head)];
+    parts.extend(entries.into_iter().map(|entry| entry.payload).filter(|payload| !payload.is_empty()));
+    parts
+}
+
+fn decode_append<R: Runtime>(bytes: Bytes) -> Result<AppendEntriesRequest<Types<R>>, WireError> {
+    let mut input = Input::new(&bytes);
+    let vote = <Bytes as Wire>::take(&mut input)?;
+    let prev = LogPosition::take(&mut input)?;
+    let commit = LogPosition::take(&mut input)?;
+    let mut heads = Vec::new();
+    for _ in 0..input.count()? {
+        let head: (LogPosition, u8, u32) = Wire::take(&mut input)?;
+        heads.push(head);
+    }
+    let mut payloads = bytes.slice(bytes.len() - input.left()..);
+    let mut entries: Vec<RaftEntry<R>> = Vec::with_capacity(heads.len());
+    for (at, kind, length) in heads {
+        let length = length as usize;
+        if length > payloads.len() {
+            return Err(WireError::Truncated { wanted: length, left: payloads.len() });
+        }
+        let payload = payloads.split_to(length);
+        let kind = match kind {
+            1 => Kind::Entry,
+            2 => Kind::Blank,
+            3 => Kind::Membership,
+            tag => return Err(WireError::Tag { what: "entry kind", tag: tag.into() }),
+        };
+        let entry = LogEntry { at, kind, payload, meta_bytes: 0 };
+        entries.push(from_journal::<R>(entry).map_err(|_| WireError::Invalid("entry"))?);
+    }
+    if !payloads.is_empty() {
+        return Err(WireError::Trailing(payloads.len()));
+    }
+    Ok(AppendEntriesRequest {
+        vote: decode_vote::<R>(&vote)?,
+        prev_log_id: log_id::<R>(prev),
+        entries,
+        leader_commit: log_id::<R>(commit),
+    })
+}
+
+pub(crate) fn encode_appended<R: Runtime>(result: &StreamAppendResult<Types<R>>) -> Bytes {
+    let mut bytes = Vec::new();
+    match result {
+        Ok(id) => {
+            bytes.push(0);
+            optional::<R>(id.as_ref()).put(&mut bytes);
+        }
+        Err(StreamAppendError::Conflict(id)) => {
+            bytes.push(1);
+            position::<R>(id).put(&mut bytes);
+        }
+        Err(StreamAppendError::HigherVote(vote)) => {
+            bytes.push(2);
+            bytes.extend_from_slice(&encode_vote::<R>(vote));
+        }
+    }
+    Bytes::from(bytes)
+}
+
+pub(crate) fn decode_appended<R: Runtime>(bytes: &[u8]) -> Result<StreamAppendResult<Types<R>>, WireError> {
+    let Some((tag, rest)) = bytes.split_first() else {
+        return Err(WireError::Truncated { wanted: 1, left: 0 });
+    };
+    match tag {
+        0 => Ok(Ok(log_id::<R>(Wire::from_wire(rest)?))),
+        1 => {
+            let id = log_id::<R>(Wire::from_wire(rest)?).ok_or(WireError::Invalid("conflict"))?;
+            Ok(Err(StreamAppendError::Conflict(id)))
+        }
+        2 => Ok(Err(StreamAppendError::HigherVote(decode_vote::<R>(rest)?))),
+        tag => Err(WireError::Tag { what: "append result", tag: (*tag).into() }),
+    }
+}
+
+impl Ballot {
+    pub(crate) fn of_request<R: Runtime>(request: &VoteRequest<Types<R>>) -> Self {
+        let last = optional::<R>(request.last_log_id.as_ref());
+        Ballot { vote: encode_vote::<R>(&request.vote), last, flag: request.leadership_transfer }
+    }
+
+    pub(crate) fn to_request<R: Runtime>(&self) -> Result<VoteRequest<Types<R>>, WireError> {
+        let mut request = VoteRequest::new(self.to_vote::<R>()?, log_id::<R>(self.last));
+        request.leadership_transfer = self.flag;
+        Ok(request)
+    }
+
+    pub(crate) fn of_response<R: Runtime>(response: &VoteResponse<Types<R>>) -> Self {
+        let last = optional::<R>(response.last_log_id.as_ref());
+        Ballot { vote: encode_vote::<R>(&response.vote), last, flag: response.vote_granted }
+    }
+
+    pub(crate) fn to_response<R: Runtime>(&self) -> Result<VoteResponse<Types<R>>, WireError> {
+        Ok(VoteResponse::new(self.to_vote::<R>()?, log_id::<R>(self.last), self.flag))
+    }
+
+    fn to_vote<R: Runtime>(&self) -> Result<Vote<R>, WireError> {
+        decode_vote::<R>(&self.vote)
+    }
+}
