@@ -173,6 +173,8 @@ impl Journal {
         let number = self.take_sequence();
         let entries = objects.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
         let written = checkpoint::write_file(&*self.disk, number, at, entries)?;
+        // The parts' names must not be younger than the manifest that lists them.
+        self.disk.sync_names()?;
         let (mut old_logs, mut old_files) = (Vec::new(), Vec::new());
         let mut freed = 0;
         let old_chain = self.state.lock().manifest.checkpoint.clone();

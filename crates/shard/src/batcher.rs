@@ -7,7 +7,7 @@
 use crate::raft::{Callback, Payload, Raft, Runtime, Types};
 use crate::replica::Replica;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
-use machine::{Command, Reply};
+use machine::{Command, Refusal, Reply};
 use model::{EntryBuilder, Hlc, NodeId, limit};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
@@ -31,7 +31,19 @@ impl Request {
         match self {
             Request::Append(append) => append.bytes.len(),
             Request::Command(Command::SaveGroup { state, .. }) => state.len(),
+            Request::Command(Command::Deliver { command, .. }) => command.len(),
+            Request::Command(Command::CommitOffsets { offsets, .. }) => {
+                offsets.iter().map(|offset| 32 + offset.metadata.len()).sum()
+            }
             Request::Command(_) => 64,
+        }
+    }
+
+    /// It has no more pieces than this.
+    fn pieces_max(&self) -> usize {
+        match self {
+            Request::Append(append) => append.bytes.len() / model::piece::MESSAGE_HEAD_BYTES,
+            Request::Command(_) => 0,
         }
     }
 }
@@ -200,8 +212,12 @@ impl<R: Runtime> Batcher<R> {
         }
         let now = self.clock.next((self.replica.environment.wall)());
         self.clock = now;
-        // A large request closes the entry before it, so that none outgrows its limit.
-        if self.builder.command_count() > 0 && self.builder.bytes() + request.bytes() > limit::ENTRY_BYTES_MAX / 2 {
+        // A large request closes the entry before it, so that none is refused for want of room that
+        // an entry of its own has.
+        let bytes = self.builder.bytes() + request.bytes();
+        let pieces = self.builder.piece_count() as usize + request.pieces_max();
+        let may_not_fit = bytes > limit::ENTRY_BYTES_MAX / 2 || pieces > limit::ENTRY_PIECES_MAX;
+        if self.builder.command_count() > 0 && may_not_fit {
             while self.in_flight >= limit::ENTRIES_IN_FLIGHT_MAX {
                 let Some((ticket, applied)) = self.finished.recv().await else { break };
                 self.on_finished(ticket, applied);
@@ -215,6 +231,9 @@ impl<R: Runtime> Batcher<R> {
             Request::Append(append) => {
                 let machine = self.replica.machine.read();
                 sequencer.append(&machine.messaging, append, &mut self.builder, self.ticket + 1, now)
+            }
+            Request::Command(_) if request.bytes() > limit::ENTRY_BYTES_MAX / 2 => {
+                Sequenced::Answer(Reply::Refused(Refusal::TooLarge))
             }
             Request::Command(command) => {
                 self.builder.add_command(command);

@@ -9,11 +9,15 @@
 //! - When too few voters are free of doubt for any leader to come about, all voters have to be asked.
 //!   Then the longest surviving log is the best there is, and votes are given to nobody with less.
 //!   What may have been lost is logged and counted.
+//!
+//! Until a leader knows that this replica's log may have become shorter, it takes an answer that says
+//! so for an impossible one. So entries are taken only from a leader that has been told.
 
 use crate::raft::{Raft, Runtime};
 use crate::replica::Replica;
 use crate::rpc::{self, Question, Standing};
 use crate::transport::Lane;
+use bytes::Bytes;
 use journal::LogPosition;
 use model::NodeId;
 use model::wire::Wire;
@@ -38,20 +42,45 @@ enum State {
 
 /// Whether a replica is in doubt, and what it may do.
 #[derive(Debug)]
-pub(crate) struct Doubt(Mutex<State>);
+pub(crate) struct Doubt {
+    state: Mutex<State>,
+    leaders: Mutex<Leaders>,
+}
+
+#[derive(Debug, Default)]
+struct Leaders {
+    /// The vote of a leader that knows of our doubt.
+    told: Option<Bytes>,
+    /// Who wants to send entries and does not.
+    heard: Option<NodeId>,
+}
 
 impl Doubt {
     pub(crate) fn new(in_doubt: bool) -> Self {
-        Doubt(Mutex::new(if in_doubt { State::InDoubt } else { State::Free }))
+        let state = if in_doubt { State::InDoubt } else { State::Free };
+        Doubt { state: Mutex::new(state), leaders: Mutex::default() }
     }
 
     pub(crate) fn is_in_doubt(&self) -> bool {
-        *self.0.lock() != State::Free
+        *self.state.lock() != State::Free
+    }
+
+    /// Whether entries from a leader with this vote may be taken.
+    pub(crate) fn may_append(&self, from: NodeId, vote: &Bytes) -> Result<(), &'static str> {
+        if !self.is_in_doubt() {
+            return Ok(());
+        }
+        let mut leaders = self.leaders.lock();
+        if leaders.told.as_ref() == Some(vote) {
+            return Ok(());
+        }
+        leaders.heard = Some(from);
+        Err("in doubt: the leader does not know yet")
     }
 
     /// Whether a candidate with this last entry may have our vote.
     pub(crate) fn may_vote_for(&self, last: LogPosition) -> Result<(), &'static str> {
-        match *self.0.lock() {
+        match *self.state.lock() {
             State::Free => Ok(()),
             State::Permits(longest) if last >= longest => Ok(()),
             State::InDoubt | State::Permits(_) => Err("in doubt: no votes"),
@@ -59,7 +88,7 @@ impl Doubt {
     }
 
     fn set(&self, state: State) {
-        *self.0.lock() = state;
+        *self.state.lock() = state;
     }
 }
 
@@ -95,18 +124,20 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         if voters.is_empty() || (voters == [me] && raft.as_leader().is_ok()) {
             break;
         }
-        if let Some(leader) = leader.filter(|leader| *leader != me) {
-            if let Some(standing) = ask(&replica, me, leader, true).await
-                && standing.leads
-                && caught_up(&replica, standing.last).await
-            {
-                break;
+        let heard = doubt.leaders.lock().heard.take();
+        if let Some(leader) = heard.or(leader).filter(|leader| *leader != me) {
+            if let Some(Standing { last, leading: Some(vote), confirmed, .. }) = ask(&replica, me, leader, true).await {
+                doubt.leaders.lock().told = Some(vote);
+                if confirmed && caught_up(&replica, last).await {
+                    break;
+                }
             }
         } else if raft.as_leader().is_ok() {
             // Elected by voters who knew of each other's doubt.
             break;
         } else {
-            let mut standings = vec![Standing { last: replica.journal.last(), in_doubt: true, leads: false }];
+            let mut standings =
+                vec![Standing { last: replica.journal.last(), in_doubt: true, leading: None, confirmed: false }];
             for voter in voters.iter().filter(|voter| **voter != me) {
                 standings.extend(ask(&replica, me, *voter, false).await);
             }
@@ -161,7 +192,7 @@ mod tests {
     use super::*;
 
     fn standing(index: u64, in_doubt: bool) -> Standing {
-        Standing { last: LogPosition { term: 1, index }, in_doubt, leads: false }
+        Standing { last: LogPosition { term: 1, index }, in_doubt, leading: None, confirmed: false }
     }
 
     #[test]

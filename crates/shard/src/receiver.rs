@@ -1,7 +1,7 @@
 //! Calls from other replicas.
 
 use crate::doubt::Doubt;
-use crate::raft::{Raft, Runtime, Types};
+use crate::raft::{Raft, Runtime, Types, Vote};
 use crate::replica::{Replica, rebuild};
 use crate::rpc::{self, Ballot, Chunk, Incoming, Question, Standing};
 use crate::snapshot::snapshot;
@@ -18,8 +18,11 @@ use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// How long a leader tries to confirm that it leads.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(200);
 /// AppendEntries of one sender that wait for their turn.
 const WAITING_MAX: usize = 64;
 
@@ -59,6 +62,9 @@ impl<R: Runtime> Receiver<R> {
     }
 
     fn append(self: &Arc<Self>, from: NodeId, append: AppendEntriesRequest<Types<R>>) -> Answer {
+        if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&append.vote)) {
+            return Box::pin(async move { Err(refused(why)) });
+        }
         let (answer, wait) = oneshot::channel();
         let mut appends = self.appends.lock();
         let mut unsent = Some((append, answer));
@@ -141,15 +147,20 @@ impl<R: Runtime> Receiver<R> {
                 Ok(Bytes::from(Chunk { crc, bytes: Bytes::from(bytes) }.to_wire()))
             }
             Question::Standing { asker, reverted } => {
+                let in_doubt = self.doubt.is_in_doubt();
                 let mut standing =
-                    Standing { last: self.replica.journal.last(), in_doubt: self.doubt.is_in_doubt(), leads: false };
-                if self.raft.as_leader().is_ok() {
+                    Standing { last: self.replica.journal.last(), in_doubt, leading: None, confirmed: false };
+                if let Ok(leader) = self.raft.as_leader() {
                     if reverted {
                         // Once, for this node: it told us itself that it lost the end of its log.
                         let _ = self.raft.trigger().allow_next_revert(&asker.0, true).await;
                     }
-                    let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex).await;
-                    standing.leads = confirmed.is_ok();
+                    let id = leader.leader_id();
+                    let vote = Vote::<R>::new_committed(id.term, id.voted_for);
+                    standing.leading = Some(encode_vote::<R>(&vote));
+                    // The asker may be needed for the quorum, and waits for this answer.
+                    let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
+                    standing.confirmed = matches!(R::timeout(CONFIRM_TIMEOUT, confirmed).await, Ok(Ok(_)));
                     standing.last = self.replica.journal.last();
                 }
                 Ok(Bytes::from(standing.to_wire()))

@@ -32,8 +32,11 @@ model::wire_struct! {
         pub(crate) last: LogPosition,
         /// Whether it may have forgotten what it acknowledged.
         pub(crate) in_doubt: bool,
-        /// Set when it leads, as a quorum has just confirmed.
-        pub(crate) leads: bool,
+        /// Set when it believes to lead: its vote. It has been told then that the asker may have lost
+        /// the end of its log.
+        pub(crate) leading: Option<Bytes>,
+        /// Set when a quorum has just confirmed that.
+        pub(crate) confirmed: bool,
     }
 }
 
