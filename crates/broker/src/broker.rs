@@ -227,7 +227,7 @@ impl From<Refusal> for BrokerError {
             Refusal::LimitReached(what) => BrokerError::LimitReached(what),
             Refusal::NameTaken => BrokerError::TopicExists,
             Refusal::InvalidPartitions => BrokerError::InvalidPartitions,
-            Refusal::NoShards => BrokerError::Unavailable,
+            Refusal::NoShards | Refusal::NotYet => BrokerError::Unavailable,
             Refusal::Invalid(what) => BrokerError::InvalidRecord(what.into()),
         }
     }

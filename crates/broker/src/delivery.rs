@@ -1,9 +1,10 @@
 //! Delivers outbox items to their shards, for every shard this node leads.
 
 use crate::broker::Inner;
-use machine::Command;
+use futures::channel::oneshot;
+use machine::{Command, Refusal, Reply};
 use model::ShardId;
-use shard::{Role, Shard};
+use shard::{ProposeError, Request, Role, Shard};
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -36,8 +37,17 @@ async fn deliver(inner: &Inner, from: &Shard) -> bool {
             let machine = from.machine();
             machine.outbox.pending(to).take(BATCH).map(|(item, command)| (item, command.clone())).collect()
         };
-        let sent = items.into_iter().map(|(item, command)| send(target, from.id(), item, command));
-        let logged: Vec<u64> = futures::future::join_all(sent).await.into_iter().flatten().collect();
+        // In order, as the target takes them, and without waiting for one before the next is sent.
+        let mut sent = Vec::with_capacity(items.len());
+        for (item, command) in items {
+            sent.push((item, send(target, Command::Deliver { from: from.id(), item, command }).await));
+        }
+        let mut logged = Vec::with_capacity(sent.len());
+        for (item, answer) in sent {
+            if is_logged(item, answer.await.unwrap_or(Err(ProposeError::Unknown)), from.id(), to) {
+                logged.push(item);
+            }
+        }
         if !logged.is_empty() {
             progress |= from.command(Command::Delivered { to, items: logged }).await.is_ok();
         }
@@ -45,15 +55,26 @@ async fn deliver(inner: &Inner, from: &Shard) -> bool {
     progress
 }
 
-/// Returns the item's number once the target has logged it.
-async fn send(target: &Shard, from: ShardId, item: u64, command: bytes::Bytes) -> Option<u64> {
-    match target.command(Command::Deliver { from, item, command }).await {
-        Ok(machine::Reply::Refused(refusal)) => {
+type Answer = Result<Reply, ProposeError>;
+
+/// Puts a command into the target's queue.
+async fn send(target: &Shard, command: Command) -> oneshot::Receiver<Answer> {
+    let (answer, wait) = oneshot::channel();
+    let answer = Box::new(move |outcome| drop(answer.send(outcome)));
+    target.propose(Request::Command(command), answer).await;
+    wait
+}
+
+/// Whether the target has logged the item: then it is not sent again.
+fn is_logged(item: u64, answer: Answer, from: ShardId, to: ShardId) -> bool {
+    match answer {
+        // One before it is not there, so this one did not count: both are sent again.
+        Ok(Reply::Refused(Refusal::NotYet)) | Err(_) => false,
+        Ok(Reply::Refused(refusal)) => {
             // Deterministic: another try would end the same way.
-            tracing::warn!(%from, to = %target.id(), item, %refusal, "an outbox item was refused");
-            Some(item)
+            tracing::warn!(%from, %to, item, %refusal, "an outbox item was refused");
+            true
         }
-        Ok(_) => Some(item),
-        Err(_) => None,
+        Ok(_) => true,
     }
 }

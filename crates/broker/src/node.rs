@@ -12,9 +12,9 @@ use journal::thread::{Bell, spawn};
 use journal::{CacheBudget, Journal, OpenError, Options};
 use model::wire::Wire;
 use model::{NodeId, ShardId, Timestamp};
-use openraft::TokioRuntime;
 use rand::RngExt;
 use shard::environment::OnEffects;
+use shard::runtime::Tokio;
 use shard::{Environment, Shard, StartError};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -199,7 +199,7 @@ impl LocalShard {
         };
         let me = folder.identity.node;
         let failed = |error| NodeError::Shard { shard: id, error };
-        let shard = Shard::start::<TokioRuntime>(me, journal, in_doubt, environment).await.map_err(failed)?;
+        let shard = Shard::start::<Tokio>(me, journal, in_doubt, environment).await.map_err(failed)?;
         shard.initialize(vec![me]).await.map_err(failed)?;
         shard.elect().await;
         Ok(LocalShard { shard, writer })

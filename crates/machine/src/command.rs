@@ -1,5 +1,5 @@
-//! What entries ask a machine to do. Tags and fields are on disk: never renumbered, never reused;
-//! what changes gets a new tag.
+//! What entries ask a machine to do. Tags and fields are on disk, drawn in docs/formats/machine.md:
+//! never renumbered, never reused; what changes gets a new tag.
 
 use bytes::Bytes;
 use model::config::StreamConfig;
@@ -107,7 +107,7 @@ model::wire_enum! {
             /// Half-open ranges of offsets.
             ranges: Vec<(u64, u64)>,
         },
-        /// Lets what is due expire.
+        /// Lets what is due expire, as much of it as one entry may.
         8 = Tick,
         /// Stores a consumer group's generation; what it says is the group coordinator's.
         9 = SaveGroup {
@@ -127,6 +127,25 @@ model::wire_enum! {
         11 = DeleteGroup {
             /// The group.
             group: String,
+        },
+        /// Makes streams, all of one topic.
+        12 = CreateStreams {
+            /// Their ids, never used before.
+            streams: Vec<StreamId>,
+            /// The configuration of each.
+            config: StreamConfig,
+        },
+        /// Forgets streams and every position over them.
+        13 = DeleteStreams {
+            /// Which.
+            streams: Vec<StreamId>,
+        },
+        /// Changes the configuration of streams, all of one topic.
+        14 = ConfigureStreams {
+            /// Which.
+            streams: Vec<StreamId>,
+            /// The new configuration of each.
+            config: StreamConfig,
         },
 
         /// Catalog: adds shards that streams and slots can be placed on.
@@ -157,7 +176,8 @@ model::wire_enum! {
             config: StreamConfig,
         },
 
-        /// Carries an outbox item of another shard. Repeated ones are dropped.
+        /// Carries an outbox item of another shard. Repeated ones are dropped, and one that comes
+        /// before its predecessor is refused.
         64 = Deliver {
             /// The shard whose outbox it is from.
             from: ShardId,
@@ -178,5 +198,33 @@ model::wire_enum! {
             /// The behaviour's version.
             version: u32,
         },
+    }
+}
+
+impl Command {
+    /// Whether `shard` is of the kind that the command is for.
+    #[must_use]
+    pub fn is_for(&self, shard: ShardId) -> bool {
+        match self {
+            Command::Append { .. }
+            | Command::Recall { .. }
+            | Command::CreateStream { .. }
+            | Command::DeleteStream { .. }
+            | Command::ConfigureStream { .. }
+            | Command::Trim { .. }
+            | Command::Settle { .. }
+            | Command::SaveGroup { .. }
+            | Command::CommitOffsets { .. }
+            | Command::DeleteGroup { .. }
+            | Command::CreateStreams { .. }
+            | Command::DeleteStreams { .. }
+            | Command::ConfigureStreams { .. } => shard != ShardId::CATALOG,
+            Command::AddShards { .. }
+            | Command::CreateTopic { .. }
+            | Command::DeleteTopic { .. }
+            | Command::AllocateProducerIds { .. }
+            | Command::ConfigureTopic { .. } => shard == ShardId::CATALOG,
+            Command::Tick | Command::Deliver { .. } | Command::Delivered { .. } | Command::Barrier { .. } => true,
+        }
     }
 }

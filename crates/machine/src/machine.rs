@@ -8,14 +8,15 @@ use crate::reply::{Effect, Refusal, Reply};
 use crate::table::{Change, Single};
 use model::checksum::crc32c_of;
 use model::wire::{Input, Wire, WireError};
-use model::{Entry, Hlc, PieceDesc, ShardId, Timestamp};
+use model::{Entry, Hlc, PieceDesc, ShardId, Timestamp, limit};
 
 /// Table tags. On disk: never reused.
 mod tag {
     pub(super) const CLOCK: u8 = 1;
     pub(super) const OUTBOX_ITEMS: u8 = 2;
     pub(super) const OUTBOX_NEXT: u8 = 3;
-    pub(super) const INBOX: u8 = 4;
+    // 4 was an inbox that took items in any order.
+    pub(super) const INBOX: u8 = 5;
 }
 
 /// The newest behaviour this build knows; a [`Command::Barrier`] switches to it.
@@ -134,7 +135,7 @@ impl Machine {
             restored.ok_or(ApplyError::UnknownTable(*tag))?.map_err(ApplyError::Checkpoint)?;
         }
         machine.catalog.rebuild();
-        machine.messaging.dedup.rebuild();
+        machine.messaging.rebuild();
         Ok(machine)
     }
 
@@ -150,10 +151,11 @@ impl Machine {
         self.clock.get().time
     }
 
-    /// When something is due that only a [`Command::Tick`] can let expire.
+    /// When something is due that only a [`Command::Tick`] can let expire. One of them may not be
+    /// enough: then this is not later than [`Machine::time`].
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.messaging.dedup.next_expiry()
+        self.messaging.next_deadline(self.time())
     }
 
     /// Applies an entry.
@@ -162,10 +164,11 @@ impl Machine {
     /// When the entry is not for this version: the state is then unchanged up to the command that
     /// could not be read, and nothing more may be applied.
     pub fn apply(&mut self, at: Position, entry: &Entry) -> Result<Outcome, ApplyError> {
-        let now = entry.time().max(Hlc(self.clock.get().time.0 + 1));
+        let now = entry.time().max(Hlc(self.clock.get().time.0.saturating_add(1)));
         self.clock.get_mut().time = now;
         let mut outcome = Outcome::default();
         let mut taken = vec![false; entry.piece_count() as usize];
+        let mut forgets = limit::ENTRY_FORGETS_MAX;
         let mut input = Input::new(entry.commands());
         let malformed = |source| ApplyError::Malformed { index: at.index, source };
         for _ in 0..entry.command_count() {
@@ -175,9 +178,16 @@ impl Machine {
             {
                 return Err(ApplyError::Version { index: at.index, version: *version });
             }
-            let mut step = Step { machine: self, at, now, entry, taken: &mut taken, outcome: &mut outcome };
-            let reply = step.command(command).unwrap_or_else(Reply::Refused);
-            outcome.replies.push(reply);
+            let mut step =
+                Step { machine: self, at, now, entry, taken: &mut taken, forgets: &mut forgets, outcome: &mut outcome };
+            let reply = match command {
+                // Read here, because an item that this build cannot read stops it like any command.
+                Command::Deliver { from, item, command } => {
+                    step.deliver(from, item, Command::from_wire(&command).map_err(malformed)?)
+                }
+                command => step.command(command),
+            };
+            outcome.replies.push(reply.unwrap_or_else(Reply::Refused));
         }
         input.end().map_err(malformed)?;
         outcome.refused = (0..entry.piece_count()).filter(|nth| !taken[*nth as usize]).collect();
@@ -220,11 +230,16 @@ struct Step<'a> {
     now: Hlc,
     entry: &'a Entry,
     taken: &'a mut [bool],
+    /// How many more rows the entry may forget.
+    forgets: &'a mut usize,
     outcome: &'a mut Outcome,
 }
 
 impl Step<'_> {
     fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
+        if !command.is_for(self.machine.shard) {
+            return Err(Refusal::Invalid("not for this kind of shard"));
+        }
         let Machine { catalog, messaging, outbox, .. } = &mut *self.machine;
         let effects = &mut self.outcome.effects;
         match command {
@@ -232,13 +247,16 @@ impl Step<'_> {
             Command::Recall { stream, producer, message_id } => {
                 messaging.recall(stream, producer, message_id.as_ref(), self.now)
             }
-            Command::CreateStream { stream, config } => Ok(messaging.create(stream, config, effects)),
-            Command::DeleteStream { stream } => Ok(messaging.delete(stream, effects)),
-            Command::ConfigureStream { stream, config } => Ok(messaging.configure(stream, config)),
+            Command::CreateStream { stream, config } => messaging.create(&[stream], &config, effects),
+            Command::CreateStreams { streams, config } => messaging.create(&streams, &config, effects),
+            Command::DeleteStream { stream } => Ok(messaging.delete(&[stream], self.forgets, effects)),
+            Command::DeleteStreams { streams } => Ok(messaging.delete(&streams, self.forgets, effects)),
+            Command::ConfigureStream { stream, config } => messaging.configure(&[stream], &config),
+            Command::ConfigureStreams { streams, config } => messaging.configure(&streams, &config),
             Command::Trim { stream, to } => messaging.trim(stream, to, effects),
             Command::Settle { stream, ranges } => messaging.settle(stream, &ranges, effects),
             Command::Tick => {
-                messaging.dedup.expire(self.now);
+                messaging.tick(self.now, self.forgets);
                 Ok(Reply::Done)
             }
             Command::SaveGroup { group, state } => messaging.groups.save(&group, state).map(|()| Reply::Done),
@@ -249,12 +267,12 @@ impl Step<'_> {
                 messaging.groups.delete(&group);
                 Ok(Reply::Done)
             }
-            Command::AddShards { shards } => Ok(catalog.add_shards(&shards, effects)),
+            Command::AddShards { shards } => catalog.add_shards(&shards, effects),
             Command::CreateTopic { topic } => catalog.create_topic(topic, outbox, effects),
             Command::DeleteTopic { id } => catalog.delete_topic(id, outbox, effects),
             Command::AllocateProducerIds { count } => Ok(catalog.allocate_producers(count)),
             Command::ConfigureTopic { id, config } => catalog.configure_topic(id, &config, outbox, effects),
-            Command::Deliver { from, item, command } => self.deliver(from, item, &command),
+            Command::Deliver { .. } => Err(Refusal::Invalid("an item within an item")),
             Command::Delivered { to, items } => {
                 outbox.delivered(to, &items);
                 Ok(Reply::Done)
@@ -294,13 +312,13 @@ impl Step<'_> {
         Ok(reply)
     }
 
-    fn deliver(&mut self, from: ShardId, item: u64, command: &[u8]) -> Result<Reply, Refusal> {
-        let command = Command::from_wire(command).map_err(|_| Refusal::Invalid("outbox item"))?;
-        if matches!(command, Command::Deliver { .. } | Command::Append { .. } | Command::Barrier { .. }) {
-            return Err(Refusal::Invalid("not a command for an outbox"));
-        }
+    /// An item counts as received whatever its command answers: it is not sent again.
+    fn deliver(&mut self, from: ShardId, item: u64, command: Command) -> Result<Reply, Refusal> {
         if !self.machine.inbox.accept(from, item)? {
             return Ok(Reply::Done);
+        }
+        if matches!(command, Command::Deliver { .. } | Command::Append { .. } | Command::Barrier { .. }) {
+            return Err(Refusal::Invalid("not a command for an outbox"));
         }
         self.command(command)
     }

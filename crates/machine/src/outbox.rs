@@ -1,16 +1,16 @@
 //! How a shard's decision reaches another shard exactly once.
 //!
-//! Where a command has consequences elsewhere, its `apply` puts an item into the outbox. The leader
-//! sends items, oldest first, until the other shard has logged them; that shard's inbox drops the
-//! repeated ones; `Delivered` removes them here. Losing a leader, a message or an answer costs
-//! another try and nothing else.
+//! Where a command has consequences elsewhere, its `apply` puts an item into the outbox. Items for a
+//! shard are numbered from 1. The leader sends them in that order until the other shard has logged
+//! them; that shard's inbox takes each number once and after the one before it; `Delivered` removes
+//! items here. Losing a leader, a message or an answer costs another try and nothing else.
 
 use crate::command::Command;
 use crate::reply::Refusal;
 use crate::table::Table;
 use bytes::Bytes;
 use model::wire::Wire;
-use model::{IntervalSet, ShardId, limit};
+use model::{ShardId, limit};
 
 /// Items waiting for other shards.
 #[derive(Debug)]
@@ -33,12 +33,23 @@ impl Outbox {
     }
 
     /// Adds an item for `to`.
-    pub(crate) fn put(&mut self, to: ShardId, command: &Command) -> u64 {
+    pub(crate) fn put(&mut self, to: ShardId, command: &Command) {
+        self.put_bytes(to, Bytes::from(command.to_wire()));
+    }
+
+    /// Adds an item that each of `shards` gets; they share its bytes.
+    pub(crate) fn put_for_all(&mut self, shards: &[ShardId], command: &Command) {
+        let bytes = Bytes::from(command.to_wire());
+        for shard in shards {
+            self.put_bytes(*shard, bytes.clone());
+        }
+    }
+
+    fn put_bytes(&mut self, to: ShardId, command: Bytes) {
         let next = self.next.get_or_insert_with(&to, || 1);
         let number = *next;
         *next += 1;
-        self.items.insert((to, number), Bytes::from(command.to_wire()));
-        number
+        self.items.insert((to, number), command);
     }
 
     /// Removes delivered items.
@@ -62,10 +73,10 @@ impl Outbox {
     }
 }
 
-/// Numbers of items received, by the shard they came from.
+/// The last item received of each shard.
 #[derive(Debug)]
 pub struct Inbox {
-    pub(crate) received: Table<ShardId, IntervalSet>,
+    pub(crate) received: Table<ShardId, u64>,
 }
 
 impl Inbox {
@@ -74,20 +85,18 @@ impl Inbox {
     }
 
     /// Whether item `number` of `from` is new; notes it.
+    ///
+    /// # Errors
+    /// When the item before it has not been received. The item is not noted then: it comes again.
     pub(crate) fn accept(&mut self, from: ShardId, number: u64) -> Result<bool, Refusal> {
-        let received = self.received.get_or_insert_with(&from, || {
-            // Numbers start at 1, so everything received in order is one interval.
-            let mut set = IntervalSet::new();
-            set.insert(0..1);
-            set
-        });
-        if received.contains(number) {
+        let last = self.received.get(&from).copied().unwrap_or(0);
+        if number <= last {
             return Ok(false);
         }
-        if received.intervals() > limit::INBOX_GAPS_MAX {
-            return Err(Refusal::LimitReached("inbox gaps"));
+        if number - 1 > last {
+            return Err(Refusal::NotYet);
         }
-        received.insert(number..number + 1);
+        self.received.insert(from, number);
         Ok(true)
     }
 }

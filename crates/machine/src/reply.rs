@@ -39,6 +39,9 @@ pub enum Refusal {
     /// There is no shard to place streams on.
     #[error("no shard to place streams on")]
     NoShards,
+    /// An outbox item before this one has not been received: it has to come first.
+    #[error("an item before it has not been received")]
+    NotYet,
     /// The command is not for this kind of shard, or carries values that are not allowed.
     #[error("invalid command: {0}")]
     Invalid(&'static str),

@@ -6,9 +6,6 @@
 //!
 //! The lines are described where they are read: entries, the sequencer and questions about the state
 //! in `script/world.rs`, commands in `script/command.rs`.
-//!
-//! `findings/` holds cases of bugs in `src` that are known and not yet mended: what they print is
-//! what the machine should do. Such a file moves to `scripts/` with the change that mends its bug.
 #![allow(clippy::disallowed_methods, reason = "cases are read from files, and the test is not the machine")]
 
 mod piece;
@@ -18,17 +15,8 @@ use std::path::Path;
 
 #[test]
 fn every_script_prints_what_it_says() {
-    run_folder("scripts", std::env::var_os("REWRITE").is_some());
-}
-
-#[test]
-#[ignore = "bugs that are known: a file leaves this folder when its bug is mended"]
-fn every_finding_is_mended() {
-    run_folder("findings", false);
-}
-
-fn run_folder(folder: &str, rewrite: bool) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(folder);
+    let rewrite = std::env::var_os("REWRITE").is_some();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join("scripts");
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder of cases")
         .map(|file| file.expect("a case").path())

@@ -64,6 +64,12 @@ impl IntervalSet {
         range.is_empty() || self.intervals.range(..=range.start).next_back().is_some_and(|(_, &end)| range.end <= end)
     }
 
+    /// How many intervals overlap or touch `range`: inserting it makes one of them all.
+    #[must_use]
+    pub fn touching(&self, range: &Range<u64>) -> usize {
+        self.intervals.range(..=range.end).rev().take_while(|(_, end)| **end >= range.start).count()
+    }
+
     /// The first position at or above `from` that is not in the set.
     #[must_use]
     pub fn first_gap(&self, from: u64) -> u64 {
@@ -147,8 +153,12 @@ mod tests {
             let mut model = BTreeSet::new();
             for (start, len, insert) in ops {
                 if insert {
+                    let range = start..start + len;
+                    let merged = if range.is_empty() { 0 } else { 1 - set.touching(&range) as isize };
+                    let expected = set.intervals() as isize + merged;
                     let new = (start..start + len).filter(|p| model.insert(*p)).count() as u64;
-                    prop_assert_eq!(set.insert(start..start + len), new);
+                    prop_assert_eq!(set.insert(range), new);
+                    prop_assert_eq!(set.intervals() as isize, expected);
                 } else {
                     set.remove_below(start);
                     model.retain(|p| *p >= start);

@@ -61,8 +61,8 @@ pub const DEDUP_ID_BYTES_MAX: usize = 128;
 pub const SETTLED_INTERVALS_MAX: usize = 1 << 20;
 /// Items waiting in one shard's outbox.
 pub const OUTBOX_ITEMS_MAX: usize = 64 * KIB;
-/// Ids remembered above the contiguous prefix, per shard that sends to us.
-pub const INBOX_GAPS_MAX: usize = OUTBOX_ITEMS_MAX;
+/// Rows that one entry forgets, of what expired or was deleted. The rest waits for the next Tick.
+pub const ENTRY_FORGETS_MAX: usize = 16 * KIB;
 
 /// Bytes of a topic or queue name: Kafka's limit is 249, RabbitMQ's 255.
 pub const NAME_BYTES_MAX: usize = 255;
@@ -72,6 +72,12 @@ pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
 pub const SLOTS: u32 = 4096;
 /// Shards of one cluster.
 pub const SHARDS_MAX: u32 = 1024;
+/// Bytes of a consumer group's name.
+pub const GROUP_NAME_BYTES_MAX: usize = NAME_BYTES_MAX;
+/// Consumer groups of one shard.
+pub const GROUPS_MAX: usize = 100_000;
+/// Streams that one consumer group has committed positions over.
+pub const GROUP_POSITIONS_MAX: usize = 64 * KIB;
 /// Bytes of one committed offset's metadata: Kafka's `offset.metadata.max.bytes`.
 pub const OFFSET_METADATA_BYTES_MAX: usize = 4096;
 /// Members of one consumer group.
@@ -91,4 +97,8 @@ const _: () = {
     assert!(SHARD_BYTES_WAITING_MAX >= PIECE_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
+    assert!(OUTBOX_ITEMS_MAX >= SHARDS_MAX as usize, "an empty outbox takes a decision about any topic");
+    assert!(TOPIC_PARTITIONS_MAX as usize * 8 + KIB <= ENTRY_BYTES_MAX, "an item about a whole topic fits an entry");
+    assert!(GROUP_POSITIONS_MAX >= TOPIC_PARTITIONS_MAX as usize, "a group can consume a whole topic");
+    assert!(ENTRY_FORGETS_MAX >= ENTRY_COMMANDS_MAX, "a Tick forgets as many message ids as an entry adds");
 };

@@ -38,13 +38,16 @@ impl Wire for Timestamp {
 pub struct Hlc(pub u64);
 
 const COUNTER_BITS: u32 = 16;
+/// The last millisecond there is room for: in the year 10889.
+const WALL_MAX: u64 = u64::MAX >> COUNTER_BITS;
 
 impl Hlc {
-    /// The reading that follows `self` when the wall clock shows `wall`.
+    /// The reading that follows `self` when the wall clock shows `wall`. After the last reading
+    /// time stands still.
     #[must_use]
     pub fn next(self, wall: Timestamp) -> Hlc {
-        let wall = (wall.0.max(0) as u64) << COUNTER_BITS;
-        Hlc(wall.max(self.0 + 1))
+        let wall = (wall.0.max(0) as u64).min(WALL_MAX) << COUNTER_BITS;
+        Hlc(wall.max(self.0.saturating_add(1)))
     }
 
     /// The wall-clock part, in milliseconds.
@@ -81,5 +84,14 @@ mod tests {
         assert!(first < second && second < third);
         assert_eq!(second.timestamp(), Timestamp(1_000));
         assert_eq!(third.timestamp(), Timestamp(1_001));
+    }
+
+    #[test]
+    fn a_clock_at_its_end_stands_still() {
+        let last = Hlc(u64::MAX);
+        assert_eq!(last.next(Timestamp(5)), last);
+        let far = Hlc::default().next(Timestamp(i64::MAX));
+        assert_eq!(far.timestamp(), last.timestamp(), "a wall clock beyond the last millisecond shows the last");
+        assert!(far.next(Timestamp(5)) > far);
     }
 }

@@ -4,7 +4,7 @@
 //! has reached its target size, with a bounded number in flight: so a lone request is not delayed
 //! and many requests share one write, one sync and one round trip.
 
-use crate::raft::{Callback, Payload, Raft, Runtime, Types};
+use crate::raft::{Callback, Payload, Raft, Runtime, Types, leading};
 use crate::replica::Replica;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
 use machine::{Command, Refusal, Reply};
@@ -251,11 +251,11 @@ impl<R: Runtime> Batcher<R> {
     /// first entry, and nothing of an earlier leadership is in flight.
     async fn lead(&mut self) -> Result<(), ProposeError> {
         loop {
-            let term = match self.raft.as_leader() {
-                Ok(leader) => leader.leader_id().term,
-                Err(forward) => {
+            let term = match leading(&self.raft) {
+                Ok(term) => term,
+                Err(leader) => {
                     self.resign();
-                    return Err(ProposeError::NotLeader(forward.leader_id.map(NodeId)));
+                    return Err(ProposeError::NotLeader(leader));
                 }
             };
             if self.sequencer.as_ref().is_some_and(|sequencer| sequencer.term() == term) {

@@ -13,7 +13,7 @@
 //! Until a leader knows that this replica's log may have become shorter, it takes an answer that says
 //! so for an impossible one. So entries are taken only from a leader that has been told.
 
-use crate::raft::{Raft, Runtime};
+use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
 use crate::rpc::{self, Question, Standing};
 use crate::transport::Lane;
@@ -121,7 +121,7 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
             let voters: Vec<NodeId> = metrics.membership_config.voter_ids().map(NodeId).collect();
             (voters, metrics.current_leader.map(NodeId))
         };
-        if voters.is_empty() || (voters == [me] && raft.as_leader().is_ok()) {
+        if voters.is_empty() || (voters == [me] && leading(&raft).is_ok()) {
             break;
         }
         let heard = doubt.leaders.lock().heard.take();
@@ -132,7 +132,7 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
                     break;
                 }
             }
-        } else if raft.as_leader().is_ok() {
+        } else if leading(&raft).is_ok() {
             // Elected by voters who knew of each other's doubt.
             break;
         } else {

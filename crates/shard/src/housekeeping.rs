@@ -6,7 +6,7 @@
 
 use crate::door::WeakDoor;
 use crate::liveness::MachineLiveness;
-use crate::raft::{Raft, Runtime};
+use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
 use crate::store::{from_raft, to_raft};
 use journal::ReadError;
@@ -61,7 +61,7 @@ impl<R: Runtime> Housekeeping<R> {
             self.finish_files().await;
             self.checkpoint_if_due().await;
             self.reclaim_if_due().await;
-            if self.raft.as_leader().is_ok() {
+            if leading(&self.raft).is_ok() {
                 self.tick_if_due().await;
                 self.retain_if_due().await;
             }

@@ -30,6 +30,11 @@ pub mod transport;
 
 pub use batcher::{Answer, ProposeError, Request};
 pub use environment::Environment;
+/// What a shard runs on: tokio, or the simulator's virtual time.
+pub mod runtime {
+    pub use openraft::TokioRuntime as Tokio;
+    pub use openraft::async_runtime::{AsyncRuntime as Runtime, Instant};
+}
 pub use raft::Runtime;
 pub use replica::RestoreError;
 pub use shard::{Role, Shard, StartError};

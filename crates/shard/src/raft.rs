@@ -115,7 +115,18 @@ pub(crate) type StoredMembership<R> = openraft::alias::StoredMembershipOf<Types<
 pub(crate) type Membership = openraft::Membership<u64, ()>;
 pub(crate) type Raft<R> = openraft::Raft<Types<R>, crate::apply::StateMachine<R>>;
 
-/// The node a Raft node id stands for.
-pub(crate) fn node(id: u64) -> NodeId {
-    NodeId(id)
+/// The term this node leads in.
+///
+/// openraft's `as_leader` alone goes by the vote, which is still committed to a node that led,
+/// restarted, and leads no more.
+///
+/// # Errors
+/// Who leads instead, if anybody is known to.
+pub(crate) fn leading<R: Runtime>(raft: &Raft<R>) -> Result<u64, Option<NodeId>> {
+    let leads = raft.is_leader();
+    match raft.as_leader() {
+        Ok(leader) if leads => Ok(leader.leader_id().term),
+        Ok(_) => Err(None),
+        Err(forward) => Err(forward.leader_id.map(NodeId)),
+    }
 }

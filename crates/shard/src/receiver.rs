@@ -1,7 +1,7 @@
 //! Calls from other replicas.
 
 use crate::doubt::Doubt;
-use crate::raft::{Raft, Runtime, Types, Vote};
+use crate::raft::{Raft, Runtime, Types, Vote, leading};
 use crate::replica::{Replica, rebuild};
 use crate::rpc::{self, Ballot, Chunk, Incoming, Question, Standing};
 use crate::snapshot::snapshot;
@@ -150,13 +150,12 @@ impl<R: Runtime> Receiver<R> {
                 let in_doubt = self.doubt.is_in_doubt();
                 let mut standing =
                     Standing { last: self.replica.journal.last(), in_doubt, leading: None, confirmed: false };
-                if let Ok(leader) = self.raft.as_leader() {
+                if let Ok(term) = leading(&self.raft) {
                     if reverted {
                         // Once, for this node: it told us itself that it lost the end of its log.
                         let _ = self.raft.trigger().allow_next_revert(&asker.0, true).await;
                     }
-                    let id = leader.leader_id();
-                    let vote = Vote::<R>::new_committed(id.term, id.voted_for);
+                    let vote = Vote::<R>::new_committed(term, *self.raft.node_id());
                     standing.leading = Some(encode_vote::<R>(&vote));
                     // The asker may be needed for the quorum, and waits for this answer.
                     let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);

@@ -7,7 +7,7 @@ use crate::doubt::{self, Doubt};
 use crate::environment::Environment;
 use crate::housekeeping::Housekeeping;
 use crate::network::Network;
-use crate::raft::{Raft, Runtime, node};
+use crate::raft::{Raft, Runtime, leading};
 use crate::receiver::Receiver;
 use crate::replica::{Replica, RestoreError};
 use crate::store::Store;
@@ -253,9 +253,9 @@ impl<R: Runtime> Consensus for Inner<R> {
         if stopped {
             return Role::Stopped;
         }
-        match self.raft.as_leader() {
+        match leading(&self.raft) {
             Ok(_) => Role::Leader,
-            Err(forward) => Role::Follower(forward.leader_id.map(node)),
+            Err(leader) => Role::Follower(leader),
         }
     }
 

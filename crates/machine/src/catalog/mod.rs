@@ -10,7 +10,7 @@ use model::checksum::crc32c;
 use model::config::StreamConfig;
 use model::wire::WireError;
 use model::{Name, ProducerId, ShardId, StreamId, TopicId, limit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use topic::{Partition, Topic};
 
 /// Table tags. On disk: never reused.
@@ -87,14 +87,19 @@ impl Catalog {
         self.shards.iter().nth(slot as usize % count.max(1)).map(|(shard, _)| *shard)
     }
 
-    pub(crate) fn add_shards(&mut self, shards: &[ShardId], effects: &mut Vec<Effect>) -> Reply {
-        for shard in shards {
-            if self.shards.get(shard).is_none() {
-                self.shards.insert(*shard, 0);
-            }
+    pub(crate) fn add_shards(&mut self, shards: &[ShardId], effects: &mut Vec<Effect>) -> Result<Reply, Refusal> {
+        let new: BTreeSet<ShardId> = shards.iter().filter(|shard| self.shards.get(shard).is_none()).copied().collect();
+        if new.contains(&ShardId::CATALOG) {
+            return Err(Refusal::Invalid("the catalog's shard has no streams"));
+        }
+        if self.shards.len() + new.len() > limit::SHARDS_MAX as usize {
+            return Err(Refusal::LimitReached("shards"));
+        }
+        for shard in new {
+            self.shards.insert(shard, 0);
         }
         effects.push(Effect::CatalogChanged);
-        Reply::Done
+        Ok(Reply::Done)
     }
 
     pub(crate) fn create_topic(
@@ -116,18 +121,18 @@ impl Catalog {
         if self.shards.is_empty() {
             return Err(Refusal::NoShards);
         }
-        if !outbox.has_room(topic.partitions as usize) {
+        if !outbox.has_room(self.shards.len().min(topic.partitions as usize)) {
             return Err(Refusal::LimitReached("outbox"));
         }
-        let mut partitions = Vec::with_capacity(topic.partitions as usize);
-        for _ in 0..topic.partitions {
-            let counters = self.counters.get_mut();
-            let stream = StreamId(counters.next_stream);
-            counters.next_stream += 1;
-            let shard = self.place();
-            outbox.put(shard, &Command::CreateStream { stream, config: topic.config.clone() });
+        let first = self.counters.get().next_stream;
+        self.counters.get_mut().next_stream += u64::from(topic.partitions);
+        let partitions: Vec<Partition> = (first..)
+            .zip(self.place(topic.partitions))
+            .map(|(stream, shard)| Partition { stream: StreamId(stream), shard })
+            .collect();
+        for (shard, streams) in by_shard(&partitions) {
+            outbox.put(shard, &Command::CreateStreams { streams, config: topic.config.clone() });
             effects.push(Effect::OutboxFor(shard));
-            partitions.push(Partition { stream, shard });
         }
         self.names.insert(topic.name.clone(), topic.id);
         self.topics.insert(topic.id, Topic { name: topic.name, partitions, config: topic.config });
@@ -135,14 +140,23 @@ impl Catalog {
         Ok(Reply::Topic(topic.id))
     }
 
-    /// The shard with the fewest streams gets the next one.
-    fn place(&mut self) -> ShardId {
-        let emptiest = self.shards.iter().min_by_key(|(shard, streams)| (**streams, **shard));
-        let shard = emptiest.map_or(ShardId::CATALOG, |(shard, _)| *shard);
-        if let Some(streams) = self.shards.get_mut(&shard) {
-            *streams += 1;
+    /// The shards of `count` new streams: the one with the fewest gets the next.
+    fn place(&mut self, count: u32) -> Vec<ShardId> {
+        let mut by_streams: BTreeSet<(u64, ShardId)> =
+            self.shards.iter().map(|(shard, streams)| (*streams, *shard)).collect();
+        let mut placed = Vec::with_capacity(count as usize);
+        while placed.len() < count as usize
+            && let Some((streams, shard)) = by_streams.pop_first()
+        {
+            by_streams.insert((streams + 1, shard));
+            placed.push(shard);
         }
-        shard
+        for shard in &placed {
+            if let Some(streams) = self.shards.get_mut(shard) {
+                *streams += 1;
+            }
+        }
+        placed
     }
 
     pub(crate) fn delete_topic(
@@ -154,15 +168,14 @@ impl Catalog {
         let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?.clone();
         // Every shard may hold positions over the streams.
         let shards: Vec<ShardId> = self.shards.iter().map(|(shard, _)| *shard).collect();
-        if !outbox.has_room(shards.len() * topic.partitions.len()) {
+        if !outbox.has_room(shards.len()) {
             return Err(Refusal::LimitReached("outbox"));
         }
+        let streams = topic.partitions.iter().map(|partition| partition.stream).collect();
+        outbox.put_for_all(&shards, &Command::DeleteStreams { streams });
         for partition in &topic.partitions {
-            for shard in &shards {
-                outbox.put(*shard, &Command::DeleteStream { stream: partition.stream });
-            }
             if let Some(streams) = self.shards.get_mut(&partition.shard) {
-                *streams -= 1;
+                *streams = streams.saturating_sub(1);
             }
         }
         effects.extend(shards.into_iter().map(Effect::OutboxFor));
@@ -179,14 +192,17 @@ impl Catalog {
         outbox: &mut Outbox,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
-        let topic = self.topics.get_mut(&id).ok_or(Refusal::UnknownTopic)?;
-        if !outbox.has_room(topic.partitions.len()) {
+        let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?;
+        let shards = by_shard(&topic.partitions);
+        if !outbox.has_room(shards.len()) {
             return Err(Refusal::LimitReached("outbox"));
         }
-        topic.config = config.clone();
-        for partition in &topic.partitions {
-            outbox.put(partition.shard, &Command::ConfigureStream { stream: partition.stream, config: config.clone() });
-            effects.push(Effect::OutboxFor(partition.shard));
+        for (shard, streams) in shards {
+            outbox.put(shard, &Command::ConfigureStreams { streams, config: config.clone() });
+            effects.push(Effect::OutboxFor(shard));
+        }
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.config = config.clone();
         }
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Done)
@@ -225,4 +241,13 @@ impl Catalog {
         self.shards.dump(&mut *each);
         self.counters.dump(&mut *each);
     }
+}
+
+/// The streams of each shard: whatever happens to a topic costs a shard one outbox item.
+fn by_shard(partitions: &[Partition]) -> BTreeMap<ShardId, Vec<StreamId>> {
+    let mut shards: BTreeMap<ShardId, Vec<StreamId>> = BTreeMap::new();
+    for partition in partitions {
+        shards.entry(partition.shard).or_default().push(partition.stream);
+    }
+    shards
 }

@@ -20,15 +20,15 @@ model::wire_struct! {
 #[derive(Debug)]
 pub struct Dedup {
     pub(crate) ids: Table<(StreamId, Bytes), Seen>,
-    /// The same by the time they expire; made from the table.
-    expiry: BTreeSet<(Timestamp, StreamId, Bytes)>,
-    /// Ids by stream; made from the table.
-    counts: BTreeMap<StreamId, usize>,
+    /// Each stream's ids by the time they expire; made from the table.
+    by_expiry: BTreeMap<StreamId, BTreeSet<(Timestamp, Bytes)>>,
+    /// The streams by the time their first id expires; made from the table.
+    firsts: BTreeSet<(Timestamp, StreamId)>,
 }
 
 impl Dedup {
     pub(crate) fn new(tag: u8) -> Self {
-        Dedup { ids: Table::new(tag), expiry: BTreeSet::new(), counts: BTreeMap::new() }
+        Dedup { ids: Table::new(tag), by_expiry: BTreeMap::new(), firsts: BTreeSet::new() }
     }
 
     /// Where `id` was seen on `stream`, if that still counts at `now`.
@@ -38,67 +38,103 @@ impl Dedup {
         (seen.until > now.timestamp()).then_some(seen.base)
     }
 
-    /// Whether one more id of `stream` can be remembered.
+    /// Where `id` was seen on `stream`, whether or not that still counts.
     #[must_use]
-    pub fn has_room(&self, stream: StreamId) -> bool {
-        self.counts.get(&stream).is_none_or(|count| *count < limit::DEDUP_IDS_MAX)
+    pub(crate) fn last_seen(&self, stream: StreamId, id: &Bytes) -> Option<Offset> {
+        self.ids.get(&(stream, id.clone())).map(|seen| seen.base)
     }
 
+    /// Whether one more id of `stream` can be remembered at `now`, behind `ahead` others. Expired
+    /// ones take no room: they go when theirs is needed.
+    #[must_use]
+    pub fn has_room(&self, stream: StreamId, ahead: usize, now: Hlc) -> bool {
+        let Some(ids) = self.by_expiry.get(&stream) else { return ahead < limit::DEDUP_IDS_MAX };
+        let Some(over) = (ids.len() + ahead).checked_sub(limit::DEDUP_IDS_MAX) else { return true };
+        ids.iter().nth(over).is_some_and(|(until, _)| *until <= now.timestamp())
+    }
+
+    /// Remembers `id`, for which there is room.
     pub(crate) fn remember(&mut self, stream: StreamId, id: &Bytes, base: Offset, until: Timestamp) {
         self.forget(stream, id);
+        if let Some(ids) = self.by_expiry.get(&stream)
+            && ids.len() >= limit::DEDUP_IDS_MAX
+            && let Some((_, oldest)) = ids.first().cloned()
+        {
+            self.forget(stream, &oldest);
+        }
         self.ids.insert((stream, id.clone()), Seen { base, until });
-        self.index(stream, id.clone(), until);
-    }
-
-    fn index(&mut self, stream: StreamId, id: Bytes, until: Timestamp) {
-        self.expiry.insert((until, stream, id));
-        *self.counts.entry(stream).or_default() += 1;
+        self.index(stream, |ids| ids.insert((until, id.clone())));
     }
 
     fn forget(&mut self, stream: StreamId, id: &Bytes) {
         let key = (stream, id.clone());
         let Some(until) = self.ids.get(&key).map(|seen| seen.until) else { return };
         self.ids.remove(&key);
-        self.expiry.remove(&(until, key.0, key.1));
-        if let Some(count) = self.counts.get_mut(&stream) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&stream);
-            }
+        self.index(stream, |ids| ids.remove(&(until, key.1)));
+    }
+
+    /// Changes a stream's ids by expiry, and its place among the streams with them.
+    fn index(&mut self, stream: StreamId, change: impl FnOnce(&mut BTreeSet<(Timestamp, Bytes)>) -> bool) {
+        let ids = self.by_expiry.entry(stream).or_default();
+        let before = ids.first().map(|(until, _)| *until);
+        change(ids);
+        let after = ids.first().map(|(until, _)| *until);
+        if after.is_none() {
+            self.by_expiry.remove(&stream);
+        }
+        if before == after {
+            return;
+        }
+        if let Some(until) = before {
+            self.firsts.remove(&(until, stream));
+        }
+        if let Some(until) = after {
+            self.firsts.insert((until, stream));
         }
     }
 
-    /// Forgets ids whose window is over.
-    pub(crate) fn expire(&mut self, now: Hlc) {
-        while let Some((until, stream, id)) = self.expiry.first().cloned() {
-            if until > now.timestamp() {
-                break;
-            }
-            self.forget(stream, &id);
+    /// Forgets ids whose window is over, at most `left` of them, which it counts down.
+    pub(crate) fn expire(&mut self, now: Hlc, left: &mut usize) {
+        while *left > 0
+            && let Some((until, stream)) = self.firsts.first().copied()
+            && until <= now.timestamp()
+            && self.forget_first(stream)
+        {
+            *left -= 1;
         }
     }
 
     /// When the next id's window is over.
     #[must_use]
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.expiry.first().map(|(until, _, _)| *until)
+        self.firsts.first().map(|(until, _)| *until)
     }
 
-    pub(crate) fn forget_stream(&mut self, stream: StreamId) {
-        let range = (stream, Bytes::new())..(StreamId(stream.0 + 1), Bytes::new());
-        let ids: Vec<Bytes> = self.ids.range(range).map(|((_, id), _)| id.clone()).collect();
-        for id in ids {
-            self.forget(stream, &id);
+    /// Forgets ids of `stream`, at most `left` of them, which it counts down. Returns whether none
+    /// is left.
+    pub(crate) fn forget_stream(&mut self, stream: StreamId, left: &mut usize) -> bool {
+        while *left > 0 && self.forget_first(stream) {
+            *left -= 1;
         }
+        !self.by_expiry.contains_key(&stream)
+    }
+
+    /// Forgets the stream's id that expires first; returns whether there was one.
+    fn forget_first(&mut self, stream: StreamId) -> bool {
+        let first = self.by_expiry.get(&stream).and_then(|ids| ids.first()).map(|(_, id)| id.clone());
+        if let Some(id) = &first {
+            self.forget(stream, id);
+        }
+        first.is_some()
     }
 
     /// Makes what is derived from the table.
     pub(crate) fn rebuild(&mut self) {
-        self.expiry.clear();
-        self.counts.clear();
-        let rows: Vec<_> = self.ids.iter().map(|((stream, id), seen)| (*stream, id.clone(), seen.until)).collect();
-        for (stream, id, until) in rows {
-            self.index(stream, id, until);
+        self.by_expiry.clear();
+        for ((stream, id), seen) in self.ids.iter() {
+            self.by_expiry.entry(*stream).or_default().insert((seen.until, id.clone()));
         }
+        let first = |(stream, ids): (&StreamId, &BTreeSet<(Timestamp, Bytes)>)| Some((ids.first()?.0, *stream));
+        self.firsts = self.by_expiry.iter().filter_map(first).collect();
     }
 }

@@ -8,6 +8,7 @@ use crate::reply::Refusal;
 use crate::table::Table;
 use bytes::Bytes;
 use model::{Hlc, Offset, StreamId, limit};
+use std::collections::{BTreeMap, BTreeSet};
 
 model::wire_struct! {
     /// A committed position.
@@ -29,11 +30,20 @@ model::wire_struct! {
 pub struct Groups {
     pub(crate) states: Table<String, Bytes>,
     pub(crate) offsets: Table<(String, StreamId), Committed>,
+    /// Every group, with its number of positions; made from the tables.
+    positions: BTreeMap<String, usize>,
+    /// The groups with a position over a stream; made from the table.
+    by_stream: BTreeMap<StreamId, BTreeSet<String>>,
 }
 
 impl Groups {
     pub(crate) fn new(states_tag: u8, offsets_tag: u8) -> Self {
-        Groups { states: Table::new(states_tag), offsets: Table::new(offsets_tag) }
+        Groups {
+            states: Table::new(states_tag),
+            offsets: Table::new(offsets_tag),
+            positions: BTreeMap::new(),
+            by_stream: BTreeMap::new(),
+        }
     }
 
     /// The stored generation of `group`.
@@ -59,17 +69,39 @@ impl Groups {
         self.offsets.range(range).map(|((_, stream), committed)| (*stream, committed))
     }
 
+    /// The groups that have positions, ascending.
+    pub fn with_offsets(&self) -> impl Iterator<Item = &str> {
+        self.positions.iter().filter(|(_, positions)| **positions > 0).map(|(group, _)| group.as_str())
+    }
+
     pub(crate) fn save(&mut self, group: &str, state: Bytes) -> Result<(), Refusal> {
         if state.len() > limit::GROUP_BYTES_MAX {
             return Err(Refusal::LimitReached("group bytes"));
         }
+        self.check_group(group)?;
+        self.positions.entry(group.to_owned()).or_default();
         self.states.insert(group.to_owned(), state);
         Ok(())
     }
 
+    /// Commits all of `offsets` or none.
     pub(crate) fn commit(&mut self, group: &str, offsets: Vec<CommittedOffset>, time: Hlc) -> Result<(), Refusal> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
         if offsets.iter().any(|offset| offset.metadata.len() > limit::OFFSET_METADATA_BYTES_MAX) {
             return Err(Refusal::LimitReached("offset metadata"));
+        }
+        self.check_group(group)?;
+        let new = offsets.iter().map(|offset| offset.stream).filter(|stream| self.offset(group, *stream).is_none());
+        let new: BTreeSet<StreamId> = new.collect();
+        let positions = self.positions.get(group).copied().unwrap_or(0) + new.len();
+        if positions > limit::GROUP_POSITIONS_MAX {
+            return Err(Refusal::LimitReached("positions of a group"));
+        }
+        self.positions.insert(group.to_owned(), positions);
+        for stream in new {
+            self.by_stream.entry(stream).or_default().insert(group.to_owned());
         }
         for CommittedOffset { stream, offset, leader_epoch, metadata } in offsets {
             self.offsets.insert((group.to_owned(), stream), Committed { offset, leader_epoch, metadata, time });
@@ -77,18 +109,63 @@ impl Groups {
         Ok(())
     }
 
+    /// Whether there is such a group, or may be one.
+    fn check_group(&self, group: &str) -> Result<(), Refusal> {
+        if group.len() > limit::GROUP_NAME_BYTES_MAX {
+            return Err(Refusal::LimitReached("group name bytes"));
+        }
+        if self.positions.len() >= limit::GROUPS_MAX && !self.positions.contains_key(group) {
+            return Err(Refusal::LimitReached("groups"));
+        }
+        Ok(())
+    }
+
     pub(crate) fn delete(&mut self, group: &str) {
         self.states.remove(&group.to_owned());
+        self.positions.remove(group);
         let streams: Vec<StreamId> = self.offsets(group).map(|(stream, _)| stream).collect();
         for stream in streams {
             self.offsets.remove(&(group.to_owned(), stream));
+            if let Some(groups) = self.by_stream.get_mut(&stream) {
+                groups.remove(group);
+                if groups.is_empty() {
+                    self.by_stream.remove(&stream);
+                }
+            }
         }
     }
 
-    pub(crate) fn forget_stream(&mut self, stream: StreamId) {
-        let keys: Vec<_> = self.offsets.iter().map(|(key, _)| key).filter(|key| key.1 == stream).cloned().collect();
-        for key in keys {
-            self.offsets.remove(&key);
+    /// Forgets positions over `stream`, at most `left` of them, which it counts down. Returns
+    /// whether none is left.
+    pub(crate) fn forget_stream(&mut self, stream: StreamId, left: &mut usize) -> bool {
+        let Some(groups) = self.by_stream.get_mut(&stream) else { return true };
+        while *left > 0
+            && let Some(group) = groups.pop_first()
+        {
+            *left -= 1;
+            if let Some(positions) = self.positions.get_mut(&group) {
+                *positions -= 1;
+                // A group is its generation and its positions: without either there is none.
+                if *positions == 0 && self.states.get(&group).is_none() {
+                    self.positions.remove(&group);
+                }
+            }
+            self.offsets.remove(&(group, stream));
+        }
+        let none_left = groups.is_empty();
+        if none_left {
+            self.by_stream.remove(&stream);
+        }
+        none_left
+    }
+
+    /// Makes what is derived from the tables.
+    pub(crate) fn rebuild(&mut self) {
+        self.positions = self.states.iter().map(|(group, _)| (group.clone(), 0)).collect();
+        self.by_stream.clear();
+        for ((group, stream), _) in self.offsets.iter() {
+            *self.positions.entry(group.clone()).or_default() += 1;
+            self.by_stream.entry(*stream).or_default().insert(group.clone());
         }
     }
 }

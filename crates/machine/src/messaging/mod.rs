@@ -2,7 +2,9 @@
 
 pub mod dedup;
 pub mod group;
+mod pending;
 pub mod producer;
+mod producers;
 pub mod sequencer;
 pub mod stream;
 mod streams;

@@ -3,16 +3,18 @@
 //! Against the applied state plus what it has in flight, the sequencer decides whether a request is
 //! next, repeated or refused, and writes offset and leader epoch into the piece. It is not part of
 //! `apply`, which checks everything again; a wrong guess here costs a refusal there, never a wrong
-//! log. It must be dropped when leadership is lost, and a new leader starts one only after it has
+//! log (`pending.rs` tells how it is noticed). It must be dropped when leadership is lost, and a new leader starts one only after it has
 //! applied everything before its own first entry.
 
 use super::Messaging;
+use super::pending::{Pending, PendingId};
 use super::producer::{Producer, Verdict};
 use crate::command::{Command, ProducerBatch};
 use crate::reply::{Refusal, Reply};
 use bytes::Bytes;
 use model::config::TimestampSource;
-use model::{Durability, EntryBuilder, Form, Hlc, LeaderEpoch, Offset, ProducerId, StreamId};
+use model::entry::DESC_BYTES;
+use model::{Durability, EntryBuilder, Form, Hlc, Offset, ProducerId, StreamId, limit};
 use std::collections::BTreeMap;
 
 /// A request to append the pieces that `bytes` are, back to back.
@@ -37,16 +39,28 @@ pub enum Sequenced {
     Answer(Reply),
 }
 
-#[derive(Debug)]
-struct Pending {
-    /// The offset that the next piece gets.
-    next: Offset,
-    epoch: LeaderEpoch,
-    /// The last entry in flight that touches the stream.
+/// What a request asks, without its pieces.
+struct Asked<'a> {
+    stream: StreamId,
+    producer: Option<ProducerBatch>,
+    /// Only when the stream looks at ids.
+    message_id: Option<&'a Bytes>,
     ticket: u64,
-    producers: BTreeMap<ProducerId, Producer>,
-    message_ids: BTreeMap<Bytes, u64>,
+    now: Hlc,
 }
+
+/// What a request is, next to those before it.
+enum Repeat {
+    /// The first of its kind.
+    No,
+    /// It was applied before, here.
+    Applied(Offset),
+    /// It is in flight, or it is applied and its number is new: an entry has to say more.
+    Ask,
+}
+
+/// More bytes than a command takes that the sequencer writes.
+const COMMAND_BYTES_MAX: usize = 64 + limit::DEDUP_ID_BYTES_MAX;
 
 /// The leader's view of what is in flight.
 #[derive(Debug)]
@@ -68,9 +82,10 @@ impl Sequencer {
         self.term
     }
 
-    /// Entries up to `ticket` have been applied: the state tells about them now.
+    /// Entries up to `ticket` have been applied: the state tells about them now. It may tell about
+    /// later ones already.
     pub fn on_applied(&mut self, ticket: u64) {
-        self.streams.retain(|_, pending| pending.ticket > ticket);
+        self.streams.retain(|_, pending| pending.on_applied(ticket));
     }
 
     /// Puts `request` into `entry`, which will be proposed as number `ticket`, or answers it.
@@ -98,37 +113,44 @@ impl Sequencer {
     ) -> Result<Sequenced, Refusal> {
         let id = request.stream;
         let stream = state.stream(id).ok_or(Refusal::UnknownStream)?;
+        if let Some(pending) = self.streams.get_mut(&id) {
+            pending.believe(stream.end);
+        }
         let mut heads = Vec::with_capacity(1);
         for piece in model::piece::walk(&request.bytes) {
             let (head, range) = piece.map_err(|_| Refusal::Invalid("not a piece"))?;
-            if head.bytes > stream.config.piece_bytes_max as usize {
+            if head.bytes > stream.config.piece_bytes_max as usize || heads.len() == limit::ENTRY_PIECES_MAX {
                 return Err(Refusal::TooLarge);
             }
             heads.push((head, range));
         }
         let first = heads.first().ok_or(Refusal::Invalid("append without pieces"))?.0;
+        if heads.len() > 1 && heads.iter().any(|(head, _)| head.producer.is_some()) {
+            return Err(Refusal::Invalid("more than one batch of a numbering producer"));
+        }
         let producer = first.producer.map(|stamp| ProducerBatch {
             producer: ProducerId(stamp.id),
             epoch: stamp.epoch,
             first_sequence: stamp.first_sequence,
             last_sequence: stamp.last_sequence,
         });
-        if producer.is_some() && heads.len() > 1 {
-            return Err(Refusal::Invalid("more than one batch of a numbering producer"));
+        let window = stream.config.dedup_window_millis;
+        let message_id = request.message_id.as_ref().filter(|_| window > 0);
+        let asked = Asked { stream: id, producer, message_id, ticket, now };
+        match self.judge(state, &asked)? {
+            Repeat::No => {}
+            Repeat::Applied(base) => {
+                return Ok(Sequenced::Answer(Reply::Duplicate { base, start: stream.start }));
+            }
+            Repeat::Ask => return self.recall(state, &asked, entry),
         }
-        let message_id = request.message_id.as_ref().filter(|_| stream.config.dedup_window_millis > 0);
-        if let Some(answer) = self.repeated(state, id, producer, message_id, entry, ticket, now)? {
-            return Ok(answer);
+        if let Some(message_id) = message_id {
+            let in_flight = self.streams.get(&id).map_or(0, Pending::message_id_count);
+            state.check_message_id(id, message_id, in_flight, now)?;
         }
+        check_room(entry, heads.len(), request.bytes.len())?;
 
-        let pending = self.streams.entry(id).or_insert_with(|| Pending {
-            next: stream.end,
-            epoch: stream.epoch_in(self.term),
-            ticket,
-            producers: BTreeMap::new(),
-            message_ids: BTreeMap::new(),
-        });
-        pending.ticket = ticket;
+        let pending = self.streams.entry(id).or_insert_with(|| Pending::new(stream.end, stream.epoch_in(self.term)));
         let base = pending.next;
         let append_time = (stream.config.timestamp_source == TimestampSource::Append).then(|| now.timestamp());
         let first_piece = entry.piece_count();
@@ -137,13 +159,14 @@ impl Sequencer {
             entry.add_piece(id, pending.next, pending.epoch, head, &request.bytes[range.clone()], append_time);
             pending.next = pending.next.plus(u64::from(head.count));
         }
+        pending.grow(ticket);
         if let Some(batch) = &producer {
-            let known = pending.producers.remove(&batch.producer);
-            let known = known.or_else(|| state.producer(id, batch.producer).cloned());
-            pending.producers.insert(batch.producer, Producer::remember(known, batch, base, now));
+            let known = pending.producer(batch.producer).or_else(|| state.producer(id, batch.producer)).cloned();
+            pending.put_producer(batch.producer, Producer::remember(known, batch, base, now), ticket);
         }
         if let Some(message_id) = message_id {
-            pending.message_ids.insert(message_id.clone(), ticket);
+            let seen = PendingId { ticket, until: now.timestamp().plus(window) };
+            pending.put_message_id(message_id.clone(), seen);
         }
         let command = Command::Append {
             first: first_piece,
@@ -158,48 +181,64 @@ impl Sequencer {
         Ok(Sequenced::Added)
     }
 
-    /// Whether the request was made before: then it is answered from the state, or, while the first
-    /// one is in flight, by asking again right behind it.
-    #[allow(clippy::too_many_arguments, reason = "one question about one request, asked in one place")]
-    fn repeated(
-        &mut self,
-        state: &Messaging,
-        id: StreamId,
-        producer: Option<ProducerBatch>,
-        message_id: Option<&Bytes>,
-        entry: &mut EntryBuilder,
-        ticket: u64,
-        now: Hlc,
-    ) -> Result<Option<Sequenced>, Refusal> {
-        let start = state.stream(id).map_or(Offset::ZERO, |stream| stream.start);
-        let mut in_flight = false;
-        if let Some(batch) = &producer {
-            let pending = self.streams.get(&id).and_then(|pending| pending.producers.get(&batch.producer));
+    /// Whether the request was made before.
+    fn judge(&self, state: &Messaging, asked: &Asked<'_>) -> Result<Repeat, Refusal> {
+        let id = asked.stream;
+        let pending = self.streams.get(&id);
+        if let Some(batch) = &asked.producer {
             let applied = state.producer(id, batch.producer);
-            if let Verdict::Duplicate(base) = Producer::judge(pending.or(applied), batch)? {
-                match Producer::judge(applied, batch) {
-                    Ok(Verdict::Duplicate(_)) => {
-                        return Ok(Some(Sequenced::Answer(Reply::Duplicate { base, start })));
-                    }
-                    _ => in_flight = true,
-                }
+            let known = pending.and_then(|pending| pending.producer(batch.producer)).or(applied);
+            let verdict = Producer::judge(known, batch);
+            // Batches of the producer are about to be refused. Until it hears of that it may send what
+            // follows them: a refusal like theirs keeps the order, and another would end it.
+            let failing = pending.is_some_and(|pending| pending.is_failing(batch.producer));
+            if failing && (known.is_none() || verdict == Err(Refusal::OutOfOrderSequence)) {
+                return Err(Refusal::WrongOffset);
+            }
+            if let Verdict::Duplicate(_) = verdict? {
+                return Ok(match Producer::judge(applied, batch) {
+                    Ok(Verdict::Duplicate(base)) => Repeat::Applied(base),
+                    _ => Repeat::Ask,
+                });
             }
         }
-        if let Some(message_id) = message_id {
-            if let Some(base) = state.dedup.find(id, message_id, now) {
-                return Ok(Some(Sequenced::Answer(Reply::Duplicate { base, start })));
+        let Some(message_id) = asked.message_id else { return Ok(Repeat::No) };
+        if let Some(base) = state.dedup.find(id, message_id, asked.now) {
+            // A new number for a known message: only an entry can tell the state that it is used.
+            return Ok(if asked.producer.is_some() { Repeat::Ask } else { Repeat::Applied(base) });
+        }
+        let in_flight = pending.is_some_and(|pending| pending.has_message_id(message_id, asked.ticket, asked.now));
+        Ok(if in_flight { Repeat::Ask } else { Repeat::No })
+    }
+
+    /// Asks for the answer to a request made before, right behind it.
+    fn recall(&mut self, state: &Messaging, asked: &Asked<'_>, entry: &mut EntryBuilder) -> Result<Sequenced, Refusal> {
+        check_room(entry, 0, 0)?;
+        let Asked { stream: id, producer, message_id, ticket, now } = *asked;
+        if let Some(batch) = &producer {
+            let stream = state.stream(id).ok_or(Refusal::UnknownStream)?;
+            let pending =
+                self.streams.entry(id).or_insert_with(|| Pending::new(stream.end, stream.epoch_in(self.term)));
+            let known = pending.producer(batch.producer).or_else(|| state.producer(id, batch.producer)).cloned();
+            // Repeated by its message id, not by its number: that is used now, and the next may follow.
+            if let Ok(Verdict::Next) = Producer::judge(known.as_ref(), batch) {
+                // Where it is, only the answer will say.
+                let after = Producer::remember(known, batch, Offset::ZERO, now);
+                pending.put_producer(batch.producer, after, ticket);
             }
-            in_flight |= self.streams.get(&id).is_some_and(|p| p.message_ids.contains_key(message_id));
-        }
-        if !in_flight {
-            return Ok(None);
-        }
-        if let Some(pending) = self.streams.get_mut(&id) {
-            pending.ticket = ticket;
         }
         // The answer is worth what the first one's is: wait for stable storage either way.
         entry.want_fsync();
         entry.add_command(&Command::Recall { stream: id, producer, message_id: message_id.cloned() });
-        Ok(Some(Sequenced::Added))
+        Ok(Sequenced::Added)
     }
+}
+
+/// Whether `pieces` of so many bytes, and a command, fit the entry.
+fn check_room(entry: &EntryBuilder, pieces: usize, bytes: usize) -> Result<(), Refusal> {
+    let bytes = entry.bytes() + pieces * DESC_BYTES + bytes + COMMAND_BYTES_MAX;
+    let fits = bytes <= limit::ENTRY_BYTES_MAX
+        && entry.piece_count() as usize + pieces <= limit::ENTRY_PIECES_MAX
+        && (entry.command_count() as usize) < limit::ENTRY_COMMANDS_MAX;
+    if fits { Ok(()) } else { Err(Refusal::TooLarge) }
 }

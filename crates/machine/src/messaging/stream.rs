@@ -45,12 +45,13 @@ impl Stream {
         match self.epochs.last() {
             None => LeaderEpoch(0),
             Some((epoch, _)) if self.epoch_term == term => *epoch,
-            Some((epoch, _)) => LeaderEpoch(epoch.0 + 1),
+            Some((epoch, _)) => LeaderEpoch(epoch.0.saturating_add(1)),
         }
     }
 
-    /// Notes that the record at `base` was written under `epoch`, in Raft term `term`.
-    pub(crate) fn enter_epoch(&mut self, epoch: LeaderEpoch, term: u64, base: Offset) {
+    /// Notes that the record at `base` was written in Raft term `term`.
+    pub(crate) fn enter_epoch(&mut self, term: u64, base: Offset) {
+        let epoch = self.epoch_in(term);
         if self.epochs.last().is_none_or(|(last, _)| *last < epoch) {
             if self.epochs.len() == limit::STREAM_EPOCHS_MAX {
                 self.epochs.remove(0);
@@ -80,11 +81,12 @@ mod tests {
     fn a_new_term_is_a_new_epoch_and_trimming_keeps_the_covering_one() {
         let mut stream = Stream::new(StreamConfig::default());
         assert_eq!(stream.epoch_in(5), LeaderEpoch(0));
-        stream.enter_epoch(LeaderEpoch(0), 5, Offset(0));
+        stream.enter_epoch(5, Offset(0));
         assert_eq!(stream.epoch_in(5), LeaderEpoch(0));
         assert_eq!(stream.epoch_in(9), LeaderEpoch(1));
-        stream.enter_epoch(LeaderEpoch(1), 9, Offset(10));
-        stream.enter_epoch(LeaderEpoch(2), 11, Offset(20));
+        stream.enter_epoch(9, Offset(10));
+        stream.enter_epoch(9, Offset(15));
+        stream.enter_epoch(11, Offset(20));
         stream.end = Offset(30);
         stream.trim(Offset(15));
         assert_eq!(stream.epochs, [(LeaderEpoch(1), Offset(15)), (LeaderEpoch(2), Offset(20))]);

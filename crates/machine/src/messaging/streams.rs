@@ -3,6 +3,7 @@
 use super::dedup::Dedup;
 use super::group::Groups;
 use super::producer::{Producer, Verdict};
+use super::producers::Producers;
 use super::stream::Stream;
 use crate::command::ProducerBatch;
 use crate::reply::{Effect, Refusal, Reply};
@@ -10,7 +11,7 @@ use crate::table::{Change, Table};
 use bytes::Bytes;
 use model::config::{Settlement, StreamConfig};
 use model::wire::WireError;
-use model::{Hlc, IntervalSet, Offset, PieceDesc, ProducerId, StreamId, limit};
+use model::{Hlc, IntervalSet, Offset, PieceDesc, ProducerId, StreamId, Timestamp, limit};
 
 /// Table tags. On disk: never reused.
 mod tag {
@@ -20,14 +21,17 @@ mod tag {
     pub(super) const DEDUP: u8 = 19;
     pub(super) const GROUPS: u8 = 20;
     pub(super) const OFFSETS: u8 = 21;
+    pub(super) const GONE: u8 = 22;
 }
 
 /// All of a shard's streams, and positions over streams of any shard.
 #[derive(Debug)]
 pub struct Messaging {
-    pub(super) streams: Table<StreamId, Stream>,
-    pub(super) producers: Table<(StreamId, ProducerId), Producer>,
+    streams: Table<StreamId, Stream>,
+    producers: Producers,
     settled: Table<StreamId, IntervalSet>,
+    /// Deleted streams of which something is still to be forgotten.
+    gone: Table<StreamId, ()>,
     /// Message ids within their windows.
     pub dedup: Dedup,
     /// Consumer groups.
@@ -38,8 +42,9 @@ impl Messaging {
     pub(crate) fn new() -> Self {
         Messaging {
             streams: Table::new(tag::STREAMS),
-            producers: Table::new(tag::PRODUCERS),
+            producers: Producers::new(tag::PRODUCERS),
             settled: Table::new(tag::SETTLED),
+            gone: Table::new(tag::GONE),
             dedup: Dedup::new(tag::DEDUP),
             groups: Groups::new(tag::GROUPS, tag::OFFSETS),
         }
@@ -65,41 +70,84 @@ impl Messaging {
     /// What is known of a producer on a stream.
     #[must_use]
     pub fn producer(&self, stream: StreamId, producer: ProducerId) -> Option<&Producer> {
-        self.producers.get(&(stream, producer))
+        self.producers.get(stream, producer)
     }
 
-    pub(crate) fn create(&mut self, id: StreamId, config: StreamConfig, effects: &mut Vec<Effect>) -> Reply {
-        // Ids are never reused, so a stream that is there was created by the same decision.
-        if self.streams.get(&id).is_none() {
-            self.streams.insert(id, Stream::new(config));
-            effects.push(Effect::StreamMade(id));
+    /// When there is something to do that waits for a Tick: `now` when it should have been done.
+    pub(crate) fn next_deadline(&self, now: Hlc) -> Option<Timestamp> {
+        if self.gone.is_empty() { self.dedup.next_expiry() } else { Some(now.timestamp()) }
+    }
+
+    /// Makes all of `ids` or none.
+    pub(crate) fn create(
+        &mut self,
+        ids: &[StreamId],
+        config: &StreamConfig,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        if ids.iter().any(|id| self.gone.get(id).is_some()) {
+            return Err(Refusal::Invalid("a stream id that was used before"));
+        }
+        for id in ids {
+            // Ids are never reused, so a stream that is there was created by the same decision.
+            if self.streams.get(id).is_none() {
+                self.streams.insert(*id, Stream::new(config.clone()));
+                effects.push(Effect::StreamMade(*id));
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Configures all of `ids` or none.
+    pub(crate) fn configure(&mut self, ids: &[StreamId], config: &StreamConfig) -> Result<Reply, Refusal> {
+        if ids.iter().any(|id| self.streams.get(id).is_none()) {
+            return Err(Refusal::UnknownStream);
+        }
+        for id in ids {
+            if let Some(stream) = self.streams.get_mut(id) {
+                stream.config = config.clone();
+            }
+            // Records that are not settled one by one are all alive above the start.
+            if config.settlement != Settlement::Each {
+                self.settled.remove(id);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    /// Deletes streams. Whatever is known about them beyond `left` rows is forgotten by later ticks.
+    pub(crate) fn delete(&mut self, ids: &[StreamId], left: &mut usize, effects: &mut Vec<Effect>) -> Reply {
+        for id in ids {
+            if self.streams.remove(id) {
+                self.settled.remove(id);
+                effects.push(Effect::StreamGone(*id));
+            }
+            // Also of one that was never here: positions over the streams of other shards are.
+            if !self.forget_rows(*id, left) {
+                self.gone.insert(*id, ());
+            }
         }
         Reply::Done
     }
 
-    pub(crate) fn configure(&mut self, id: StreamId, config: StreamConfig) -> Reply {
-        match self.streams.get_mut(&id) {
-            Some(stream) => {
-                stream.config = config;
-                Reply::Done
-            }
-            None => Reply::Refused(Refusal::UnknownStream),
-        }
+    /// Forgets rows about a stream that is gone, at most `left` of them, which it counts down.
+    /// Returns whether none is left.
+    fn forget_rows(&mut self, id: StreamId, left: &mut usize) -> bool {
+        self.producers.forget_stream(id, left)
+            && self.dedup.forget_stream(id, left)
+            && self.groups.forget_stream(id, left)
     }
 
-    pub(crate) fn delete(&mut self, id: StreamId, effects: &mut Vec<Effect>) -> Reply {
-        self.groups.forget_stream(id);
-        if self.streams.remove(&id) {
-            self.settled.remove(&id);
-            self.dedup.forget_stream(id);
-            let range = (id, ProducerId(0))..=(id, ProducerId(u64::MAX));
-            let producers: Vec<_> = self.producers.range(range).map(|(key, _)| *key).collect();
-            for key in producers {
-                self.producers.remove(&key);
+    /// Forgets what was deleted or has expired, at most `left` rows of it, which it counts down.
+    pub(crate) fn tick(&mut self, now: Hlc, left: &mut usize) {
+        let gone: Vec<StreamId> = self.gone.iter().take(*left).map(|(id, ())| *id).collect();
+        for id in gone {
+            if !self.forget_rows(id, left) {
+                break;
             }
-            effects.push(Effect::StreamGone(id));
+            self.gone.remove(&id);
         }
-        Reply::Done
+        self.dedup.expire(now, left);
     }
 
     /// Adds `pieces`, all of one stream and consecutive. All or none.
@@ -117,12 +165,12 @@ impl Messaging {
         };
         let id = first.stream;
         let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
-        let mut next = stream.end;
+        let (mut next, epoch) = (stream.end, stream.epoch_in(term));
         for piece in pieces {
             if piece.stream != id {
                 return Err(Refusal::Invalid("append over two streams"));
             }
-            if piece.base != next || stream.epochs.last().is_some_and(|(epoch, _)| piece.epoch < *epoch) {
+            if piece.base != next || piece.epoch != epoch {
                 return Err(Refusal::WrongOffset);
             }
             if piece.length > stream.config.piece_bytes_max {
@@ -131,7 +179,7 @@ impl Messaging {
             next = piece.end();
         }
         if let Some(batch) = &producer {
-            let known = self.producers.get(&(id, batch.producer));
+            let known = self.producers.get(id, batch.producer);
             if let Verdict::Duplicate(base) = Producer::judge(known, batch)? {
                 return Ok(Reply::Duplicate { base, start: stream.start });
             }
@@ -139,24 +187,19 @@ impl Messaging {
         let window = stream.config.dedup_window_millis;
         if let Some(message) = message_id.as_ref().filter(|_| window > 0) {
             if let Some(base) = self.dedup.find(id, message, now) {
-                return Ok(Reply::Duplicate { base, start: stream.start });
+                let start = stream.start;
+                self.remember_number(id, producer, base, now);
+                return Ok(Reply::Duplicate { base, start });
             }
-            if message.len() > limit::DEDUP_ID_BYTES_MAX {
-                return Err(Refusal::LimitReached("message id bytes"));
-            }
-            if !self.dedup.has_room(id) {
-                return Err(Refusal::LimitReached("message ids in the window"));
-            }
+            self.check_message_id(id, message, 0, now)?;
             self.dedup.remember(id, message, first.base, now.timestamp().plus(window));
         }
-        if let Some(batch) = producer {
-            self.remember_producer(id, &batch, first.base, now);
-        }
+        self.remember_number(id, producer, first.base, now);
         let Some(stream) = self.streams.get_mut(&id) else {
             return Err(Refusal::UnknownStream);
         };
         for piece in pieces {
-            stream.enter_epoch(piece.epoch, term, piece.base);
+            stream.enter_epoch(term, piece.base);
             stream.end = piece.end();
             stream.max_timestamp = stream.max_timestamp.max(piece.max_timestamp);
             stream.bytes_appended += u64::from(piece.length);
@@ -165,40 +208,54 @@ impl Messaging {
         Ok(Reply::Appended { base: first.base, start: stream.start })
     }
 
-    fn remember_producer(&mut self, id: StreamId, batch: &ProducerBatch, base: Offset, now: Hlc) {
-        let key = (id, batch.producer);
-        let known = self.producers.get(&key).cloned();
-        if known.is_none() {
-            let all = (id, ProducerId(0))..=(id, ProducerId(u64::MAX));
-            if self.producers.range(all.clone()).nth(limit::STREAM_PRODUCERS_MAX - 1).is_some() {
-                let idle = self.producers.range(all).min_by_key(|(key, producer)| (producer.last_seen, **key));
-                if let Some(idle) = idle.map(|(key, _)| *key) {
-                    self.producers.remove(&idle);
-                }
-            }
+    /// Whether a message id can be remembered, with `ahead` others before it.
+    pub(super) fn check_message_id(
+        &self,
+        id: StreamId,
+        message: &Bytes,
+        ahead: usize,
+        now: Hlc,
+    ) -> Result<(), Refusal> {
+        if message.len() > limit::DEDUP_ID_BYTES_MAX {
+            return Err(Refusal::LimitReached("message id bytes"));
         }
-        self.producers.insert(key, Producer::remember(known, batch, base, now));
+        if !self.dedup.has_room(id, ahead, now) {
+            return Err(Refusal::LimitReached("message ids in the window"));
+        }
+        Ok(())
     }
 
-    /// Answers an append that was in flight when it was repeated.
+    /// Notes that a producer's number was used for the message at `base`: the next one may follow.
+    fn remember_number(&mut self, id: StreamId, producer: Option<ProducerBatch>, base: Offset, now: Hlc) {
+        if let Some(batch) = producer {
+            self.producers.remember(id, &batch, base, now);
+        }
+    }
+
+    /// Answers an append that was in flight when it was repeated: as the first one was answered, and
+    /// if that did not come to be with a refusal that invites to try again.
     pub(crate) fn recall(
-        &self,
+        &mut self,
         id: StreamId,
         producer: Option<ProducerBatch>,
         message_id: Option<&Bytes>,
         now: Hlc,
     ) -> Result<Reply, Refusal> {
-        let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
-        let start = stream.start;
-        if let Some(batch) = producer {
-            return match Producer::judge(self.producers.get(&(id, batch.producer)), &batch)? {
-                Verdict::Duplicate(base) => Ok(Reply::Duplicate { base, start }),
-                // The append that was in flight did not come to be.
-                Verdict::Next => Err(Refusal::WrongOffset),
-            };
+        let start = self.streams.get(&id).ok_or(Refusal::UnknownStream)?.start;
+        if let Some(batch) = &producer {
+            match Producer::judge(self.producers.get(id, batch.producer), batch) {
+                Ok(Verdict::Duplicate(base)) => return Ok(Reply::Duplicate { base, start }),
+                Ok(Verdict::Next) => {}
+                // The batch before it did not come to be either. Who is told that one is missing
+                // gives up; here the first of them is not even answered yet.
+                Err(Refusal::OutOfOrderSequence) => return Err(Refusal::WrongOffset),
+                Err(refusal) => return Err(refusal),
+            }
         }
-        let found = message_id.and_then(|message| self.dedup.find(id, message, now));
-        found.map(|base| Reply::Duplicate { base, start }).ok_or(Refusal::WrongOffset)
+        // The window was looked at when the request came: it does not matter how long this took.
+        let base = message_id.and_then(|message| self.dedup.last_seen(id, message)).ok_or(Refusal::WrongOffset)?;
+        self.remember_number(id, producer, base, now);
+        Ok(Reply::Duplicate { base, start })
     }
 
     pub(crate) fn trim(&mut self, id: StreamId, to: Offset, effects: &mut Vec<Effect>) -> Result<Reply, Refusal> {
@@ -214,15 +271,18 @@ impl Messaging {
         Ok(Reply::Trimmed { start })
     }
 
-    fn move_start(&mut self, id: StreamId, to: Offset) {
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.trim(to);
-        }
+    /// Moves a stream's start to `to`, or past what is settled from there on: nothing needs to
+    /// remember a settled prefix.
+    fn move_start(&mut self, id: StreamId, mut to: Offset) {
         if let Some(settled) = self.settled.get_mut(&id) {
+            to = Offset(settled.first_gap(to.0));
             settled.remove_below(to.0);
             if settled.is_empty() {
                 self.settled.remove(&id);
             }
+        }
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.trim(to);
         }
     }
 
@@ -240,17 +300,28 @@ impl Messaging {
         if ranges.iter().any(|(from, to)| from >= to || *to > end.0) {
             return Err(Refusal::OffsetOutOfRange);
         }
-        let settled = self.settled.get_or_insert_with(&id, IntervalSet::new);
-        if settled.intervals() + ranges.len() > limit::SETTLED_INTERVALS_MAX {
+        let mut asked = IntervalSet::new();
+        for (from, to) in ranges {
+            asked.insert((*from).max(start.0)..(*to).max(start.0));
+        }
+        let none = IntervalSet::new();
+        let settled = self.settled.get(&id).unwrap_or(&none);
+        if asked.iter().all(|range| settled.covers(range)) {
+            return Ok(Reply::Done);
+        }
+        // Intervals that touch become one. The one at the start, if there is one, is not remembered:
+        // the start moves past it.
+        let merged: usize = asked.iter().map(|range| settled.touching(&range)).sum();
+        let intervals = settled.intervals() + asked.intervals() - merged;
+        if intervals - usize::from(asked.contains(start.0)) > limit::SETTLED_INTERVALS_MAX {
             return Err(Refusal::LimitReached("settled intervals"));
         }
-        for (from, to) in ranges {
-            settled.insert((*from).max(start.0)..(*to).max(start.0));
+        let settled = self.settled.get_or_insert_with(&id, IntervalSet::new);
+        for range in asked.iter() {
+            settled.insert(range);
         }
-        // A settled prefix is below the start: nothing needs to remember it.
-        let new_start = settled.first_gap(start.0);
-        if new_start > start.0 {
-            self.move_start(id, Offset(new_start));
+        if settled.contains(start.0) {
+            self.move_start(id, start);
         }
         effects.push(Effect::StreamShrank(id));
         Ok(Reply::Done)
@@ -258,32 +329,42 @@ impl Messaging {
 
     pub(crate) fn take_changes(&mut self, into: &mut Vec<Change>) {
         self.streams.take_changes(into);
-        self.producers.take_changes(into);
+        self.producers.rows.take_changes(into);
         self.settled.take_changes(into);
         self.dedup.ids.take_changes(into);
         self.groups.states.take_changes(into);
         self.groups.offsets.take_changes(into);
+        self.gone.take_changes(into);
     }
 
     /// Puts back an object of a checkpoint; `None` when the tag is not of these tables.
     pub(crate) fn restore(&mut self, tag: u8, key: &[u8], value: &[u8]) -> Option<Result<(), WireError>> {
         Some(match tag {
             tag::STREAMS => self.streams.restore(key, value),
-            tag::PRODUCERS => self.producers.restore(key, value),
+            tag::PRODUCERS => self.producers.rows.restore(key, value),
             tag::SETTLED => self.settled.restore(key, value),
             tag::DEDUP => self.dedup.ids.restore(key, value),
             tag::GROUPS => self.groups.states.restore(key, value),
             tag::OFFSETS => self.groups.offsets.restore(key, value),
+            tag::GONE => self.gone.restore(key, value),
             _ => return None,
         })
     }
 
+    /// Makes what is derived from the tables.
+    pub(crate) fn rebuild(&mut self) {
+        self.producers.rebuild();
+        self.dedup.rebuild();
+        self.groups.rebuild();
+    }
+
     pub(crate) fn dump(&self, each: &mut impl FnMut(&[u8], &[u8])) {
         self.streams.dump(&mut *each);
-        self.producers.dump(&mut *each);
+        self.producers.rows.dump(&mut *each);
         self.settled.dump(&mut *each);
         self.dedup.ids.dump(&mut *each);
         self.groups.states.dump(&mut *each);
         self.groups.offsets.dump(&mut *each);
+        self.gone.dump(&mut *each);
     }
 }

@@ -98,10 +98,14 @@ fn position() -> impl Strategy<Value = CommittedOffset> {
 fn messaging_step() -> impl Strategy<Value = Step> {
     let ranges = vec((0u64..30, 1u64..6).prop_map(|(from, len)| (from, from + len)), 1..4);
     let state = vec(any::<u8>(), 0..4).prop_map(Bytes::from);
+    let streams = || vec(stream(), 1..3);
     let command = prop_oneof![
         2 => (stream(), config()).prop_map(|(stream, config)| Command::CreateStream { stream, config }),
         1 => stream().prop_map(|stream| Command::DeleteStream { stream }),
         1 => (stream(), config()).prop_map(|(stream, config)| Command::ConfigureStream { stream, config }),
+        1 => (streams(), config()).prop_map(|(streams, config)| Command::CreateStreams { streams, config }),
+        1 => streams().prop_map(|streams| Command::DeleteStreams { streams }),
+        1 => (streams(), config()).prop_map(|(streams, config)| Command::ConfigureStreams { streams, config }),
         2 => (stream(), 0u64..30).prop_map(|(stream, to)| Command::Trim { stream, to: Offset(to) }),
         4 => (stream(), ranges).prop_map(|(stream, ranges)| Command::Settle { stream, ranges }),
         2 => Just(Command::Tick),
@@ -201,7 +205,8 @@ fn entry(steps: &[Step], state: &Machine, term: u64, time: Hlc) -> Entry {
 /// Everything that can be asked of a machine and is not in its digest, being derived.
 fn derived(machine: &Machine) -> impl PartialEq + std::fmt::Debug {
     let names: Vec<_> = machine.catalog.topics().map(|(id, topic)| (topic.name.clone(), id)).collect();
-    (machine.next_deadline(), names, machine.time(), machine.outbox.destinations())
+    let groups: Vec<_> = machine.messaging.groups.with_offsets().map(str::to_owned).collect();
+    (machine.next_deadline(), names, groups, machine.time(), machine.outbox.destinations())
 }
 
 fn replicas_agree(shard: ShardId, rounds: &[Round]) {

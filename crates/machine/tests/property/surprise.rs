@@ -1,6 +1,6 @@
 //! When the sequencer's guesses prove wrong, because a stream changed while appends were in flight,
 //! requests are refused, but nothing is in the log twice, out of order or at another place than its
-//! answer says, and what comes afterwards is accepted.
+//! answer says, and what comes afterwards is accepted, whether or not anything is still in flight.
 
 use crate::piece::Batch;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use model::config::StreamConfig;
 use model::{Entry, EntryBuilder, Hlc, Offset, StreamId};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const STREAM: StreamId = StreamId(1);
 const SMALL: usize = 70;
@@ -28,6 +28,8 @@ enum Action {
     },
     Propose,
     Apply,
+    /// Tells the sequencer of an entry that is applied: it may hear late.
+    Tell,
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -36,6 +38,7 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<bool>().prop_map(|large| Action::Configure { large }),
         4 => Just(Action::Propose),
         3 => Just(Action::Apply),
+        3 => Just(Action::Tell),
     ]
 }
 
@@ -45,6 +48,12 @@ struct World {
     at: Position,
     open: EntryBuilder,
     in_flight: VecDeque<(Position, Entry)>,
+    /// Applied, and the sequencer does not know.
+    untold: VecDeque<u64>,
+    /// Those of them, and of the ones in flight, in which a guess proved wrong.
+    wrong: BTreeSet<u64>,
+    /// The last entry with something in it that was sequenced before the sequencer heard of that.
+    falling_until: u64,
     /// The next batch's number, by producer: the next one is made when this one is in the log.
     next: BTreeMap<u64, i32>,
     /// Batches of each producer in the log.
@@ -62,7 +71,20 @@ impl World {
             durability: None,
         };
         let (ticket, now) = (self.at.index + 1, self.machine.time());
-        self.sequencer.append(&self.machine.messaging, &request, &mut self.open, ticket, now)
+        let sequenced = self.sequencer.append(&self.machine.messaging, &request, &mut self.open, ticket, now);
+        if let Sequenced::Answer(Reply::Refused(refusal)) = sequenced {
+            // Batches of the producer fall, and the sequencer has not heard that all of them have.
+            let told = self.told();
+            let falls = producer.is_some() && (!self.wrong.is_empty() || told < self.falling_until);
+            assert!(refusal == Refusal::TooLarge || (refusal == Refusal::WrongOffset && falls), "{refusal}");
+        }
+        sequenced
+    }
+
+    /// The last entry that the sequencer was told of.
+    fn told(&self) -> u64 {
+        let in_flight = self.in_flight.front().map(|(at, _)| at.index);
+        self.untold.front().copied().or(in_flight).unwrap_or(self.at.index + 1) - 1
     }
 
     fn propose(&mut self) {
@@ -74,10 +96,19 @@ impl World {
         self.in_flight.push_back((self.at, entry));
     }
 
+    fn tell(&mut self) {
+        if let Some(ticket) = self.untold.pop_front() {
+            self.sequencer.on_applied(ticket);
+            if self.wrong.remove(&ticket) {
+                self.falling_until = self.at.index + 1;
+            }
+        }
+    }
+
     fn apply(&mut self) -> Vec<Reply> {
         let Some((at, entry)) = self.in_flight.pop_front() else { return Vec::new() };
         let outcome = self.machine.apply(at, &entry).expect("the entry is this version's");
-        self.sequencer.on_applied(at.index);
+        self.untold.push_back(at.index);
         let answered = outcome.replies.iter().filter(|reply| matches!(reply, Reply::Appended { .. }));
         assert_eq!(answered.count(), outcome.accepted.len(), "who was told so is in the log");
         for piece in &outcome.accepted {
@@ -90,8 +121,16 @@ impl World {
             }
         }
         for reply in &outcome.replies {
-            if let Reply::Refused(refusal) = reply {
-                assert!(matches!(refusal, Refusal::TooLarge | Refusal::WrongOffset), "{refusal}");
+            match reply {
+                Reply::Refused(Refusal::TooLarge) => {
+                    self.wrong.insert(at.index);
+                }
+                Reply::Refused(Refusal::WrongOffset) => {
+                    let guessed = !self.wrong.is_empty() || at.index <= self.falling_until;
+                    assert!(guessed, "only what was sequenced on the wrong guess falls");
+                }
+                Reply::Refused(refusal) => panic!("{refusal}"),
+                _ => {}
             }
         }
         outcome.replies
@@ -100,13 +139,16 @@ impl World {
 
 proptest! {
     #[test]
-    fn a_wrong_guess_costs_a_refusal_and_nothing_else(actions in vec(action(), 1..100)) {
+    fn a_wrong_guess_costs_a_refusal_and_nothing_else(actions in vec(action(), 1..150)) {
         let mut world = World {
             machine: Machine::new(model::ShardId(1)),
             sequencer: Sequencer::new(1),
             at: Position { term: 1, index: 0 },
             open: EntryBuilder::new(),
             in_flight: VecDeque::new(),
+            untold: VecDeque::new(),
+            wrong: BTreeSet::new(),
+            falling_until: 0,
             next: BTreeMap::new(),
             logged: BTreeMap::new(),
             end: Offset::ZERO,
@@ -128,11 +170,15 @@ proptest! {
                 Action::Apply => {
                     world.apply();
                 }
+                Action::Tell => world.tell(),
             }
         }
         world.propose();
         while !world.in_flight.is_empty() {
             world.apply();
+        }
+        while !world.untold.is_empty() {
+            world.tell();
         }
         for numbers in world.logged.values() {
             prop_assert!(numbers.iter().copied().eq(0..numbers.len() as i32), "once and in order: {:?}", numbers);

@@ -6,6 +6,7 @@
 //! create-stream 1 [dedup=millis] [kind=queue] [max=bytes] [durability=memory] [stamp=append]
 //! configure-stream 1 [the same]
 //! delete-stream 1
+//! create-streams 1 2 [as create-stream], configure-streams 1 2 [the same], delete-streams 1 2
 //! trim 1 10
 //! settle 1 3..5 7..8
 //! tick
@@ -65,6 +66,15 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
         "create-stream" => Command::CreateStream { stream: stream(&mut line)?, config: config(&mut line)? },
         "configure-stream" => Command::ConfigureStream { stream: stream(&mut line)?, config: config(&mut line)? },
         "delete-stream" => Command::DeleteStream { stream: stream(&mut line)? },
+        "create-streams" => {
+            let config = config(&mut line)?;
+            Command::CreateStreams { streams: streams(line.rest())?, config }
+        }
+        "configure-streams" => {
+            let config = config(&mut line)?;
+            Command::ConfigureStreams { streams: streams(line.rest())?, config }
+        }
+        "delete-streams" => Command::DeleteStreams { streams: streams(line.rest())? },
         "trim" => Command::Trim { stream: stream(&mut line)?, to: Offset(line.value()?) },
         "settle" => {
             let stream = stream(&mut line)?;
@@ -118,6 +128,10 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
 
 pub(crate) fn stream(line: &mut Line<'_>) -> Result<StreamId, String> {
     line.value().map(StreamId)
+}
+
+fn streams(words: Vec<&str>) -> Result<Vec<StreamId>, String> {
+    words.into_iter().map(|word| parse(word).map(StreamId)).collect()
 }
 
 pub(crate) fn message_id(line: &mut Line<'_>) -> Option<Bytes> {

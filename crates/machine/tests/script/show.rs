@@ -4,7 +4,7 @@ use machine::command::Command;
 use machine::messaging::stream::Stream;
 use machine::{Effect, Reply};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
-use model::{IntervalSet, PieceDesc, TopicId, Wire};
+use model::{IntervalSet, PieceDesc, StreamId, TopicId, Wire};
 
 pub(crate) fn reply(reply: &Reply) -> String {
     match reply {
@@ -70,12 +70,15 @@ fn config(config: &StreamConfig) -> String {
 
 /// An outbox item.
 pub(crate) fn item(bytes: &[u8]) -> String {
+    let numbers = |streams: &[StreamId]| streams.iter().map(|stream| format!(" {}", stream.0)).collect::<String>();
     match Command::from_wire(bytes) {
-        Ok(Command::CreateStream { stream, config }) => format!("create-stream {}{}", stream.0, self::config(&config)),
-        Ok(Command::ConfigureStream { stream, config }) => {
-            format!("configure-stream {}{}", stream.0, self::config(&config))
+        Ok(Command::CreateStreams { streams, config }) => {
+            format!("create-streams{}{}", numbers(&streams), self::config(&config))
         }
-        Ok(Command::DeleteStream { stream }) => format!("delete-stream {}", stream.0),
+        Ok(Command::ConfigureStreams { streams, config }) => {
+            format!("configure-streams{}{}", numbers(&streams), self::config(&config))
+        }
+        Ok(Command::DeleteStreams { streams }) => format!("delete-streams{}", numbers(&streams)),
         other => format!("{other:?}"),
     }
 }
@@ -92,13 +95,14 @@ pub(crate) fn key(key: &[u8]) -> String {
         1 => "clock".into(),
         2 => format!("outbox item {}", pair::<u32, u64>(rest)),
         3 => format!("outbox next {}", one::<u32>(rest)),
-        4 => format!("inbox {}", one::<u32>(rest)),
+        5 => format!("inbox {}", one::<u32>(rest)),
         16 => format!("stream {}", one::<u64>(rest)),
         17 => format!("producer {}", pair::<u64, u64>(rest)),
         18 => format!("settled {}", one::<u64>(rest)),
         19 => format!("message id {}", pair::<u64, String>(rest)),
         20 => format!("group {}", one::<String>(rest)),
         21 => format!("position {}", pair::<String, u64>(rest)),
+        22 => format!("gone {}", one::<u64>(rest)),
         64 => format!("topic {}", rest[0]),
         65 => format!("shard {}", one::<u32>(rest)),
         66 => "counters".into(),
