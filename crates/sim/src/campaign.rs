@@ -1,0 +1,79 @@
+//! Many seeds of one kind of run, and the seeds kept as regressions.
+
+use crate::disk::Tally;
+use crate::journal_run::{self, Facts, Outcome};
+use crate::trace::Trace;
+use journal::canary::Fault;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// The faults that a journal alone can have, and that its campaign has to catch.
+pub const JOURNAL_FAULTS: &[Fault] = &[
+    Fault::NoFsync,
+    Fault::VoteNotPersisted,
+    Fault::CheckpointAheadOfFlush,
+    Fault::EvictUnflushed,
+    Fault::TruncateOffByOne,
+];
+
+/// What came of many runs.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// How many runs.
+    pub seeds: u64,
+    /// Those that found something.
+    pub failures: Vec<Outcome>,
+    /// What the disks did.
+    pub tally: Tally,
+    /// What the runs did.
+    pub facts: Facts,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs `seeds` of the journal campaign, with a known fault if one is given.
+#[must_use]
+pub fn journal(seeds: impl Iterator<Item = u64>, fault: Option<Fault>) -> Summary {
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    for seed in seeds {
+        let outcome = journal_run::run(seed, fault, &Trace::off());
+        summary.seeds += 1;
+        summary.tally.add(&outcome.tally);
+        summary.facts.add(&outcome.facts);
+        if outcome.violation.is_some() {
+            summary.failures.push(outcome);
+        }
+    }
+    summary.took = started.elapsed();
+    summary
+}
+
+/// The seeds in a text: the first word of each line that is a number; the rest says why it is kept.
+pub fn kept_seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
+    text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Facts { steps, entries, committed, reopened, in_doubt, lost_in_doubt, refused, finished, disk_bytes } =
+            self.facts;
+        let minutes = self.took.as_secs_f64() / 60.0;
+        writeln!(f, "{} seeds in {:.1?}, {:.0} a minute", self.seeds, self.took, self.seeds as f64 / minutes)?;
+        writeln!(f, "{steps} steps, {entries} entries appended, {committed} committed, {finished} files finished")?;
+        writeln!(
+            f,
+            "opened again {reopened} times, {in_doubt} in doubt, {lost_in_doubt} with a loss, {refused} refused"
+        )?;
+        writeln!(f, "the most a journal took was {disk_bytes} bytes")?;
+        writeln!(f, "the disk: {}", self.tally)?;
+        for Outcome { seed, violation, .. } in &self.failures {
+            writeln!(f, "seed {seed} FAILED: {}", violation.as_deref().unwrap_or_default())?;
+            writeln!(f, "  replay: cargo run -p sim -- journal --seed {seed} --trace")?;
+        }
+        match self.failures.len() {
+            0 => write!(f, "nothing was found"),
+            failed => write!(f, "{failed} seeds failed"),
+        }
+    }
+}
