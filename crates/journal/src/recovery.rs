@@ -148,7 +148,8 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
 fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>>, OpenError> {
     let mut files = Vec::with_capacity(manifest.files.len());
     for listed in &manifest.files {
-        let file = disk.open(&name(listed.id, listed.kind))?;
+        let file =
+            disk.open(&name(listed.id, listed.kind)).map_err(|error| OpenError::Table(listed.id, error.into()))?;
         let table =
             TableHead::read(&*file, listed.length, listed.id).map_err(|error| OpenError::Table(listed.id, error))?;
         files.push(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table }));

@@ -124,32 +124,23 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         if voters.is_empty() || (voters == [me] && leading(&raft).is_ok()) {
             break;
         }
-        let heard = doubt.leaders.lock().heard.take();
-        if let Some(leader) = heard.or(leader).filter(|leader| *leader != me) {
-            if let Some(Standing { last, leading: Some(vote), confirmed, .. }) = ask(&replica, me, leader, true).await {
-                doubt.leaders.lock().told = Some(vote);
-                if confirmed && caught_up(&replica, last).await {
-                    break;
-                }
-            }
-        } else if leading(&raft).is_ok() {
+        if leading(&raft).is_ok() {
             // Elected by voters who knew of each other's doubt.
             break;
+        }
+        let heard = doubt.leaders.lock().heard.take();
+        let answer = match heard.or(leader).filter(|leader| *leader != me) {
+            Some(leader) => ask(&replica, me, leader, true).await,
+            None => None,
+        };
+        // Whoever was last known to lead may have restarted and lead no more.
+        if let Some(Standing { last, leading: Some(vote), confirmed, .. }) = answer {
+            doubt.leaders.lock().told = Some(vote);
+            if confirmed && caught_up(&replica, last).await {
+                break;
+            }
         } else {
-            let mut standings =
-                vec![Standing { last: replica.journal.last(), in_doubt: true, leading: None, confirmed: false }];
-            for voter in voters.iter().filter(|voter| **voter != me) {
-                standings.extend(ask(&replica, me, *voter, false).await);
-            }
-            match census(voters.len(), &standings) {
-                Census::Wait => doubt.set(State::InDoubt),
-                Census::Longest(longest) => {
-                    doubt.set(State::Permits(longest));
-                    if replica.journal.last() == longest && voters.contains(&me) {
-                        let _ = raft.trigger().elect(true).await;
-                    }
-                }
-            }
+            take_census(&replica, &raft, &doubt, me, &voters).await;
         }
         R::sleep(INTERVAL).await;
     }
@@ -166,6 +157,24 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         has = after.index,
         "no longer in doubt"
     );
+}
+
+/// Asks all voters how they stand, and permits a vote if no leader can come about otherwise.
+async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &Doubt, me: NodeId, voters: &[NodeId]) {
+    let mine = Standing { last: replica.journal.last(), in_doubt: true, leading: None, confirmed: false };
+    let mut standings = vec![mine];
+    for voter in voters.iter().filter(|voter| **voter != me) {
+        standings.extend(ask(replica, me, *voter, false).await);
+    }
+    match census(voters.len(), &standings) {
+        Census::Wait => doubt.set(State::InDoubt),
+        Census::Longest(longest) => {
+            doubt.set(State::Permits(longest));
+            if replica.journal.last() == longest && voters.contains(&me) {
+                let _ = raft.trigger().elect(true).await;
+            }
+        }
+    }
 }
 
 async fn ask<R: Runtime>(replica: &Replica<R>, me: NodeId, whom: NodeId, reverted: bool) -> Option<Standing> {
