@@ -102,7 +102,8 @@ const VERSION: u8 = 1;
 ///  0  [u8; 8] "MAINSTEM"
 ///  8  u8   format version = 1
 ///  9  u8   kind: 1 log, 2 packed
-/// 10  [u8; 6] zero
+/// 10  u8   flags: bit 0 = a copy of frames of an earlier file, which counts only when it is listed
+/// 11  [u8; 5] zero
 /// 16  16 bytes  file id: journal u64, sequence u64
 /// 32  u32  shard
 /// 36  u32  zero
@@ -122,6 +123,8 @@ pub struct FileHeader {
     /// The log file before this one and how many of its bytes are frames. Every frame below that
     /// position is on stable storage, and nothing above it counts.
     pub previous: Option<(u64, u64)>,
+    /// Whether its frames are copies of an earlier file's.
+    pub copy: bool,
 }
 
 impl FileHeader {
@@ -132,7 +135,7 @@ impl FileHeader {
         out.extend_from_slice(&MAGIC);
         out.push(VERSION);
         self.kind.put(&mut out);
-        out.extend_from_slice(&[0; 6]);
+        out.extend_from_slice(&[u8::from(self.copy), 0, 0, 0, 0, 0]);
         self.id.put(&mut out);
         self.shard.put(&mut out);
         0u32.put(&mut out);
@@ -155,12 +158,12 @@ impl FileHeader {
         }
         let mut input = Input::new(&bytes[9..]);
         let kind = FileKind::take(&mut input).ok()?;
-        input.bytes(6).ok()?;
+        let [flags, ..] = input.array::<6>().ok()?;
         let id = FileId::take(&mut input).ok()?;
         let shard = ShardId::take(&mut input).ok()?;
         u32::take(&mut input).ok()?;
         let previous: (u64, u64) = Wire::take(&mut input).ok()?;
-        Some(FileHeader { id, kind, shard, previous: (previous.1 != 0).then_some(previous) })
+        Some(FileHeader { id, kind, shard, previous: (previous.1 != 0).then_some(previous), copy: flags & 1 != 0 })
     }
 }
 
@@ -176,7 +179,8 @@ mod tests {
         assert_eq!(parse_name(&log), Some((id, FileKind::Log)));
         assert_eq!(parse_name("manifest"), None);
         assert_eq!(parse_name("1-2.log"), None);
-        let header = FileHeader { id, kind: FileKind::Packed, shard: ShardId(2), previous: Some((3, 4096)) };
+        let header =
+            FileHeader { id, kind: FileKind::Packed, shard: ShardId(2), previous: Some((3, 4096)), copy: true };
         let mut bytes = header.encode();
         assert_eq!(FileHeader::decode(&bytes), Some(header));
         bytes[20] ^= 1;

@@ -46,7 +46,8 @@ impl Journal {
         })?;
         let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table });
         let copied = id != ready.id;
-        let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, copied);
+        let moved = if copied { ready.table.entries } else { Vec::new() };
+        let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, &moved);
         if copied {
             self.disk.sync_names()?;
             self.write_manifest(change)?;
@@ -109,7 +110,7 @@ impl Journal {
         let sequence = self.take_sequence();
         let id = FileId { journal: ready.id.journal, sequence };
         let file = self.disk.create(&name(id, FileKind::Log), ready.table.frames_end)?;
-        let header = FileHeader { id, kind: FileKind::Log, shard: self.options.shard, previous: None };
+        let header = FileHeader { id, kind: FileKind::Log, shard: self.options.shard, previous: None, copy: true };
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
         let mut position = HEADER_BYTES as u64;
         let mut moved = BTreeMap::new();
@@ -139,16 +140,14 @@ impl Journal {
 }
 
 impl State {
-    fn on_finished(&mut self, sequence: u64, last_index: u64, finished: Arc<Finished>, copied: bool) {
+    fn on_finished(&mut self, sequence: u64, last_index: u64, finished: Arc<Finished>, moved: &[EntryRow]) {
         self.active.take_to(last_index);
         self.refused.retain(|(index, _)| *index > last_index);
         self.open_files.remove(&sequence);
-        if copied {
-            for (nth, row) in finished.table.entries(&*finished.file).unwrap_or_default().iter().enumerate() {
-                let index = finished.table.first_index + nth as u64;
-                if let Some(slot) = self.log.get_mut(index) {
-                    slot.place = Some(crate::log::Place { sequence: finished.id.sequence, position: row.position });
-                }
+        for (nth, row) in moved.iter().enumerate() {
+            let index = last_index + 1 - moved.len() as u64 + nth as u64;
+            if let Some(slot) = self.log.get_mut(index) {
+                slot.place = Some(crate::log::Place { sequence: finished.id.sequence, position: row.position });
             }
         }
         let mut files = (*self.finished).clone();

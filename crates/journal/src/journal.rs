@@ -134,6 +134,7 @@ pub(crate) enum EntrySource {
         meta_bytes: u32,
         bytes: usize,
         position: u64,
+        file_number: u128,
         file: Arc<dyn DiskFile>,
     },
 }
@@ -218,14 +219,17 @@ impl Journal {
 
     /// Saves the vote; `done` follows when it is on stable storage.
     pub fn save_vote(&self, vote: Bytes, done: Done) {
-        let fsync = !self.faulty(Fault::VoteNotPersisted);
         let mut state = self.state.lock();
         state.vote = Some(vote.clone());
-        if fsync {
-            state.jobs.push_back(Job { work: Work::Vote(vote), fsync, done: Some(done) });
+        state.vote_number += 1;
+        if self.faulty(Fault::VoteNotPersisted) {
+            drop(state);
+            return done();
         }
+        let number = state.vote_number;
+        state.jobs.push_back(Job { work: Work::Vote { number, vote }, fsync: true, done: Some(done) });
         drop(state);
-        if fsync { (self.options.wake_writer)() } else { self.state.lock().vote = None }
+        (self.options.wake_writer)();
     }
 
     /// Calls `done` when everything appended so far is on stable storage.
@@ -349,6 +353,7 @@ impl Journal {
             meta_bytes: slot.meta_bytes,
             bytes: slot.meta_bytes as usize + slot.body_bytes as usize,
             position: place.position,
+            file_number: FileId { journal: state.manifest.journal, sequence: place.sequence }.number(),
             file,
         })
     }
@@ -365,10 +370,14 @@ impl Journal {
         assert_eq!(index, state.applied + 1, "entries are applied in order");
         state.applied = index;
         state.committed = state.committed.max(index);
-        for piece in accepted {
-            state.active.push(index, piece);
+        // Entries of finished files are applied again when the checkpoint is older than they are:
+        // their table has their pieces.
+        if state.finished.iter().all(|file| file.table.last_index < index) {
+            for piece in accepted {
+                state.active.push(index, piece);
+            }
+            state.refused.extend(refused.iter().map(|nth| (index, *nth)));
         }
-        state.refused.extend(refused.iter().map(|nth| (index, *nth)));
     }
 
     /// Entries up to here have been applied.
@@ -522,12 +531,19 @@ impl EntrySource {
     fn read(self) -> Result<LogEntry, LogReadError> {
         match self {
             EntrySource::Memory(entry) => Ok(entry),
-            EntrySource::File { at, kind, meta_bytes, bytes, position, file } => {
+            EntrySource::File { at, kind, meta_bytes, bytes, position, file_number, file } => {
                 let mut frame = vec![0; HEAD_BYTES + bytes];
                 file.read_at(position, &mut frame)?;
-                let head = frame.first_chunk().and_then(crate::frame::FrameHead::decode);
-                let body = &frame[HEAD_BYTES + meta_bytes as usize..];
-                if !head.is_some_and(|head| head.index == at.index && head.term == at.term && head.verify_body(body)) {
+                let (content, body) = frame.split_at(HEAD_BYTES + meta_bytes as usize);
+                let whole = content.first_chunk().is_some_and(|head_bytes| {
+                    crate::frame::FrameHead::decode(head_bytes).is_some_and(|head| {
+                        head.index == at.index
+                            && head.term == at.term
+                            && head.verify_meta(head_bytes, file_number, position, &content[HEAD_BYTES..])
+                            && head.verify_body(body)
+                    })
+                });
+                if !whole {
                     return Err(LogReadError::Damaged(at.index));
                 }
                 let payload = Bytes::from(frame).slice(HEAD_BYTES..);

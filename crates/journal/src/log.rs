@@ -110,11 +110,19 @@ impl EntryLog {
     /// Forgets entries above `index`; returns bytes no longer cached.
     pub fn truncate_after(&mut self, index: u64) -> usize {
         let keep = index.saturating_sub(self.before.index) as usize;
+        self.cached_from = self.cached_from.min(index + 1);
         let mut freed = 0;
         while self.slots.len() > keep {
             freed += self.slots.pop_back().and_then(|slot| slot.cached).map_or(0, |bytes| bytes.len());
         }
         freed
+    }
+
+    /// Takes away the entries above `index`.
+    pub fn take_after(&mut self, index: u64) -> VecDeque<Slot> {
+        let keep = index.saturating_sub(self.before.index) as usize;
+        self.cached_from = self.cached_from.min(index + 1);
+        self.slots.split_off(keep.min(self.slots.len()))
     }
 
     /// Forgets entries up to `index`; returns bytes no longer cached.

@@ -75,8 +75,12 @@ model::wire_struct! {
         pub checkpoint_at: LogPosition,
         /// Pieces the machine refused in entries of unfinished files: index and number.
         pub refused: Vec<(u64, u32)>,
-        /// Known on stable storage: a log file's sequence and how many of its bytes.
-        pub flushed: (u64, u64),
+        /// How many votes there were when this was written; zero for none.
+        pub vote_number: u64,
+        /// The last of them.
+        pub vote: Vec<u8>,
+        /// Known on stable storage: of unfinished log files, the sequence and how many bytes.
+        pub flushed: Vec<(u64, u64)>,
         /// The machine's boot when this was written.
         pub boot_id: u128,
         /// Whether everything was synced and nothing written after.
@@ -172,7 +176,9 @@ mod tests {
             checkpoint: vec![CheckpointFile { number: 1, length: 5 }],
             checkpoint_at: LogPosition { term: 1, index: 7 },
             refused: vec![(8, 0)],
-            flushed: (4, 64),
+            vote_number: 1,
+            vote: b"vote".to_vec(),
+            flushed: vec![(4, 64)],
             boot_id: 5,
             clean: false,
             in_doubt: true,

@@ -92,7 +92,7 @@ impl Output {
         let id = FileId { journal: journal.id(), sequence };
         let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
         let shard = journal.options.shard;
-        let header = FileHeader { id, kind: FileKind::Packed, shard, previous: None };
+        let header = FileHeader { id, kind: FileKind::Packed, shard, previous: None, copy: false };
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
         let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
         let (first_index, last_index) = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));

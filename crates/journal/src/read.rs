@@ -6,7 +6,7 @@ use crate::journal::Journal;
 use crate::state::Finished;
 use crate::table::{Extent, TableError};
 use bytes::Bytes;
-use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit, piece};
+use model::{LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit, piece};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -280,6 +280,8 @@ impl Journal {
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<Option<Slice>, ReadError> {
+        let end = extent.base.plus(u64::from(extent.count));
+        let damaged = || ReadError::Damaged { stream, from: extent.base, to: end };
         let bytes = match &extent.source {
             Source::Memory(bytes) => {
                 self.counters.cache_hits.fetch_add(1, Relaxed);
@@ -289,6 +291,18 @@ impl Journal {
                 self.counters.cache_misses.fetch_add(1, Relaxed);
                 let mut bytes = vec![0; extent.length as usize];
                 file.read_at(*position, &mut bytes)?;
+                if extent.pieces == 1 {
+                    // What the leader wrote lies outside the piece's checksum: the index, which has
+                    // one, is believed instead. Of a shared piece, it also is what is right here.
+                    if bytes.len() < piece::PREFIX_BYTES {
+                        return Err(damaged());
+                    }
+                    piece::assign(&mut bytes, extent.base, extent.epoch);
+                    let head = PieceHead::parse(&bytes).map_err(|_| damaged())?;
+                    if (head.bytes, head.count) != (bytes.len(), extent.count) {
+                        return Err(damaged());
+                    }
+                }
                 Bytes::from(bytes)
             }
         };
@@ -299,7 +313,6 @@ impl Journal {
             max_timestamp: extent.max_timestamp,
             bytes,
         };
-        let damaged = || ReadError::Damaged { stream, from: extent.base, to: whole.end() };
         if extent.pieces == 1 {
             if matches!(extent.source, Source::File(..)) {
                 piece::verify(&whole.bytes).map_err(|_| damaged())?;

@@ -5,8 +5,8 @@
 //! everything from that index on. What is no frame is a torn tail and is cut, unless a later frame
 //! shows that it was once on stable storage: then it is damage.
 
-use crate::disk::Disk;
-use crate::file::{FileId, FileKind, name, parse_name};
+use crate::disk::{Disk, DiskFile};
+use crate::file::{FileId, FileKind, HEADER_BYTES, name, parse_name};
 use crate::frame::Kind;
 use crate::journal::{Journal, Options};
 use crate::log::{EntryLog, Place, Slot};
@@ -17,7 +17,8 @@ use crate::table::{TableError, TableHead};
 use crate::writer::Writer;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::io;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// What opening found out.
@@ -87,7 +88,8 @@ impl Journal {
 
         let mut state = State::new(manifest.clone());
         state.finished = Arc::new(open_listed(&*disk, &manifest)?);
-        let mut scan = LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power };
+        let mut scan =
+            LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power, committed: 0, beyond: 0, aside: None };
         let previous = scan.run(&names)?;
         state.applied = manifest.checkpoint_at.index.max(manifest.floor.index);
         state.flushed = state.log.last().index;
@@ -138,7 +140,9 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
         checkpoint: Vec::new(),
         checkpoint_at: LogPosition::default(),
         refused: Vec::new(),
-        flushed: (0, 0),
+        vote_number: 0,
+        vote: Vec::new(),
+        flushed: Vec::new(),
         boot_id: disk.boot_id(),
         clean: true,
         in_doubt: false,
@@ -179,11 +183,47 @@ fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Ma
     Ok(())
 }
 
+/// What a killed process wrote may be in the page cache only, and all that is found counts as flushed
+/// from now on. Written again first: a sync that failed under that process may have left pages
+/// that count as clean and are not on stable storage.
+fn make_stable(file: &dyn DiskFile, flushed: u64, end: u64) -> io::Result<()> {
+    if flushed >= end {
+        return Ok(());
+    }
+    // Padding of the last frame may lie beyond the file's end.
+    let end = end.min(file.length()?);
+    let mut bytes = vec![0; end.saturating_sub(flushed) as usize];
+    file.read_at(flushed, &mut bytes)?;
+    file.write_at(flushed, &[IoSlice::new(&bytes)])?;
+    file.sync()
+}
+
+/// Whether there is something behind a file's header.
+fn has_content(file: &dyn DiskFile) -> io::Result<bool> {
+    let mut buffer = vec![0; 64 << 10];
+    let (mut position, length) = (HEADER_BYTES as u64, file.length()?);
+    while position < length {
+        let want = buffer.len().min((length - position) as usize);
+        file.read_at(position, &mut buffer[..want])?;
+        if buffer[..want].iter().any(|byte| *byte != 0) {
+            return Ok(true);
+        }
+        position += want as u64;
+    }
+    Ok(false)
+}
+
 struct LogScan<'a> {
     disk: &'a dyn Disk,
     state: &'a mut State,
     recovered: &'a mut Recovered,
     lost_power: bool,
+    /// Entries up to here are what was committed: finished files and the frames so far show it.
+    committed: u64,
+    /// The greatest index that a file given up after an error has behind its end.
+    beyond: u64,
+    /// What was not known to be committed when frames were found lost: the entry before it, and it.
+    aside: Option<(u64, VecDeque<Slot>)>,
 }
 
 impl LogScan<'_> {
@@ -196,6 +236,8 @@ impl LogScan<'_> {
             .iter()
             .filter_map(|name| parse_name(name))
             .filter(|(id, kind)| *kind == FileKind::Log && id.journal == own && id.sequence >= from)
+            // What is listed was walked when it was finished.
+            .filter(|(id, _)| self.state.finished.iter().all(|file| file.id != *id))
             .map(|(id, _)| id.sequence)
             .collect();
         sequences.sort_unstable();
@@ -203,7 +245,12 @@ impl LogScan<'_> {
         let mut files = Vec::new();
         for sequence in sequences {
             let id = FileId { journal: own, sequence };
-            files.push((sequence, self.disk.open(&name(id, FileKind::Log))?, None));
+            let file = self.disk.open(&name(id, FileKind::Log))?;
+            // A copy is younger than what it copies: it counts when it is listed, or not at all.
+            let copy = Scanner::open(&*file, u64::MAX, u64::MAX, 0)?.is_some_and(|(header, _)| header.copy);
+            if !copy {
+                files.push((sequence, file, None));
+            }
         }
         for nth in 1..files.len() {
             if let Some((header, _)) = Scanner::open(&*files[nth].1, u64::MAX, u64::MAX, 0)?
@@ -213,6 +260,8 @@ impl LogScan<'_> {
                 before.2 = Some(end);
             }
         }
+        let finished = self.state.finished.iter().map(|file| file.table.last_index).max();
+        self.committed = finished.unwrap_or(0);
         let mut last = None;
         let count = files.len();
         for (nth, (sequence, file, end)) in files.into_iter().enumerate() {
@@ -221,7 +270,16 @@ impl LogScan<'_> {
                 last = Some((sequence, end));
             }
         }
-        self.index_applied();
+        self.restore_uncommitted();
+        if self.beyond > self.state.log.last().index && !self.state.manifest.clean {
+            self.recovered.reasons.push("entries were not yet written again after an error".into());
+            self.doubt();
+        }
+        if self.state.log.last().index < self.state.floor.index {
+            // Damage took what came before the floor; Raft goes on above it.
+            self.state.log = EntryLog::new(self.state.floor);
+        }
+        self.index_applied()?;
         Ok(last)
     }
 
@@ -261,21 +319,25 @@ impl LogScan<'_> {
     fn scan_file(
         &mut self,
         id: FileId,
-        file: Arc<dyn crate::disk::DiskFile>,
+        file: Arc<dyn DiskFile>,
         known_end: Option<u64>,
         is_last: bool,
     ) -> Result<Option<u64>, OpenError> {
         let limit = known_end.unwrap_or(u64::MAX);
-        let (flushed_sequence, flushed_bytes) = self.state.manifest.flushed;
+        let listed = self.state.manifest.flushed.iter().find(|(sequence, _)| *sequence == id.sequence);
+        let listed = listed.map_or(0, |(_, bytes)| *bytes);
         // A file that another follows was synced up to the end that one names.
-        let flushed = known_end.unwrap_or(if id.sequence == flushed_sequence { flushed_bytes } else { 0 });
+        let flushed = known_end.unwrap_or(0).max(listed);
         let Some((_, mut scanner)) = Scanner::open(&*file, limit, flushed, flushed)? else {
             // Its header was never on stable storage, so neither was anything in it; unless it was.
-            if flushed > 0 {
+            let suspicious = !self.lost_power && !self.state.manifest.clean && has_content(&*file)?;
+            if flushed > 0 || suspicious {
                 self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
                 self.doubt();
             }
-            self.disk.remove(&name(id, FileKind::Log))?;
+            if flushed > 0 {
+                self.drop_uncommitted();
+            }
             return Ok(None);
         };
         let log_file = LogFile { id, file: file.clone(), entries: None, end: 0, rolled: true, poisoned: false };
@@ -290,10 +352,12 @@ impl LogScan<'_> {
                 Err(End::Torn) => {
                     // A killed process leaves a prefix of its last write; anything else in the tail
                     // of a machine that did not restart is damage that looks like one.
-                    if !self.lost_power {
+                    if !self.lost_power && known_end.is_none() {
                         let at = scanner.position();
                         self.recovered.reasons.push(format!("log file {id} is torn at byte {at}"));
-                        if !is_last {
+                        // A file before the last that none names as the one before it was given up
+                        // before anything in it counted.
+                        if is_last && !self.state.manifest.clean {
                             self.doubt();
                         }
                     }
@@ -304,6 +368,7 @@ impl LogScan<'_> {
                     self.recovered.reasons.push(format!("log file {id} is damaged at byte {at}"));
                     let next = self.state.log.last().index + 1;
                     self.recovered.damaged_entries.push(next);
+                    self.drop_uncommitted();
                     self.doubt();
                     match resumes_at {
                         Some(position) => scanner.resume_at(position),
@@ -312,10 +377,47 @@ impl LogScan<'_> {
                 }
             }
         };
+        make_stable(&*file, scanner.flushed(), end)?;
+        if known_end.is_some() {
+            self.look_beyond(&*file, end)?;
+        }
         if let Some(log_file) = self.state.open_files.get_mut(&id.sequence) {
             log_file.end = end;
         }
         Ok(Some(end))
+    }
+
+    /// Notes the entries that a file given up after an error has behind its end. They have been
+    /// written again since, unless the process died first.
+    fn look_beyond(&mut self, file: &dyn DiskFile, end: u64) -> io::Result<()> {
+        if let Some((_, mut scanner)) = Scanner::open(file, u64::MAX, end, 0)? {
+            scanner.resume_at(end);
+            while let Ok(found) = scanner.next_frame()? {
+                self.beyond = self.beyond.max(found.head.index * u64::from(found.head.kind.is_entry()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Frames are lost, which may have replaced anything that was not committed: what is left of it
+    /// must not be taken for what came in its place.
+    fn drop_uncommitted(&mut self) {
+        let kept = self.committed.min(self.state.log.last().index);
+        let dropped = self.state.log.take_after(kept);
+        self.aside.get_or_insert((kept, dropped));
+    }
+
+    /// When what follows the lost frames leads nowhere, the log as it was before them is the longest
+    /// there is.
+    fn restore_uncommitted(&mut self) {
+        let Some((kept, slots)) = self.aside.take() else { return };
+        if kept + slots.len() as u64 <= self.state.log.last().index {
+            return;
+        }
+        self.state.log.truncate_after(kept);
+        for (nth, slot) in slots.into_iter().enumerate() {
+            self.state.log.push(kept + 1 + nth as u64, slot);
+        }
     }
 
     fn doubt(&mut self) {
@@ -324,17 +426,26 @@ impl LogScan<'_> {
 
     fn on_frame(&mut self, id: FileId, found: Found) {
         if found.head.kind == Kind::Vote {
-            self.state.vote = Some(Bytes::from(found.meta));
+            if found.head.index >= self.state.vote_number {
+                self.state.vote_number = found.head.index;
+                self.state.vote = Some(Bytes::from(found.meta));
+            }
             return;
         }
+        self.committed = self.committed.max(found.head.committed);
         self.state.committed = self.state.committed.max(found.head.committed);
         let index = found.head.index;
         if !found.head.kind.is_entry() {
             return;
         }
-        if self.state.log.is_empty() && index <= self.state.floor.index {
+        if self.state.finished.iter().any(|file| index <= file.table.last_index) {
+            // What a finished file has is final: this is the same, written again after an error.
+            return;
+        }
+        let below = self.state.log.is_empty() || index < self.state.log.first_index();
+        if below && index <= self.state.floor.index {
             // Raft does not read it any more, but the pieces in it have no other index until its
-            // file is finished.
+            // file is finished. The first frame is not the lowest when it was replaced later.
             self.state.log = EntryLog::new(LogPosition { term: 0, index: index - 1 });
         }
         let last = self.state.log.last().index;
@@ -355,7 +466,7 @@ impl LogScan<'_> {
 
     /// Indexes the pieces of entries that the checkpoint covers and that lie in unfinished files;
     /// the others follow as they are applied again.
-    fn index_applied(&mut self) {
+    fn index_applied(&mut self) -> io::Result<()> {
         let applied = self.state.manifest.checkpoint_at.index;
         let mut indexes = Vec::new();
         for file in self.state.open_files.values() {
@@ -364,7 +475,7 @@ impl LogScan<'_> {
             }
         }
         for index in indexes {
-            let Some((kind, meta)) = self.read_meta(index) else { continue };
+            let Some((kind, meta)) = self.read_meta(index)? else { continue };
             if kind != Kind::Entry {
                 continue;
             }
@@ -374,14 +485,15 @@ impl LogScan<'_> {
                 }
             }
         }
+        Ok(())
     }
 
-    fn read_meta(&self, index: u64) -> Option<(Kind, Vec<u8>)> {
-        let slot = self.state.log.get(index)?;
-        let place = slot.place?;
-        let file = self.state.open_files.get(&place.sequence)?;
+    fn read_meta(&self, index: u64) -> io::Result<Option<(Kind, Vec<u8>)>> {
+        let Some(slot) = self.state.log.get(index) else { return Ok(None) };
+        let Some(place) = slot.place else { return Ok(None) };
+        let Some(file) = self.state.open_files.get(&place.sequence) else { return Ok(None) };
         let mut meta = vec![0; slot.meta_bytes as usize];
-        file.file.read_at(place.position + crate::frame::HEAD_BYTES as u64, &mut meta).ok()?;
-        Some((slot.kind, meta))
+        file.file.read_at(place.position + crate::frame::HEAD_BYTES as u64, &mut meta)?;
+        Ok(Some((slot.kind, meta)))
     }
 }

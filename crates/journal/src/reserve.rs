@@ -18,15 +18,11 @@ impl Journal {
     /// # Errors
     /// As the disk says; `StorageFull` is not an error but leaves the space as it is.
     pub fn refill_reserve(&self) -> io::Result<()> {
-        match self.disk.create(NAME, self.options.reserve_bytes) {
-            Ok(_) => {
+        match self.make_reserve() {
+            Ok(()) => {
                 if self.space() != Space::Enough {
                     tracing::info!(shard = %self.options.shard, "the disk has room again: new work is admitted");
                 }
-                self.set_space(Space::Enough);
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 self.set_space(Space::Enough);
                 Ok(())
             }
@@ -39,5 +35,17 @@ impl Journal {
             }
             Err(error) => Err(error),
         }
+    }
+
+    fn make_reserve(&self) -> io::Result<()> {
+        match self.disk.open(NAME) {
+            Ok(file) if file.length()? >= self.options.reserve_bytes => return Ok(()),
+            // Less: power was lost right after it was made.
+            Ok(_) => self.disk.remove(NAME)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        self.disk.create(NAME, self.options.reserve_bytes)?.sync()?;
+        self.disk.sync_names()
     }
 }

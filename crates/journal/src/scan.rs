@@ -116,6 +116,12 @@ impl<'a> Scanner<'a> {
         self.position
     }
 
+    /// Bytes that are known to be on stable storage, from what was seen so far.
+    #[must_use]
+    pub fn flushed(&self) -> u64 {
+        self.flushed
+    }
+
     /// Continues at `position`, past damage.
     pub fn resume_at(&mut self, position: u64) {
         self.position = position;

@@ -22,7 +22,10 @@ pub(crate) enum Work {
         ticket: u64,
         entry: LogEntry,
     },
-    Vote(Bytes),
+    Vote {
+        number: u64,
+        vote: Bytes,
+    },
     /// Only a wish for a sync.
     Nothing,
 }
@@ -89,6 +92,8 @@ pub(crate) struct State {
     /// Entries up to here are on stable storage.
     pub(crate) flushed: u64,
     pub(crate) vote: Option<Bytes>,
+    /// Counts votes, so that of several copies the last is known.
+    pub(crate) vote_number: u64,
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) job_bytes: usize,
     pub(crate) next_ticket: u64,
@@ -103,6 +108,8 @@ pub(crate) struct State {
     /// Finished files that a snapshot's receiver is reading, and how many receivers.
     pub(crate) pins: BTreeMap<FileId, u32>,
     pub(crate) usage: Usage,
+    /// The current log file and how much of it is on stable storage.
+    pub(crate) current_flushed: (u64, u64),
     pub(crate) space: Space,
     /// The next write starts a new log file.
     pub(crate) roll: bool,
@@ -117,7 +124,8 @@ impl State {
             committed: manifest.floor.index,
             applied: manifest.checkpoint_at.index.max(manifest.floor.index),
             flushed: manifest.floor.index,
-            vote: None,
+            vote: (manifest.vote_number > 0).then(|| Bytes::from(manifest.vote.clone())),
+            vote_number: manifest.vote_number,
             jobs: VecDeque::new(),
             job_bytes: 0,
             next_ticket: 1,
@@ -130,6 +138,7 @@ impl State {
             cached_bytes: 0,
             pins: BTreeMap::new(),
             usage: Usage::default(),
+            current_flushed: (0, 0),
             space: Space::Enough,
             roll: false,
             stopping: false,
@@ -233,6 +242,9 @@ impl State {
         manifest.generation += 1;
         manifest.next_sequence = self.next_sequence;
         manifest.floor = self.floor;
+        // The log file that has the last vote may be finished or given back.
+        manifest.vote_number = self.vote_number;
+        manifest.vote = self.vote.as_ref().map(|vote| vote.to_vec()).unwrap_or_default();
         manifest.logs_from = self.open_files.keys().next().copied().unwrap_or(self.next_sequence);
         manifest.files = self
             .finished
@@ -240,6 +252,12 @@ impl State {
             .map(|file| crate::manifest::Listed { id: file.id, kind: file.kind, length: file.length })
             .collect();
         manifest.refused = self.refused.clone();
+        let (current, flushed) = self.current_flushed;
+        let rolled = self.open_files.iter().filter(|(_, file)| file.rolled);
+        manifest.flushed = rolled.map(|(sequence, file)| (*sequence, file.end)).collect();
+        if self.open_files.get(&current).is_some_and(|file| !file.rolled) {
+            manifest.flushed.push((current, flushed));
+        }
         manifest.clone()
     }
 }

@@ -15,7 +15,9 @@ use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES, Kind, frame_bytes};
 use crate::journal::Journal;
 use crate::log::Place;
+use crate::manifest::LogPosition;
 use crate::state::{Done, Job, LogFile, Space, Work};
+use bytes::Bytes;
 use model::checksum::crc32c;
 use model::limit;
 use std::io::{self, IoSlice};
@@ -128,10 +130,10 @@ impl Writer {
         {
             let mut state = self.journal.state.lock();
             state.on_flushed(jobs.iter().filter_map(|job| match &job.work {
-                Work::Entry { ticket, entry } => Some((entry.at.index, *ticket)),
-                Work::Vote(_) | Work::Nothing => None,
+                Work::Entry { ticket, entry, .. } => Some((entry.at.index, *ticket)),
+                Work::Vote { .. } | Work::Nothing => None,
             }));
-            state.manifest.flushed = (current.sequence, current.flushed);
+            state.current_flushed = (current.sequence, current.flushed);
         }
         for done in jobs.into_iter().filter_map(|job| job.done) {
             done();
@@ -179,7 +181,7 @@ impl Writer {
             return Ok(());
         };
         let jobs = &self.unsynced[self.written..];
-        let committed = self.journal.state.lock().committed;
+        let state = self.journal.state.lock();
         let mut position = current.position;
         let mut heads = Vec::with_capacity(jobs.len());
         let mut places = Vec::with_capacity(jobs.len());
@@ -189,9 +191,14 @@ impl Writer {
             if position + job_bytes(job) > current.capacity || pieces >= self.journal.options.file_pieces_max {
                 break;
             }
-            let (kind, at, payload, meta_bytes) = match &job.work {
-                Work::Entry { entry, .. } => (entry.kind, entry.at, &entry.payload, entry.meta_bytes as usize),
-                Work::Vote(vote) => (Kind::Vote, Default::default(), vote, vote.len()),
+            let (kind, at, payload, meta_bytes, counts) = match &job.work {
+                Work::Entry { entry, ticket } => {
+                    let counts = state.log.get(entry.at.index).is_some_and(|slot| slot.ticket == *ticket);
+                    (entry.kind, entry.at, &entry.payload, entry.meta_bytes as usize, counts)
+                }
+                Work::Vote { number, vote } => {
+                    (Kind::Vote, LogPosition { term: 0, index: *number }, vote, vote.len(), false)
+                }
                 Work::Nothing => {
                     passed += 1;
                     continue;
@@ -203,14 +210,15 @@ impl Writer {
                 shard: self.journal.options.shard,
                 term: at.term,
                 index: at.index,
-                committed,
+                // An entry that was replaced since is not what is committed at its index.
+                committed: if counts { state.committed } else { 0 },
                 flushed: current.flushed,
                 meta_bytes: meta.len() as u32,
                 body_bytes: body.len() as u32,
                 body_crc: crc32c(body),
             };
             heads.push((head.encode(current.id.number(), position, meta), payload));
-            if let Work::Entry { ticket, entry } = &job.work {
+            if let Work::Entry { ticket, entry, .. } = &job.work {
                 places.push((entry.at.index, *ticket, Place { sequence: current.sequence, position }));
                 if kind == Kind::Entry {
                     pieces += model::entry::descriptions(meta).map_or(0, |pieces| pieces.len());
@@ -218,6 +226,7 @@ impl Writer {
             }
             position += head.frame_bytes();
         }
+        drop(state);
         let count = heads.len();
         let padding = [0u8; ALIGNMENT];
         let mut slices = Vec::with_capacity(count * 3);
@@ -259,10 +268,10 @@ impl Writer {
             }
         }
         let sequence = self.journal.take_sequence();
-        let vote = {
+        let (vote, vote_number) = {
             let mut state = self.journal.state.lock();
             state.roll = false;
-            state.vote.clone()
+            (state.vote.clone(), state.vote_number)
         };
         let vote_bytes = vote.as_ref().map_or(0, |vote| frame_bytes(vote.len()));
         let bounds =
@@ -272,31 +281,61 @@ impl Writer {
         let id = FileId { journal: self.journal.id(), sequence };
         let file = self.journal.create_log_file(&name(id, FileKind::Log), capacity, least)?;
         let capacity = file.length()?;
-        let header = FileHeader { id, kind: FileKind::Log, shard: self.journal.options.shard, previous: self.previous };
+        let header = FileHeader {
+            id,
+            kind: FileKind::Log,
+            shard: self.journal.options.shard,
+            previous: self.previous,
+            copy: false,
+        };
+        let position = match self.start_file(&*file, &header, vote_number, vote.as_ref()) {
+            Ok(position) => position,
+            Err(error) => {
+                // The first error is what matters. Left over, the file would take room, and raise a
+                // question at the next start.
+                let _ = self.journal.disk.remove(&name(id, FileKind::Log));
+                return Err(error);
+            }
+        };
+        let log_file = LogFile { id, file: file.clone(), entries: None, end: position, rolled: false, poisoned: false };
+        self.journal.state.lock().open_files.insert(sequence, log_file);
+        self.current = Some(Current { sequence, id, file, position, flushed: position, capacity, pieces: 0 });
+        self.previous = Some((sequence, position));
+        Ok(())
+    }
+
+    /// Gives a log file its header and the last vote; on stable storage on return. Returns where the
+    /// first frame goes.
+    fn start_file(
+        &self,
+        file: &dyn DiskFile,
+        header: &FileHeader,
+        vote_number: u64,
+        vote: Option<&Bytes>,
+    ) -> io::Result<u64> {
         let mut position = HEADER_BYTES as u64;
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
-        if let Some(vote) = &vote {
+        if let Some(vote) = vote {
             let head = FrameHead {
                 kind: Kind::Vote,
                 shard: self.journal.options.shard,
                 term: 0,
-                index: 0,
+                index: vote_number,
                 committed: 0,
                 flushed: 0,
                 meta_bytes: vote.len() as u32,
                 body_bytes: 0,
                 body_crc: crc32c(&[]),
             };
-            file.write_at(position, &[IoSlice::new(&head.encode(id.number(), position, vote)), IoSlice::new(vote)])?;
-            position += vote_bytes;
+            file.write_at(
+                position,
+                &[IoSlice::new(&head.encode(header.id.number(), position, vote)), IoSlice::new(vote)],
+            )?;
+            position += frame_bytes(vote.len());
         }
         file.sync()?;
         self.journal.disk.sync_names()?;
-        let log_file = LogFile { id, file: file.clone(), entries: None, end: position, rolled: false, poisoned: false };
-        self.journal.state.lock().open_files.insert(sequence, log_file);
-        self.current = Some(Current { sequence, id, file, position, flushed: position, capacity, pieces: 0 });
-        self.previous = Some((sequence, position));
-        Ok(())
+        Ok(position)
     }
 
     /// Gives up the current file after a failed write or sync.
@@ -338,7 +377,7 @@ impl Writer {
 fn job_bytes(job: &Job) -> u64 {
     match &job.work {
         Work::Entry { entry, .. } => frame_bytes(entry.payload.len()),
-        Work::Vote(vote) => frame_bytes(vote.len()),
+        Work::Vote { vote, .. } => frame_bytes(vote.len()),
         Work::Nothing => 0,
     }
 }

@@ -145,6 +145,13 @@ impl SimDisk {
         self.platter.lock().used()
     }
 
+    /// The length of a file, if it is there.
+    #[must_use]
+    pub fn length(&self, name: &str) -> Option<u64> {
+        let platter = self.platter.lock();
+        platter.names.get(name).map(|id| platter.inodes[&id].bytes().len() as u64)
+    }
+
     /// The files there are.
     #[must_use]
     pub fn files(&self) -> Vec<FileFacts> {

@@ -35,6 +35,8 @@ pub(super) struct History {
     log: Vec<(Arc<Made>, usize)>,
     /// Appends that must survive the death of the process.
     written: usize,
+    /// A write failed: of what is only written, some may be lost, but not without a doubt.
+    shaky: bool,
     /// Appends that must survive power loss.
     stable: usize,
     /// Every entry there ever was, also in earlier lives.
@@ -124,11 +126,16 @@ impl History {
         self.written = self.stable;
     }
 
+    /// A write failed: its file is given up, and until everything is written again a crash may come.
+    pub(super) fn write_failed(&mut self) {
+        self.shaky = true;
+    }
+
     /// How many appends must survive.
-    pub(super) fn must_survive(&self, crash: Crash) -> usize {
+    fn must_survive(&self, crash: Crash) -> usize {
         match crash {
-            Crash::Kill => self.written,
-            Crash::PowerLoss => self.stable,
+            Crash::Kill if !self.shaky => self.written,
+            Crash::Kill | Crash::PowerLoss => self.stable,
         }
     }
 
@@ -175,11 +182,16 @@ impl History {
                     lost.term, lost.index
                 ))
             }
-            None => Err(format!(
-                "after {crash:?} the log {}..={last} is not as it was after any of {of} appends (base {}, {least} must survive)",
-                floor + 1,
-                self.base.len()
-            )),
+            None => {
+                let from = found.len().saturating_sub(12);
+                let tail: Vec<_> = found[from..].iter().map(|entry| (entry.at.term, entry.at.index)).collect();
+                Err(format!(
+                    "after {crash:?} the log {}..={last} is not as it was after any of {of} appends (base {}, {least} \
+                     must survive); it ends in {tail:?}",
+                    floor + 1,
+                    self.base.len()
+                ))
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use super::made::STREAMS;
 use super::run::{Run, Verdict, ensure};
 use super::truth::Piece;
 use journal::checkpoint::CheckpointError;
-use journal::{LogEntry, LogReadError, ReadError, Slice};
+use journal::{LogEntry, LogReadError, ReadError, Slice, Space};
 use model::{Offset, StreamId, Timestamp};
 
 impl Run {
@@ -29,6 +29,10 @@ impl Run {
         ensure!(last.term == term, "the last entry is of term {}, not {term}", last.term);
         let (horizon, chosen) = (self.horizon(), self.truth.last());
         ensure!(horizon <= chosen, "entry {horizon} is in a finished file, but only {chosen} are committed");
+        if self.journal.space() == Space::Enough {
+            let (reserve, wanted) = (self.disk.length("reserve"), self.shape.log_file_bytes);
+            ensure!(reserve >= Some(wanted), "space is called enough, but of {wanted} reserved bytes there are {reserve:?}");
+        }
         let applied = self.journal.applied();
         ensure!(applied == self.applied, "applied is {applied}, not {}", self.applied);
         Ok(())

@@ -126,7 +126,7 @@ impl Run {
         );
         if self.history.lost_acknowledged(survived) {
             self.facts.lost_in_doubt += 1;
-            ensure!(recovered.in_doubt || crash == Crash::Kill, "acknowledged entries are lost without a doubt");
+            ensure!(recovered.in_doubt, "acknowledged entries are lost without a doubt");
         }
         let vote = self.journal.vote();
         self.history.recognise_vote(vote.as_ref())?;

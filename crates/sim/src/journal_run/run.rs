@@ -5,7 +5,7 @@ use super::history::{History, Promise};
 use super::shape::Shape;
 use super::truth::{Objects, Truth};
 use super::weather::Weather;
-use crate::disk::{Crash, SimDisk};
+use crate::disk::{Crash, SimDisk, Tally};
 use crate::rng::Rng;
 use crate::trace::Trace;
 use journal::canary::Fault;
@@ -58,8 +58,9 @@ pub(super) struct Run {
     pub(super) next: Next,
     /// Filled by the journal's callbacks.
     pub(super) promises: Arc<Mutex<Vec<Promise>>>,
-    /// Sync errors seen so far.
+    /// Errors of the disk seen so far.
     pub(super) sync_errors: u64,
+    pub(super) write_errors: u64,
 
     /// What this process knows to be committed and has applied.
     pub(super) committed: u64,
@@ -112,6 +113,7 @@ impl Run {
             next: Next::Idle,
             promises: Arc::default(),
             sync_errors: 0,
+            write_errors: 0,
             committed: 0,
             applied: 0,
             objects: Objects::new(),
@@ -162,10 +164,14 @@ impl Run {
             self.history.keep(promise);
         }
         // Nothing is promised between a sync that fails and the end of the call it fails in.
-        let sync_errors = self.disk.tally().sync_errors;
+        let Tally { sync_errors, write_errors, .. } = self.disk.tally();
         if sync_errors > self.sync_errors {
             self.sync_errors = sync_errors;
             self.history.sync_failed();
+        }
+        if write_errors > self.write_errors {
+            self.write_errors = write_errors;
+            self.history.write_failed();
         }
     }
 

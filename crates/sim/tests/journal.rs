@@ -1,0 +1,71 @@
+//! The journal campaign: no seed finds anything, the seeds that once did neither, every canary is
+//! caught, and a seed says all there is to say about a run.
+//!
+//! What is printed is seen with `cargo test -p sim -- --nocapture`.
+
+use journal::canary::Fault;
+use sim::campaign::{self, Summary};
+use sim::journal_run;
+use sim::trace::Trace;
+
+/// Seeds in every test run; `sim journal --seeds N` is for more.
+const SEEDS: u64 = 150;
+
+#[test]
+fn nothing_is_found() {
+    let summary = campaign::journal(0..SEEDS, None);
+    println!("{summary}");
+    assert!(summary.failures.is_empty(), "{summary}");
+}
+
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    let summary = campaign::journal(campaign::kept_seeds(include_str!("../seeds/journal.txt")), None);
+    assert!(summary.seeds > 0, "the file of seeds is not read");
+    assert!(summary.failures.is_empty(), "{summary}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    for seed in 0..20 {
+        let (first, second) = (Trace::on(), Trace::on());
+        let one = journal_run::run(seed, None, &first);
+        let two = journal_run::run(seed, None, &second);
+        assert!(first.text() == second.text(), "seed {seed} gives two traces");
+        assert!(first.text().lines().count() > 50, "seed {seed} has no trace");
+        assert_eq!((one.tally, one.facts), (two.tally, two.facts));
+    }
+}
+
+/// Asserts that `fault` is caught at least once within `seeds` seeds.
+fn caught(fault: Fault, seeds: u64) {
+    let summary: Summary = campaign::journal(0..seeds, Some(fault));
+    let first = summary.failures.first().map(|outcome| (outcome.seed, outcome.violation.clone()));
+    println!("{fault:?}: caught by {} of {seeds} seeds, first {first:?}", summary.failures.len());
+    assert!(first.is_some(), "{fault:?} is not caught within {seeds} seeds");
+}
+
+#[test]
+fn a_journal_that_does_not_sync_is_caught() {
+    caught(Fault::NoFsync, 20);
+}
+
+#[test]
+fn a_forgotten_vote_is_caught() {
+    caught(Fault::VoteNotPersisted, 20);
+}
+
+#[test]
+fn a_checkpoint_ahead_of_the_flush_is_caught() {
+    caught(Fault::CheckpointAheadOfFlush, 300);
+}
+
+#[test]
+fn evicted_unflushed_bytes_are_caught() {
+    caught(Fault::EvictUnflushed, 300);
+}
+
+#[test]
+fn truncation_that_is_off_by_one_is_caught() {
+    caught(Fault::TruncateOffByOne, 20);
+}
