@@ -3,6 +3,7 @@
 //! It speaks of Raft entries, not of positions in files: an entry is applied before it is written
 //! here, and may be written again elsewhere when a sync fails.
 
+use crate::table::Extent;
 use model::{LeaderEpoch, Offset, PieceDesc, StreamId, Timestamp};
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,6 +31,21 @@ impl ActiveExtent {
     #[must_use]
     pub fn end(&self) -> Offset {
         self.base.plus(u64::from(self.count))
+    }
+
+    /// As an extent of `stream` whose bytes start at `position` of a file.
+    #[must_use]
+    pub fn placed(&self, stream: StreamId, position: u64) -> Extent {
+        Extent {
+            stream,
+            base: self.base,
+            max_timestamp: self.max_timestamp,
+            position,
+            length: self.length,
+            count: self.count,
+            epoch: self.epoch,
+            pieces: 1,
+        }
     }
 }
 

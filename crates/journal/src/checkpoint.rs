@@ -69,6 +69,18 @@ impl Journal {
     /// `NotFlushed` when entry `at` is not on stable storage: keep the changes and try again later.
     /// After any error the checkpoint before still counts.
     pub fn write_checkpoint(&self, at: LogPosition, changes: &Changes) -> Result<(), CheckpointError> {
+        self.write_checkpoint_file(at, changes, false)
+    }
+
+    /// Writes everything there is in the machine, as of entry `at`: the files before are not needed.
+    ///
+    /// # Errors
+    /// As [`Journal::write_checkpoint`].
+    pub fn write_base(&self, at: LogPosition, objects: &Changes) -> Result<(), CheckpointError> {
+        self.write_checkpoint_file(at, objects, true)
+    }
+
+    fn write_checkpoint_file(&self, at: LogPosition, changes: &Changes, base: bool) -> Result<(), CheckpointError> {
         let (number, chain, flushed) = self.checkpoint_place();
         if at.index > flushed && !self.faulty(Fault::CheckpointAheadOfFlush) {
             return Err(CheckpointError::NotFlushed { at: at.index, flushed });
@@ -76,11 +88,16 @@ impl Journal {
         let entries = changes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
         let written = write_file(&*self.disk, number, at, entries)?;
         self.counters.checkpoint_bytes.fetch_add(written.length, Relaxed);
+        let (kept, old) = if base { (Vec::new(), chain) } else { (chain, Vec::new()) };
         self.write_manifest(|state| {
-            state.manifest.checkpoint = chain;
+            state.manifest.checkpoint = kept;
             state.manifest.checkpoint.push(written);
             state.manifest.checkpoint_at = at;
+            state.wants_base &= !base;
         })?;
+        for file in old {
+            self.disk.remove(&name(file.number))?;
+        }
         Ok(())
     }
 

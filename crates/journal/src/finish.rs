@@ -5,7 +5,7 @@ use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES};
 use crate::journal::Journal;
 use crate::state::{Finished, State};
-use crate::table::{EntryRow, Extent, Table, TableError, TableHead};
+use crate::table::{EntryRow, Table, TableError, TableHead};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -18,6 +18,7 @@ struct Ready {
     poisoned: bool,
     last_index: u64,
     table: Table,
+    refused: Vec<(u64, u32)>,
 }
 
 impl Journal {
@@ -44,7 +45,8 @@ impl Journal {
             TableError::Io(error) => error,
             other => io::Error::other(other),
         })?;
-        let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table });
+        let refused = ready.refused;
+        let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table, refused });
         let copied = id != ready.id;
         let moved = if copied { ready.table.entries } else { Vec::new() };
         let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, &moved);
@@ -68,33 +70,26 @@ impl Journal {
         }
         let own = |index: u64| state.log.get(index).filter(|slot| slot.place.is_some_and(|p| p.sequence == *sequence));
         let entries: Vec<EntryRow> = (first..=last)
-            .filter_map(|index| {
-                let slot = own(index)?;
-                Some(EntryRow {
-                    position: slot.place?.position,
+            .map(|index| match own(index).and_then(|slot| Some((slot, slot.place?))) {
+                Some((slot, place)) => EntryRow {
+                    position: place.position,
                     term: slot.term,
                     meta_bytes: slot.meta_bytes,
                     body_bytes: slot.body_bytes,
                     kind: slot.kind,
-                })
+                },
+                None => EntryRow::LOST,
             })
             .collect();
         let extents = state.active.up_to(last).filter_map(|(stream, extent)| {
-            Some(Extent {
-                stream,
-                base: extent.base,
-                max_timestamp: extent.max_timestamp,
-                position: own(extent.index)?.place?.position + HEAD_BYTES as u64 + u64::from(extent.position),
-                length: extent.length,
-                count: extent.count,
-                epoch: extent.epoch,
-                pieces: 1,
-            })
+            let frame = own(extent.index)?.place?.position;
+            Some(extent.placed(stream, frame + HEAD_BYTES as u64 + u64::from(extent.position)))
         });
         let table =
             Table { frames_end: file.end, first_index: first, last_index: last, entries, extents: extents.collect() };
         let (id, file, poisoned) = (file.id, file.file.clone(), file.poisoned);
-        Some(Ready { sequence: *sequence, id, file, poisoned, last_index: last, table })
+        let refused = state.refused.iter().filter(|(index, _)| *index <= last).copied().collect();
+        Some(Ready { sequence: *sequence, id, file, poisoned, last_index: last, table, refused })
     }
 
     /// A file none of whose entries count: they were all replaced.
@@ -114,7 +109,7 @@ impl Journal {
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
         let mut position = HEADER_BYTES as u64;
         let mut moved = BTreeMap::new();
-        for row in &mut ready.table.entries {
+        for row in ready.table.entries.iter_mut().filter(|row| !row.is_lost()) {
             let content = row.meta_bytes as usize + row.body_bytes as usize;
             let mut frame = vec![0; (HEAD_BYTES + content).next_multiple_of(ALIGNMENT)];
             ready.file.read_at(row.position, &mut frame[..HEAD_BYTES + content])?;

@@ -11,8 +11,8 @@ use crate::file::{FileId, FileKind, name, parse_name};
 use crate::journal::Journal;
 use crate::log::EntryLog;
 use crate::manifest::{CheckpointFile, Listed, LogPosition};
+use crate::rebuild::open_finished;
 use crate::state::{Finished, State};
-use crate::table::{TableError, TableHead};
 use model::checksum::crc32c_of;
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
@@ -82,7 +82,7 @@ impl Journal {
         Some(SnapshotManifest {
             at,
             checkpoint: state.manifest.checkpoint.clone(),
-            files: files.map(|file| Listed { id: file.id, kind: file.kind, length: file.length }).collect(),
+            files: files.map(|file| file.listed()).collect(),
         })
     }
 
@@ -163,12 +163,7 @@ impl Journal {
         let objects = self.read_pulled(snapshot)?;
         let mut files = Vec::with_capacity(snapshot.files.len());
         for listed in &snapshot.files {
-            let file = self.disk.open(&name(listed.id, listed.kind))?;
-            let table = TableHead::read(&*file, listed.length, listed.id).map_err(|error| match error {
-                TableError::Io(error) => error,
-                other => io::Error::other(other),
-            })?;
-            files.push(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table }));
+            files.push(open_finished(&*self.disk, self.options.shard, listed).map_err(io::Error::from)?);
         }
         let number = self.take_sequence();
         let entries = objects.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));

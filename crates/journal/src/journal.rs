@@ -3,6 +3,7 @@
 //! Nothing here blocks on the disk except where its documentation says so.
 
 use crate::canary::Fault;
+use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile};
 use crate::file::FileId;
 use crate::frame::HEAD_BYTES;
@@ -54,6 +55,8 @@ pub struct Options {
     pub file_pieces_max: usize,
     /// How long what nobody waits for may be unsynced.
     pub sync_delay: Duration,
+    /// Within this time the scrubber reads everything once.
+    pub scrub_period: Duration,
     /// Bytes kept reserved for the work that frees space when the disk is full.
     pub reserve_bytes: u64,
     /// The tail cache's budget.
@@ -76,6 +79,7 @@ impl Options {
             log_file_bytes: limit::LOG_FILE_BYTES_MAX,
             file_pieces_max: limit::FILE_EXTENTS_MAX,
             sync_delay: Duration::from_millis(200),
+            scrub_period: Duration::from_secs(limit::SCRUB_PERIOD_SECONDS),
             reserve_bytes: limit::LOG_FILE_BYTES_MIN,
             cache,
             fresh_id,
@@ -105,6 +109,12 @@ pub struct Counters {
     pub cache_hits: AtomicU64,
     /// Reads of pieces that went to a file.
     pub cache_misses: AtomicU64,
+    /// Damaged ranges found.
+    pub damage_found: AtomicU64,
+    /// Of these, those that were repaired or that nobody wanted any more.
+    pub damage_mended: AtomicU64,
+    /// Bytes read by the scrubber.
+    pub scrubbed_bytes: AtomicU64,
 }
 
 /// See the module's documentation.
@@ -114,6 +124,8 @@ pub struct Journal {
     pub(crate) state: Mutex<State>,
     /// Held while the manifest is replaced, so that replacements follow one another.
     pub(crate) manifest_lock: Mutex<()>,
+    /// How much is known to be damaged, to be seen without the lock.
+    pub(crate) damaged: AtomicUsize,
     /// Counters, for metrics.
     pub counters: Arc<Counters>,
 }
@@ -321,6 +333,17 @@ impl Journal {
     /// See [`LogReadError`]. An entry that is absent at the start is an error; absent ones at the
     /// end are left out.
     pub fn entries(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<LogEntry>, LogReadError> {
+        self.read_entries(from, to, bytes_max, false)
+    }
+
+    /// With `meta_only`, a body that is not what was written is no error.
+    pub(crate) fn read_entries(
+        &self,
+        from: u64,
+        to: u64,
+        bytes_max: usize,
+        meta_only: bool,
+    ) -> Result<Vec<LogEntry>, LogReadError> {
         let mut sources = Vec::new();
         {
             let state = self.state.lock();
@@ -336,7 +359,14 @@ impl Journal {
                 sources.push(Self::source(&state, index, slot)?);
             }
         }
-        sources.into_iter().map(EntrySource::read).collect()
+        let noting = |read: Result<LogEntry, LogReadError>| {
+            read.inspect_err(|error| {
+                if let LogReadError::Damaged(index) = error {
+                    self.note_damage(Damage::Entry { index: *index });
+                }
+            })
+        };
+        sources.into_iter().map(|source| noting(source.read(meta_only))).collect()
     }
 
     fn source(state: &State, index: u64, slot: &crate::log::Slot) -> Result<EntrySource, LogReadError> {
@@ -345,6 +375,15 @@ impl Journal {
             let (payload, meta_bytes) = (payload.clone(), slot.meta_bytes);
             return Ok(EntrySource::Memory(LogEntry { at, kind: slot.kind, payload, meta_bytes }));
         }
+        Self::source_on_disk(state, index, slot)
+    }
+
+    pub(crate) fn source_on_disk(
+        state: &State,
+        index: u64,
+        slot: &crate::log::Slot,
+    ) -> Result<EntrySource, LogReadError> {
+        let at = LogPosition { term: slot.term, index };
         let place = slot.place.ok_or(LogReadError::Absent(index))?;
         let file = state.log_file(place.sequence).ok_or(LogReadError::Absent(index))?;
         Ok(EntrySource::File {
@@ -528,19 +567,21 @@ impl State {
 }
 
 impl EntrySource {
-    fn read(self) -> Result<LogEntry, LogReadError> {
+    pub(crate) fn read(self, meta_only: bool) -> Result<LogEntry, LogReadError> {
         match self {
             EntrySource::Memory(entry) => Ok(entry),
             EntrySource::File { at, kind, meta_bytes, bytes, position, file_number, file } => {
                 let mut frame = vec![0; HEAD_BYTES + bytes];
-                file.read_at(position, &mut frame)?;
+                if file.read_at(position, &mut frame).is_err() {
+                    return Err(LogReadError::Damaged(at.index));
+                }
                 let (content, body) = frame.split_at(HEAD_BYTES + meta_bytes as usize);
                 let whole = content.first_chunk().is_some_and(|head_bytes| {
                     crate::frame::FrameHead::decode(head_bytes).is_some_and(|head| {
                         head.index == at.index
                             && head.term == at.term
                             && head.verify_meta(head_bytes, file_number, position, &content[HEAD_BYTES..])
-                            && head.verify_body(body)
+                            && (meta_only || head.verify_body(body))
                     })
                 });
                 if !whole {

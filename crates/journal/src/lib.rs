@@ -15,6 +15,7 @@
 pub mod active;
 pub mod canary;
 pub mod checkpoint;
+pub mod damage;
 pub mod disk;
 pub mod file;
 mod finish;
@@ -25,15 +26,19 @@ pub mod log;
 pub mod manifest;
 mod pack;
 pub mod read;
+mod rebuild;
 pub mod reclaim;
 pub mod recovery;
+mod repair;
 mod reserve;
 pub mod scan;
+pub mod scrub;
 mod state;
 pub mod table;
 pub mod thread;
 pub mod writer;
 
+pub use damage::Damage;
 pub use journal::{CacheBudget, Counters, Journal, LogReadError, Options};
 pub use log::LogEntry;
 pub use manifest::LogPosition;

@@ -48,6 +48,15 @@ pub struct Slot {
     pub flushed: bool,
 }
 
+impl Slot {
+    /// Stands for an entry that damage took, up to the floor: it is in no file.
+    #[must_use]
+    pub fn lost(ticket: u64) -> Self {
+        let (term, kind, meta_bytes, body_bytes) = (0, Kind::Blank, 0, 0);
+        Slot { term, kind, meta_bytes, body_bytes, place: None, cached: None, ticket, flushed: true }
+    }
+}
+
 /// The slots of consecutive entries.
 #[derive(Debug, Default)]
 pub struct EntryLog {

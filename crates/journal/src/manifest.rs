@@ -26,6 +26,15 @@ model::wire_struct! {
         pub kind: FileKind,
         /// Its length, table included.
         pub length: u64,
+        /// Where its frames end and its table begins.
+        pub frames_end: u64,
+        /// Raft indexes its content came from, inclusive.
+        pub first_index: u64,
+        /// See `first_index`.
+        pub last_index: u64,
+        /// Of a log file, pieces in it that the machine refused: index and number. They are not in
+        /// the table, and nothing else tells a rebuilt one so.
+        pub refused: Vec<(u64, u32)>,
     }
 }
 
@@ -87,6 +96,11 @@ model::wire_struct! {
         pub clean: bool,
         /// Whether the node may have forgotten what it acknowledged.
         pub in_doubt: bool,
+        /// Entries up to the floor that were lost to damage, first and last: records that came with
+        /// them may be missing until they are copied from another replica.
+        pub lost: Vec<(u64, u64)>,
+        /// The last file that the scrubber has read in the pass it is in.
+        pub scrubbed: Option<FileId>,
     }
 }
 
@@ -172,7 +186,15 @@ mod tests {
             next_sequence: 9,
             floor: LogPosition { term: 1, index: 2 },
             logs_from: 4,
-            files: vec![Listed { id, kind: FileKind::Log, length: 77 }],
+            files: vec![Listed {
+                id,
+                kind: FileKind::Log,
+                length: 77,
+                frames_end: 70,
+                first_index: 1,
+                last_index: 3,
+                refused: vec![(2, 1)],
+            }],
             checkpoint: vec![CheckpointFile { number: 1, length: 5 }],
             checkpoint_at: LogPosition { term: 1, index: 7 },
             refused: vec![(8, 0)],
@@ -182,6 +204,8 @@ mod tests {
             boot_id: 5,
             clean: false,
             in_doubt: true,
+            lost: vec![(4, 5)],
+            scrubbed: Some(id),
         };
         manifest.write(&disk).unwrap();
         manifest.generation = 2;

@@ -10,15 +10,13 @@ use crate::journal::Journal;
 use crate::reclaim::{LiveExtent, PackGroup, ReclaimError};
 use crate::state::Finished;
 use crate::table::{Extent, Table, TableHead};
+use bytes::Bytes;
 use model::checksum::crc32c;
-use model::{EntryBuilder, Hlc, PieceDesc, PieceHead, limit, piece};
+use model::{EntryBuilder, Hlc, PieceDesc, limit};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// Several pieces of a stream share one extent up to so many bytes: what one look-up reads.
-const RUN_BYTES_MAX: u32 = 64 << 10;
 
 /// Bytes to copy and every place in a stream that they have.
 struct Body {
@@ -33,20 +31,62 @@ impl Journal {
     /// Writes the live pieces of `group` into packed files, which do not count yet.
     pub(crate) fn pack(&self, group: &PackGroup) -> Result<Vec<Arc<Finished>>, ReclaimError> {
         let mut packed = Vec::new();
-        let mut bodies = bodies(group).into_iter().peekable();
-        while let Some(first) = bodies.peek() {
-            let class = first.class;
-            let mut output = Output::create(self, group)?;
-            let mut bytes = 0;
-            while let Some(body) =
-                bodies.next_if(|body| body.class == class && bytes < limit::PACKED_FILE_BYTES_MAX / 2)
-            {
-                bytes += u64::from(body.length);
-                output.add(group, &body)?;
-            }
-            packed.push(output.finish(self)?);
+        let result = self.pack_into(group, &mut packed);
+        if result.is_err() {
+            packed.iter().for_each(|file: &Arc<Finished>| self.remove_output(file.id));
         }
-        Ok(packed)
+        result.map(|()| packed)
+    }
+
+    fn pack_into(&self, group: &PackGroup, packed: &mut Vec<Arc<Finished>>) -> Result<(), ReclaimError> {
+        let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
+        let rank = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));
+        let mut bodies = bodies(group).into_iter().peekable();
+        while let Some(class) = bodies.peek().map(|body| body.class) {
+            let mut output = Output::create(self, rank)?;
+            let id = output.id;
+            let mut bytes = 0;
+            let mut fill = || {
+                while let Some(body) =
+                    bodies.next_if(|body| body.class == class && bytes < limit::PACKED_FILE_BYTES_MAX / 2)
+                {
+                    bytes += u64::from(body.length);
+                    output.add(group, &body).inspect_err(|error| self.note_bad_body(group, &body, error))?;
+                }
+                output.finish(self)
+            };
+            packed.push(fill().inspect_err(|_| self.remove_output(id))?);
+        }
+        Ok(())
+    }
+
+    fn note_bad_body(&self, group: &PackGroup, body: &Body, error: &ReclaimError) {
+        if let ReclaimError::Damaged { .. } = error {
+            let source = &group.sources[body.source];
+            body.extents.iter().for_each(|live| self.note_bad_extent(&live.extent, None, Some(source)));
+        }
+    }
+
+    /// Removes a file that does not count.
+    fn remove_output(&self, id: FileId) {
+        // What went wrong before is what matters; a file left over is removed at the next start.
+        let _ = self.disk.remove(&name(id, FileKind::Packed));
+    }
+
+    /// Writes records that came from another replica into a packed file, which does not count yet.
+    /// `rank` is the range of the entries they were lost with.
+    pub(crate) fn pack_copies(
+        &self,
+        rank: (u64, u64),
+        pieces: &[(Extent, Bytes)],
+    ) -> Result<Arc<Finished>, ReclaimError> {
+        let mut output = Output::create(self, rank)?;
+        let id = output.id;
+        let mut fill = || {
+            pieces.iter().try_for_each(|(extent, bytes)| output.keep(bytes, &[*extent]))?;
+            output.finish(self)
+        };
+        fill().inspect_err(|_| self.remove_output(id))
     }
 }
 
@@ -81,24 +121,21 @@ struct Output {
     shard: model::ShardId,
     position: u64,
     builder: EntryBuilder,
-    /// Extents of the frame being built: positions are those in the entry until it is written.
-    pending: Vec<(u32, Extent)>,
     table: Table,
 }
 
 impl Output {
-    fn create(journal: &Journal, group: &PackGroup) -> io::Result<Self> {
+    /// A file whose content came from these Raft indexes.
+    fn create(journal: &Journal, (first_index, last_index): (u64, u64)) -> io::Result<Self> {
         let sequence = journal.take_sequence();
         let id = FileId { journal: journal.id(), sequence };
         let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
         let shard = journal.options.shard;
         let header = FileHeader { id, kind: FileKind::Packed, shard, previous: None, copy: false };
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
-        let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
-        let (first_index, last_index) = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));
         let table = Table { first_index, last_index, ..Table::default() };
         let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
-        Ok(Output { id, file, shard, position, builder, pending: Vec::new(), table })
+        Ok(Output { id, file, shard, position, builder, table })
     }
 
     /// Copies a body: the pieces of it, if it is a run of several.
@@ -108,16 +145,11 @@ impl Output {
         source.file.read_at(body.position, &mut bytes)?;
         let first = body.extents[0].extent;
         let damaged = || ReclaimError::Damaged { file: source.id, stream: first.stream, position: body.position };
-        let pieces = piece::walk(&bytes).collect::<Result<Vec<_>, _>>().map_err(|_| damaged())?;
-        if pieces.len() != first.pieces as usize {
-            return Err(damaged());
-        }
-        for (head, range) in pieces {
+        for (head, range) in first.check(&mut bytes).ok_or_else(damaged)? {
             let piece = &bytes[range];
             if first.pieces > 1 && !body.extents[0].holds(head.base, head.end()) {
                 continue;
             }
-            piece::verify(piece).map_err(|_| damaged())?;
             if first.pieces > 1 {
                 // A run is never shared, and its pieces say themselves where they belong.
                 let extent = Extent { base: head.base, count: head.count, epoch: head.epoch, ..first };
@@ -152,7 +184,6 @@ impl Output {
                 Some(first) => self.builder.keep_shared(first, desc),
             };
             kept.get_or_insert(nth);
-            self.pending.push((nth, *extent));
         }
         Ok(())
     }
@@ -176,26 +207,12 @@ impl Output {
         let padding = vec![0; used.next_multiple_of(ALIGNMENT) - used];
         let parts = [IoSlice::new(&bytes), IoSlice::new(entry.bytes()), IoSlice::new(&padding)];
         self.file.write_at(self.position, &parts)?;
-        for (nth, extent) in std::mem::take(&mut self.pending) {
-            let Some(desc) = entry.piece(nth) else { continue };
-            let position = self.position + HEAD_BYTES as u64 + u64::from(desc.position);
-            let extent = Extent { position, length: desc.length, pieces: 1, ..extent };
-            let says_itself = PieceHead::parse(entry.body(&desc)).is_ok_and(|head| head.base == extent.base);
-            match self.table.extents.last_mut() {
-                Some(last) if says_itself && joins(last, &extent) => {
-                    last.length += extent.length;
-                    last.count += extent.count;
-                    last.pieces += 1;
-                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
-                }
-                _ => self.table.extents.push(extent),
-            }
-        }
+        self.table.add_packed(self.position, &entry);
         self.position += head.frame_bytes();
         Ok(())
     }
 
-    fn finish(mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
+    fn finish(&mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
         if self.builder.piece_count() > 0 {
             self.write_frame()?;
         }
@@ -207,15 +224,13 @@ impl Output {
         let length = self.position + bytes.len() as u64;
         journal.counters.packed_bytes.fetch_add(length, Relaxed);
         let table = TableHead::read(&*self.file, length, self.id)?;
-        Ok(Arc::new(Finished { id: self.id, kind: FileKind::Packed, file: self.file, length, table }))
+        Ok(Arc::new(Finished {
+            id: self.id,
+            kind: FileKind::Packed,
+            file: self.file.clone(),
+            length,
+            table,
+            refused: Vec::new(),
+        }))
     }
-}
-
-/// Whether `next` continues `last`, in the stream and in the file, and in pieces that say themselves
-/// where they belong.
-fn joins(last: &Extent, next: &Extent) -> bool {
-    last.stream == next.stream
-        && last.end() == next.base
-        && last.position + u64::from(last.length) == next.position
-        && last.length + next.length <= RUN_BYTES_MAX
 }

@@ -1,12 +1,13 @@
 //! Reading pieces by stream and offset.
 
+use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::frame::HEAD_BYTES;
 use crate::journal::Journal;
 use crate::state::Finished;
 use crate::table::{Extent, TableError};
 use bytes::Bytes;
-use model::{LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit, piece};
+use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -58,16 +59,28 @@ pub enum ReadError {
 /// Where an extent's bytes are.
 enum Source {
     Memory(Bytes),
-    File(Arc<dyn DiskFile>, u64),
+    /// In a file, at the extent's position.
+    File(Arc<dyn DiskFile>),
+}
+
+enum Home {
+    Entry(u64),
+    File(Arc<Finished>),
+}
+
+/// Where to read on.
+struct Place {
+    file: Arc<Finished>,
+    /// Offset of the file's first extent to read.
+    first: Offset,
+    /// From here on another file may have extents in between.
+    before: Offset,
 }
 
 struct Located {
-    base: Offset,
-    count: u32,
-    epoch: LeaderEpoch,
-    max_timestamp: Timestamp,
-    length: u32,
-    pieces: u32,
+    extent: Extent,
+    /// The Raft entry it is in, or the finished file.
+    home: Home,
     source: Source,
 }
 
@@ -84,12 +97,20 @@ impl Journal {
         let mut next = from;
         while next < to {
             let located = self.locate(stream, next, to, left, slices.is_empty())?;
-            let Some(last) = located.last() else { break };
-            next = last.base.plus(u64::from(last.count));
+            if located.is_empty() {
+                match self.missing(stream, next, to) {
+                    Some(error) if slices.is_empty() => return Err(error),
+                    _ => break,
+                }
+            }
             for extent in located {
-                match self.fetch(stream, &extent, from, left, slices.is_empty()) {
+                if let Some(error) = self.missing(stream, next, extent.extent.base) {
+                    return if slices.is_empty() { Err(error) } else { Ok(slices) };
+                }
+                next = extent.extent.end();
+                match self.fetch(&extent, from, left, slices.is_empty()) {
                     Ok(Some(slice)) => {
-                        let cut = slice.end() < extent.base.plus(u64::from(extent.count));
+                        let cut = slice.end() < extent.extent.end();
                         left = left.saturating_sub(slice.bytes.len());
                         slices.push(slice);
                         if cut {
@@ -134,8 +155,9 @@ impl Journal {
         while next < to {
             let located = self.locate(stream, next, to, limit::MIB, true)?;
             let Some(last) = located.last() else { break };
-            next = last.base.plus(u64::from(last.count));
-            if let Some(found) = located.iter().find(|extent| extent.max_timestamp >= time) {
+            next = last.extent.end();
+            if let Some(found) = located.iter().map(|located| located.extent).find(|found| found.max_timestamp >= time)
+            {
                 return Ok(Some((found.base, found.max_timestamp)));
             }
         }
@@ -153,10 +175,10 @@ impl Journal {
         while next < to {
             let located = self.locate(stream, next, to, limit::MIB, true)?;
             let Some(last) = located.last() else { break };
-            next = last.base.plus(u64::from(last.count));
-            for extent in located {
+            next = last.extent.end();
+            for Located { extent, .. } in located {
                 bytes += u64::from(extent.length);
-                kept.push_back((u64::from(extent.length), extent.base.plus(u64::from(extent.count))));
+                kept.push_back((u64::from(extent.length), extent.end()));
                 while bytes > bytes_max
                     && let Some((length, end)) = kept.pop_front()
                 {
@@ -182,10 +204,10 @@ impl Journal {
         let mut take = |extent: Located, found: &mut Vec<Located>| {
             let first = found.is_empty() && at_least_one;
             // A run of several pieces is cut to size when it is fetched.
-            if !first && bytes + extent.length as usize > bytes_max && extent.pieces == 1 {
+            if !first && bytes + extent.extent.length as usize > bytes_max && extent.extent.pieces == 1 {
                 return false;
             }
-            bytes += extent.length as usize;
+            bytes += extent.extent.length as usize;
             found.push(extent);
             bytes < bytes_max
         };
@@ -197,28 +219,22 @@ impl Journal {
             if covered || state.finished.is_empty() {
                 for extent in extents {
                     let Some(slot) = state.log.get(extent.index) else { break };
-                    let source = match (&slot.cached, slot.place) {
+                    let (position, source) = match (&slot.cached, slot.place) {
                         (Some(payload), _) => {
                             let from = extent.position as usize;
-                            Source::Memory(payload.slice(from..from + extent.length as usize))
+                            (0, Source::Memory(payload.slice(from..from + extent.length as usize)))
                         }
                         (None, Some(place)) => match state.log_file(place.sequence) {
                             Some(file) => {
-                                Source::File(file, place.position + HEAD_BYTES as u64 + u64::from(extent.position))
+                                let position = place.position + HEAD_BYTES as u64 + u64::from(extent.position);
+                                (position, Source::File(file))
                             }
                             None => break,
                         },
                         (None, None) => break,
                     };
-                    let located = Located {
-                        base: extent.base,
-                        count: extent.count,
-                        epoch: extent.epoch,
-                        max_timestamp: extent.max_timestamp,
-                        length: extent.length,
-                        pieces: 1,
-                        source,
-                    };
+                    let home = Home::Entry(extent.index);
+                    let located = Located { extent: extent.placed(stream, position), home, source };
                     if !take(located, &mut found) {
                         break;
                     }
@@ -227,7 +243,7 @@ impl Journal {
             }
             state.finished.clone()
         };
-        let Some((file, first)) = self.find_file(&finished, stream, from)? else {
+        let Some(Place { file, first, before }) = self.find_file(&finished, stream, from)? else {
             // Not in any finished file: what memory has above `from`, if anything, is next.
             let next = self.state.lock().active.extents_from(stream, from).next().map(|extent| extent.base);
             return match next {
@@ -235,20 +251,12 @@ impl Journal {
                 _ => Ok(found),
             };
         };
-        for extent in file.table.extents_from(&*file.file, stream, first.base) {
-            let extent = extent?;
-            if extent.base >= to {
+        for extent in file.table.extents_from(&*file.file, stream, first) {
+            let extent = extent.inspect_err(|_| self.note_damage(Damage::Table { file: file.id }))?;
+            if extent.base >= to.min(before) {
                 break;
             }
-            let located = Located {
-                base: extent.base,
-                count: extent.count,
-                epoch: extent.epoch,
-                max_timestamp: extent.max_timestamp,
-                length: extent.length,
-                pieces: extent.pieces,
-                source: Source::File(file.file.clone(), extent.position),
-            };
+            let located = Located { extent, home: Home::File(file.clone()), source: Source::File(file.file.clone()) };
             if !take(located, &mut found) {
                 break;
             }
@@ -256,54 +264,66 @@ impl Journal {
         Ok(found)
     }
 
-    /// The first finished file, by rank, with an extent of `stream` that ends above `from`.
+    /// The finished file with the first extent of `stream` that ends above `from`.
+    ///
+    /// Files hold what their rank says, so the first that has anything is the one, unless ranks
+    /// overlap: files that were packed together, and repaired records.
     fn find_file(
         &self,
         finished: &[Arc<Finished>],
         stream: StreamId,
         from: Offset,
-    ) -> Result<Option<(Arc<Finished>, Extent)>, ReadError> {
+    ) -> Result<Option<Place>, ReadError> {
+        let mut found: Option<Place> = None;
+        let mut last_index = 0;
         for file in finished {
-            if let Some(extent) = file.table.extents_from(&*file.file, stream, from).next() {
-                return Ok(Some((file.clone(), extent?)));
+            if found.is_some() && file.table.first_index > last_index {
+                break;
+            }
+            let Some(extent) = file.table.extents_from(&*file.file, stream, from).next() else { continue };
+            let extent = extent.inspect_err(|_| self.note_damage(Damage::Table { file: file.id }))?;
+            last_index = last_index.max(file.table.last_index);
+            let base = extent.base;
+            match &mut found {
+                Some(place) if place.first == base => {}
+                Some(place) if place.first < base => place.before = place.before.min(base),
+                other => {
+                    let before = other.as_ref().map_or(Offset(u64::MAX), |place| place.first);
+                    found = Some(Place { file: file.clone(), first: base, before });
+                }
             }
         }
-        Ok(None)
+        Ok(found)
     }
 
     /// The bytes of an extent; of a run of pieces, those from `from` on that fit `bytes_max`.
     fn fetch(
         &self,
-        stream: StreamId,
-        extent: &Located,
+        located: &Located,
         from: Offset,
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<Option<Slice>, ReadError> {
-        let end = extent.base.plus(u64::from(extent.count));
-        let damaged = || ReadError::Damaged { stream, from: extent.base, to: end };
-        let bytes = match &extent.source {
+        let Located { extent, home, source } = located;
+        let (bytes, pieces) = match source {
             Source::Memory(bytes) => {
                 self.counters.cache_hits.fetch_add(1, Relaxed);
-                if bytes.len() < limit::PIN_BYTES_MIN { Bytes::copy_from_slice(bytes) } else { bytes.clone() }
+                let small = bytes.len() < limit::PIN_BYTES_MIN;
+                (if small { Bytes::copy_from_slice(bytes) } else { bytes.clone() }, None)
             }
-            Source::File(file, position) => {
+            Source::File(file) => {
                 self.counters.cache_misses.fetch_add(1, Relaxed);
                 let mut bytes = vec![0; extent.length as usize];
-                file.read_at(*position, &mut bytes)?;
-                if extent.pieces == 1 {
-                    // What the leader wrote lies outside the piece's checksum: the index, which has
-                    // one, is believed instead. Of a shared piece, it also is what is right here.
-                    if bytes.len() < piece::PREFIX_BYTES {
-                        return Err(damaged());
+                let read = file.read_at(extent.position, &mut bytes);
+                let Some(pieces) = read.as_ref().ok().and_then(|()| extent.check(&mut bytes)) else {
+                    match home {
+                        Home::Entry(index) => self.note_bad_extent(extent, Some(*index), None),
+                        Home::File(file) => self.note_bad_extent(extent, None, Some(file)),
                     }
-                    piece::assign(&mut bytes, extent.base, extent.epoch);
-                    let head = PieceHead::parse(&bytes).map_err(|_| damaged())?;
-                    if (head.bytes, head.count) != (bytes.len(), extent.count) {
-                        return Err(damaged());
-                    }
-                }
-                Bytes::from(bytes)
+                    read?;
+                    return Err(ReadError::Damaged { stream: extent.stream, from: extent.base, to: extent.end() });
+                };
+                (Bytes::from(bytes), Some(pieces))
             }
         };
         let whole = Slice {
@@ -313,19 +333,11 @@ impl Journal {
             max_timestamp: extent.max_timestamp,
             bytes,
         };
-        if extent.pieces == 1 {
-            if matches!(extent.source, Source::File(..)) {
-                piece::verify(&whole.bytes).map_err(|_| damaged())?;
-            }
+        let Some(pieces) = pieces.filter(|pieces| pieces.len() > 1) else {
             return Ok(Some(whole));
-        }
+        };
         let mut kept: Option<(Slice, usize)> = None;
-        for found in piece::walk(&whole.bytes) {
-            let (head, range) = found.map_err(|_| damaged())?;
-            if head.end() <= from {
-                continue;
-            }
-            piece::verify(&whole.bytes[range.clone()]).map_err(|_| damaged())?;
+        for (head, range) in pieces.into_iter().filter(|(head, _)| head.end() > from) {
             match &mut kept {
                 None if !at_least_one && range.len() > bytes_max => break,
                 None => {

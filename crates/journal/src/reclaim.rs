@@ -10,6 +10,7 @@
 //! [`Plan`], and a plan is carried out only when everything applied by then is flushed.
 
 use crate::canary::Fault;
+use crate::damage::Damage;
 use crate::file::{FileId, FileKind, name};
 use crate::journal::Journal;
 use crate::state::{Finished, State};
@@ -154,7 +155,18 @@ impl Journal {
         let mut plan = Plan { at: 0, usage: Usage::default(), dead: Vec::new(), pack: Vec::new() };
         let mut group: Option<PackGroup> = None;
         for file in files.iter() {
-            let extents = self.live_extents(file, live)?;
+            let extents = match self.live_extents(file, live) {
+                Err(ReclaimError::Table(error @ TableError::Damaged(_))) => {
+                    // Nobody knows what is in it until its table is rebuilt: it stays.
+                    tracing::warn!(file = %file.id, %error, "not checked for what is alive");
+                    self.note_damage(Damage::Table { file: file.id });
+                    plan.usage.file_bytes += file.length;
+                    plan.usage.needed_by_log += file.length;
+                    plan.pack.extend(group.take());
+                    continue;
+                }
+                other => other?,
+            };
             let live_bytes = distinct_bytes(&extents);
             plan.usage.live_bytes += live_bytes;
             plan.usage.file_bytes += file.length;
@@ -229,8 +241,12 @@ impl Journal {
         let dead: Vec<_> = plan.dead.into_iter().filter(is_free).collect();
         let mut freed = self.replace_files(&dead, Vec::new())?;
         for group in plan.pack.into_iter().filter(|group| group.sources.iter().all(is_free)) {
-            let packed = self.pack(&group)?;
-            freed += self.replace_files(&group.sources, packed)?;
+            match self.pack(&group) {
+                Ok(packed) => freed += self.replace_files(&group.sources, packed)?,
+                // These files stay until the damage is repaired; others need not.
+                Err(ReclaimError::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.state.lock().usage = plan.usage;
         Ok(freed)

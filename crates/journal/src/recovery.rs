@@ -11,9 +11,10 @@ use crate::frame::Kind;
 use crate::journal::{Journal, Options};
 use crate::log::{EntryLog, Place, Slot};
 use crate::manifest::{LogPosition, Manifest, ManifestError};
+use crate::rebuild::open_finished;
 use crate::scan::{End, Found, Scanner};
 use crate::state::{Finished, LogFile, State};
-use crate::table::{TableError, TableHead};
+use crate::table::TableError;
 use crate::writer::Writer;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -31,6 +32,8 @@ pub struct Recovered {
     /// Raft entries that cannot be read though they were on stable storage. The log ends before the
     /// first of them, unless the checkpoint covers it.
     pub damaged_entries: Vec<u64>,
+    /// Entries that were found and cannot be used, because others before them are lost.
+    pub entries_cut: u64,
     /// Frames read to get here.
     pub frames_scanned: u64,
 }
@@ -88,8 +91,17 @@ impl Journal {
 
         let mut state = State::new(manifest.clone());
         state.finished = Arc::new(open_listed(&*disk, &manifest)?);
-        let mut scan =
-            LogScan { disk: &*disk, state: &mut state, recovered: &mut recovered, lost_power, committed: 0, beyond: 0, aside: None };
+        let mut scan = LogScan {
+            disk: &*disk,
+            state: &mut state,
+            recovered: &mut recovered,
+            lost_power,
+            committed: 0,
+            beyond: 0,
+            holed: false,
+            lost_any: false,
+            aside: None,
+        };
         let previous = scan.run(&names)?;
         state.applied = manifest.checkpoint_at.index.max(manifest.floor.index);
         state.flushed = state.log.last().index;
@@ -105,12 +117,14 @@ impl Journal {
         manifest.boot_id = disk.boot_id();
         manifest.clean = false;
         manifest.in_doubt = recovered.in_doubt;
+        manifest.lost = state.manifest.lost.clone();
         state.manifest = manifest;
         let journal = Arc::new(Journal {
             disk,
             options,
             state: Mutex::new(state),
             manifest_lock: Mutex::default(),
+            damaged: Default::default(),
             counters: Default::default(),
         });
         journal.write_manifest(|_| ())?;
@@ -146,17 +160,15 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
         boot_id: disk.boot_id(),
         clean: true,
         in_doubt: false,
+        lost: Vec::new(),
+        scrubbed: None,
     }
 }
 
 fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>>, OpenError> {
     let mut files = Vec::with_capacity(manifest.files.len());
     for listed in &manifest.files {
-        let file =
-            disk.open(&name(listed.id, listed.kind)).map_err(|error| OpenError::Table(listed.id, error.into()))?;
-        let table =
-            TableHead::read(&*file, listed.length, listed.id).map_err(|error| OpenError::Table(listed.id, error))?;
-        files.push(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table }));
+        files.push(open_finished(disk, manifest.shard, listed).map_err(|error| OpenError::Table(listed.id, error))?);
     }
     Ok(files)
 }
@@ -222,6 +234,10 @@ struct LogScan<'a> {
     committed: u64,
     /// The greatest index that a file given up after an error has behind its end.
     beyond: u64,
+    /// Frames were found lost.
+    holed: bool,
+    /// Entries were given up as lost.
+    lost_any: bool,
     /// What was not known to be committed when frames were found lost: the entry before it, and it.
     aside: Option<(u64, VecDeque<Slot>)>,
 }
@@ -275,10 +291,7 @@ impl LogScan<'_> {
             self.recovered.reasons.push("entries were not yet written again after an error".into());
             self.doubt();
         }
-        if self.state.log.last().index < self.state.floor.index {
-            // Damage took what came before the floor; Raft goes on above it.
-            self.state.log = EntryLog::new(self.state.floor);
-        }
+        self.give_up_lost();
         self.index_applied()?;
         Ok(last)
     }
@@ -405,6 +418,7 @@ impl LogScan<'_> {
         let kept = self.committed.min(self.state.log.last().index);
         let dropped = self.state.log.take_after(kept);
         self.aside.get_or_insert((kept, dropped));
+        self.holed = true;
     }
 
     /// When what follows the lost frames leads nowhere, the log as it was before them is the longest
@@ -417,6 +431,37 @@ impl LogScan<'_> {
         self.state.log.truncate_after(kept);
         for (nth, slot) in slots.into_iter().enumerate() {
             self.state.log.push(kept + 1 + nth as u64, slot);
+        }
+    }
+
+    /// What the checkpoint or the floor covers and no frame has is lost as log, and Raft goes on above
+    /// it. Records that came with it are missing until they are copied from another replica.
+    fn give_up_lost(&mut self) {
+        let (floor, checkpoint_at) = (self.state.floor, self.state.manifest.checkpoint_at);
+        let covered = if checkpoint_at.index > floor.index { checkpoint_at } else { floor };
+        if self.holed && self.state.log.last().index < covered.index {
+            self.lose_up_to(covered.index);
+        }
+        if self.state.log.last().index < floor.index {
+            self.state.log = EntryLog::new(floor);
+        }
+        if self.lost_any {
+            self.state.floor = covered;
+        }
+    }
+
+    /// Notes that the entries after the last one, up to `index`, are lost.
+    fn lose_up_to(&mut self, index: u64) {
+        let first = self.state.log.last().index + 1;
+        for lost in first..=index {
+            let ticket = self.state.next_ticket;
+            self.state.next_ticket += 1;
+            self.state.log.push(lost, Slot::lost(ticket));
+        }
+        if first <= index {
+            self.lost_any = true;
+            self.recovered.reasons.push(format!("entries {first} to {index} are lost, but for what they did"));
+            self.state.manifest.lost.push((first, index));
         }
     }
 
@@ -450,9 +495,14 @@ impl LogScan<'_> {
         }
         let last = self.state.log.last().index;
         if index > last + 1 {
-            // Entries between were lost with a damaged frame, or are older than an installed
-            // snapshot: what follows cannot be used as log until the gap is written again.
-            return;
+            // Entries between are older than an installed snapshot, or were lost with a damaged frame.
+            // If the checkpoint has what they did, only their records are missing; else what follows
+            // cannot be used until the gap is written again.
+            if !self.holed || index - 1 > self.state.manifest.checkpoint_at.index {
+                self.recovered.entries_cut += u64::from(self.holed);
+                return;
+            }
+            self.lose_up_to(index - 1);
         }
         if index <= last {
             self.state.log.truncate_after(index - 1);

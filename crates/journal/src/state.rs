@@ -1,14 +1,15 @@
 //! What the journal holds in memory, under its one lock. No method here does input or output.
 
 use crate::active::ActiveIndex;
+use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::file::{FileId, FileKind};
 use crate::log::{EntryLog, LogEntry, Place, Slot};
-use crate::manifest::{LogPosition, Manifest};
+use crate::manifest::{Listed, LogPosition, Manifest};
 use crate::reclaim::Usage;
 use crate::table::TableHead;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +64,24 @@ pub struct Finished {
     pub length: u64,
     /// Its table.
     pub table: TableHead,
+    /// Pieces in it that the machine refused: index and number.
+    pub refused: Vec<(u64, u32)>,
+}
+
+impl Finished {
+    /// What a manifest says of it.
+    #[must_use]
+    pub fn listed(&self) -> Listed {
+        Listed {
+            id: self.id,
+            kind: self.kind,
+            length: self.length,
+            frames_end: self.table.frames_end,
+            first_index: self.table.first_index,
+            last_index: self.table.last_index,
+            refused: self.refused.clone(),
+        }
+    }
 }
 
 impl fmt::Debug for Finished {
@@ -104,6 +123,8 @@ pub(crate) struct State {
     pub(crate) finished: Arc<Vec<Arc<Finished>>>,
     pub(crate) manifest: Manifest,
     pub(crate) refused: Vec<(u64, u32)>,
+    /// What is known to be damaged on disk.
+    pub(crate) damage: BTreeSet<Damage>,
     pub(crate) cached_bytes: usize,
     /// Finished files that a snapshot's receiver is reading, and how many receivers.
     pub(crate) pins: BTreeMap<FileId, u32>,
@@ -111,6 +132,8 @@ pub(crate) struct State {
     /// The current log file and how much of it is on stable storage.
     pub(crate) current_flushed: (u64, u64),
     pub(crate) space: Space,
+    /// The checkpoint is damaged: the next has to hold everything.
+    pub(crate) wants_base: bool,
     /// The next write starts a new log file.
     pub(crate) roll: bool,
     pub(crate) stopping: bool,
@@ -135,11 +158,13 @@ impl State {
             finished: Arc::default(),
             refused: manifest.refused.clone(),
             manifest,
+            damage: BTreeSet::new(),
             cached_bytes: 0,
             pins: BTreeMap::new(),
             usage: Usage::default(),
             current_flushed: (0, 0),
             space: Space::Enough,
+            wants_base: false,
             roll: false,
             stopping: false,
         }
@@ -246,11 +271,7 @@ impl State {
         manifest.vote_number = self.vote_number;
         manifest.vote = self.vote.as_ref().map(|vote| vote.to_vec()).unwrap_or_default();
         manifest.logs_from = self.open_files.keys().next().copied().unwrap_or(self.next_sequence);
-        manifest.files = self
-            .finished
-            .iter()
-            .map(|file| crate::manifest::Listed { id: file.id, kind: file.kind, length: file.length })
-            .collect();
+        manifest.files = self.finished.iter().map(|file| file.listed()).collect();
         manifest.refused = self.refused.clone();
         let (current, flushed) = self.current_flushed;
         let rolled = self.open_files.iter().filter(|(_, file)| file.rolled);

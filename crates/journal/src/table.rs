@@ -13,11 +13,12 @@
 
 use crate::disk::DiskFile;
 use crate::file::FileId;
-use crate::frame::Kind;
+use crate::frame::{HEAD_BYTES, Kind};
 use model::checksum::{crc32c, crc32c_of};
 use model::wire::{Input, Wire, WireError};
-use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit};
+use model::{LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit, piece};
 use std::io;
+use std::ops::Range;
 
 /// Bytes of an extent in a page.
 pub const EXTENT_BYTES: usize = 48;
@@ -28,6 +29,8 @@ const ROW_BYTES: usize = 32;
 const FENCE_BYTES: usize = 16;
 /// Bytes of the trailer, the last of the file.
 pub const TRAILER_BYTES: usize = 128;
+/// Several pieces of a stream share one extent up to so many bytes: what one look-up reads.
+const RUN_BYTES_MAX: u32 = 64 << 10;
 const MAGIC: [u8; 8] = *b"MSTABLE1";
 
 const _: () = assert!(PAGE_HEAD_BYTES + limit::TABLE_PAGE_EXTENTS * EXTENT_BYTES <= PAGE_BYTES);
@@ -61,6 +64,43 @@ impl Extent {
     #[must_use]
     pub fn end(&self) -> Offset {
         self.base.plus(u64::from(self.count))
+    }
+
+    /// Makes sure that `bytes`, as read, are its pieces, and tells them apart; `None` when they are
+    /// not what was written.
+    ///
+    /// What a leader writes lies outside a piece's checksum: of a piece alone the table, which has
+    /// one, is believed instead; the pieces of a run have to follow one another.
+    #[must_use]
+    pub fn check(&self, bytes: &mut [u8]) -> Option<Vec<(PieceHead, Range<usize>)>> {
+        if bytes.len() < piece::PREFIX_BYTES {
+            return None;
+        }
+        if self.pieces == 1 {
+            // Of bytes that streams share, this is what is right here.
+            piece::assign(bytes, self.base, self.epoch);
+        }
+        let mut next = self.base;
+        let mut pieces = Vec::with_capacity(self.pieces.min(1024) as usize);
+        for found in piece::walk(bytes) {
+            let (head, range) = found.ok()?;
+            piece::verify(&bytes[range.clone()]).ok()?;
+            if head.base != next {
+                return None;
+            }
+            next = head.end();
+            pieces.push((head, range));
+        }
+        (pieces.len() == self.pieces as usize && next == self.end()).then_some(pieces)
+    }
+
+    /// Whether `next` continues it, in the stream and in the file, and both are small enough for one
+    /// look-up to read.
+    fn precedes(&self, next: &Extent) -> bool {
+        self.stream == next.stream
+            && self.end() == next.base
+            && self.position + u64::from(self.length) == next.position
+            && self.length + next.length <= RUN_BYTES_MAX
     }
 }
 
@@ -105,6 +145,15 @@ pub struct EntryRow {
 }
 
 impl EntryRow {
+    /// Stands for an entry below the Raft log's floor that damage took.
+    pub const LOST: EntryRow = EntryRow { position: 0, term: 0, meta_bytes: 0, body_bytes: 0, kind: Kind::Blank };
+
+    /// Whether damage took the entry.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.position == 0
+    }
+
     fn put(&self, out: &mut Vec<u8>) {
         self.position.put(out);
         self.term.put(out);
@@ -149,6 +198,37 @@ pub struct Table {
 }
 
 impl Table {
+    /// Adds the pieces of a packed file's frame at `position`. Pieces that lie back to back, in the
+    /// stream and in the file, that say themselves where they belong and belong nowhere else, share
+    /// an extent.
+    pub fn add_packed(&mut self, position: u64, entry: &model::Entry) {
+        let pieces: Vec<_> = entry.pieces().collect();
+        for (nth, desc) in pieces.iter().enumerate() {
+            let is_same = |other: Option<&model::PieceDesc>| other.is_some_and(|other| other.position == desc.position);
+            let shared = is_same(pieces.get(nth + 1)) || (nth > 0 && is_same(pieces.get(nth - 1)));
+            let extent = Extent {
+                stream: desc.stream,
+                base: desc.base,
+                max_timestamp: desc.max_timestamp,
+                position: position + HEAD_BYTES as u64 + u64::from(desc.position),
+                length: desc.length,
+                count: desc.count,
+                epoch: desc.epoch,
+                pieces: 1,
+            };
+            let says_itself = || PieceHead::parse(entry.body(desc)).is_ok_and(|head| head.base == extent.base);
+            match self.extents.last_mut() {
+                Some(last) if !shared && last.precedes(&extent) && says_itself() => {
+                    last.length += extent.length;
+                    last.count += extent.count;
+                    last.pieces += 1;
+                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
+                }
+                _ => self.extents.push(extent),
+            }
+        }
+    }
+
     /// The bytes that follow the frames, trailer included.
     #[must_use]
     pub fn encode(&self, file: FileId) -> Vec<u8> {

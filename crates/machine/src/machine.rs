@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::messaging::Messaging;
 use crate::outbox::{Inbox, Outbox};
 use crate::reply::{Effect, Refusal, Reply};
-use crate::table::{Change, Single};
+use crate::table::{Change, Single, Taken};
 use model::checksum::crc32c_of;
 use model::wire::{Input, Wire, WireError};
 use model::{Entry, Hlc, PieceDesc, ShardId, Timestamp, limit};
@@ -196,14 +196,23 @@ impl Machine {
 
     /// Takes out what changed since the last time, for a checkpoint.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
+        self.take(false)
+    }
+
+    /// Takes out everything, for a checkpoint that does not rest on earlier ones.
+    pub fn take_all(&mut self) -> Vec<Change> {
+        self.take(true)
+    }
+
+    fn take(&mut self, all: bool) -> Vec<Change> {
+        let mut changes = Taken { all, changes: Vec::new() };
         self.clock.table().take_changes(&mut changes);
         self.outbox.items.take_changes(&mut changes);
         self.outbox.next.take_changes(&mut changes);
         self.inbox.received.take_changes(&mut changes);
         self.catalog.take_changes(&mut changes);
         self.messaging.take_changes(&mut changes);
-        changes
+        changes.changes
     }
 
     /// A number that is the same for the same state: replicas compare it.

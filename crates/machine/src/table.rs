@@ -22,6 +22,15 @@ impl<T: Wire + Send + Sync> Object for T {
 /// An object's key in a checkpoint and its value, or none when it is gone.
 pub type Change = (Vec<u8>, Option<Arc<dyn Object>>);
 
+/// Takes changes out of tables.
+#[derive(Default)]
+pub struct Taken {
+    /// Whether every object is taken as changed.
+    pub all: bool,
+    /// What was taken.
+    pub changes: Vec<Change>,
+}
+
 /// Objects of one kind by key.
 #[derive(Debug)]
 pub struct Table<K, V> {
@@ -101,10 +110,13 @@ impl<K: Wire + Ord + Clone, V: Wire + Clone + Send + Sync + 'static> Table<K, V>
     }
 
     /// Takes out what changed since the last time.
-    pub fn take_changes(&mut self, into: &mut Vec<Change>) {
+    pub fn take_changes(&mut self, into: &mut Taken) {
+        if into.all {
+            self.changed.extend(self.rows.keys().cloned());
+        }
         for key in std::mem::take(&mut self.changed) {
             let value = self.rows.get(&key).cloned();
-            into.push((self.checkpoint_key(&key), value.map(|value| value as Arc<dyn Object>)));
+            into.changes.push((self.checkpoint_key(&key), value.map(|value| value as Arc<dyn Object>)));
         }
     }
 
@@ -176,17 +188,21 @@ mod tests {
         let mut table: Table<u32, String> = Table::new(9);
         table.insert(1, "one".into());
         table.insert(2, "two".into());
-        let mut changes = Vec::new();
+        let mut changes = Taken::default();
         table.take_changes(&mut changes);
-        assert_eq!(changes.len(), 2);
+        assert_eq!(changes.changes.len(), 2);
         table.get_mut(&2).unwrap().push('!');
         assert!(table.remove(&1) && !table.remove(&7));
-        let mut later = Vec::new();
+        let mut later = Taken::default();
         table.take_changes(&mut later);
-        let shown: Vec<_> = later.iter().map(|(key, value)| (key[1], value.as_ref().map(|v| v.bytes()))).collect();
+        let shown: Vec<_> =
+            later.changes.iter().map(|(key, value)| (key[1], value.as_ref().map(|v| v.bytes()))).collect();
         assert_eq!(shown, [(1, None), (2, Some("two!".to_owned().to_wire()))]);
-        let before = changes[1].1.as_ref().unwrap().bytes();
+        let before = changes.changes[1].1.as_ref().unwrap().bytes();
         assert_eq!(before, "two".to_owned().to_wire(), "what a checkpoint took does not change any more");
+        let mut all = Taken { all: true, changes: Vec::new() };
+        table.take_changes(&mut all);
+        assert_eq!(all.changes.iter().map(|(key, _)| key[1]).collect::<Vec<_>>(), [2], "what is there, changed or not");
         let mut again: Table<u32, String> = Table::new(9);
         table.dump(|key, value| again.restore(&key[1..], value).unwrap());
         assert_eq!(again.get(&2).unwrap(), "two!");

@@ -42,6 +42,11 @@ pub const PACKED_FRAME_BYTES_TARGET: usize = MIB;
 /// A page of an extent table: the unit read from disk to answer a look-up.
 pub const TABLE_PAGE_EXTENTS: usize = 85;
 
+/// Within this time the scrubber reads every file once: a week.
+pub const SCRUB_PERIOD_SECONDS: u64 = 7 * 24 * 3600;
+/// Damaged ranges remembered per shard; further ones are found again when these are repaired.
+pub const DAMAGE_NOTED_MAX: usize = 4096;
+
 /// Bytes of recent entries kept in memory, over all shards of a node.
 pub const TAIL_CACHE_BYTES: usize = 128 * MIB;
 /// A slice smaller than this is copied out of the cache instead of pinning the entry it lies in.

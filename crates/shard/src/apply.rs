@@ -85,8 +85,9 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
     /// Takes the changes since the last checkpoint by reference, between two entries; writing them
     /// is the builder's work and stalls nobody.
     async fn get_snapshot_builder(&mut self) -> Builder<R> {
-        let (at, membership) = self.replica.take_changes();
-        Builder { replica: self.replica.clone(), at, membership }
+        let base = self.replica.journal.wants_base();
+        let (at, membership) = self.replica.take_changes(base);
+        Builder { replica: self.replica.clone(), at, membership, base }
     }
 
     /// Replaces the state and everything at or below the snapshot's index. Its files are here
@@ -124,6 +125,8 @@ pub struct Builder<R: Runtime> {
     replica: Arc<Replica<R>>,
     at: journal::LogPosition,
     membership: StoredMembership<R>,
+    /// The checkpoints before it are damaged: this one holds everything.
+    base: bool,
 }
 
 impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
@@ -136,9 +139,14 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
             return Err(io::Error::other("the node stops"));
         }
         let (replica, at, membership) = (self.replica.clone(), self.at, self.membership.clone());
+        let base = self.base;
         let written = self.replica.environment.blocking(move || {
             let changes = replica.unsaved_bytes(&membership);
-            replica.journal.write_checkpoint(at, &changes)?;
+            if base {
+                replica.journal.write_base(at, &changes)?
+            } else {
+                replica.journal.write_checkpoint(at, &changes)?
+            }
             replica.forget_saved();
             Ok::<(), journal::checkpoint::CheckpointError>(())
         });

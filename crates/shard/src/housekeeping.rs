@@ -7,11 +7,13 @@
 use crate::door::WeakDoor;
 use crate::liveness::MachineLiveness;
 use crate::raft::{Raft, Runtime, leading};
+use crate::repair::note_missing;
 use crate::replica::Replica;
 use crate::store::{from_raft, to_raft};
 use journal::ReadError;
+use journal::scrub::ScrubCursor;
 use machine::Command;
-use model::{Offset, StreamId, Timestamp, limit};
+use model::{NodeId, Offset, StreamId, Timestamp, limit};
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
@@ -28,6 +30,14 @@ const LOG_KEPT_BYTES: u64 = 64 * limit::MIB as u64;
 const RECLAIM_SHARE: u32 = 10;
 /// How often streams are looked through for what has expired.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(10);
+/// How often damage that could not be mended is tried again.
+const MEND_INTERVAL: Duration = Duration::from_secs(1);
+/// The scrubber reads a little so often...
+const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
+/// ... at least so much, or what the journal's period asks for...
+const SCRUB_BYTES_MIN: u64 = limit::MIB as u64;
+/// ... beginning so long after the start.
+const SCRUB_DELAY: Duration = Duration::from_secs(10);
 /// How long a checkpoint may take before somebody who waits for it goes on.
 const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -39,11 +49,15 @@ pub(crate) struct Housekeeping<R: Runtime> {
     logged_at_reclaim: u64,
     next_reclaim: R::Instant,
     next_retention: R::Instant,
+    next_mend: R::Instant,
+    next_scrub: R::Instant,
+    scrub_cursor: ScrubCursor,
 }
 
 impl<R: Runtime> Housekeeping<R> {
     pub(crate) fn new(raft: Raft<R>, replica: Arc<Replica<R>>, door: WeakDoor) -> Self {
         let now = R::Instant::now();
+        let scrub_cursor = replica.journal.scrub_cursor();
         Housekeeping {
             raft,
             replica,
@@ -52,13 +66,19 @@ impl<R: Runtime> Housekeeping<R> {
             logged_at_reclaim: 0,
             next_reclaim: now,
             next_retention: now + RETENTION_INTERVAL,
+            next_mend: now,
+            // Not while the node starts.
+            next_scrub: now + SCRUB_DELAY,
+            scrub_cursor,
         }
     }
 
     pub(crate) async fn run(mut self) {
         while !self.replica.journal.is_stopping() {
             R::sleep(INTERVAL).await;
+            self.mend().await;
             self.finish_files().await;
+            self.scrub_if_due().await;
             self.checkpoint_if_due().await;
             self.reclaim_if_due().await;
             if leading(&self.raft).is_ok() {
@@ -83,6 +103,52 @@ impl<R: Runtime> Housekeeping<R> {
         }
     }
 
+    /// Notes what recovery found lost, once the machine can say what of it is wanted, and mends what is
+    /// damaged.
+    async fn mend(&mut self) {
+        let journal = &self.replica.journal;
+        let (peers, committed) = {
+            let metrics = self.raft.server_metrics();
+            let metrics = metrics.borrow_watched();
+            let me = *self.raft.node_id();
+            let others = metrics.membership_config.nodes().map(|(id, ())| *id).filter(|id| *id != me);
+            (others.map(NodeId).collect::<Vec<_>>(), journal.committed().min(journal.last().index))
+        };
+        if !journal.lost_entries().is_empty() && journal.applied() >= committed && journal.damage().is_empty() {
+            let replica = self.replica.clone();
+            let looked = move || match note_missing(&replica)? {
+                true => replica.journal.forget_lost_entries(),
+                false => Ok(()),
+            };
+            self.blocking("looking for what was lost", looked).await;
+        }
+        if !self.replica.journal.damage().is_empty() && R::Instant::now() >= self.next_mend {
+            crate::repair::mend(&self.replica, &peers).await;
+            self.next_mend = R::Instant::now() + MEND_INTERVAL;
+        }
+    }
+
+    /// Reads a little of every file, so that all of them have been read within the journal's period.
+    async fn scrub_if_due(&mut self) {
+        let now = R::Instant::now();
+        if now < self.next_scrub {
+            return;
+        }
+        let journal = self.replica.journal.clone();
+        let period = journal.scrub_period();
+        // A pass takes half of the period at most, so that restarts and new files do no harm.
+        let steps = (period.as_millis() / 2 / SCRUB_INTERVAL.as_millis()).max(1);
+        let step_bytes = (journal.disk_bytes() / steps as u64).max(SCRUB_BYTES_MIN);
+        let mut cursor = self.scrub_cursor;
+        let scrubbed = self.replica.environment.blocking(move || {
+            let over = journal.scrub(&mut cursor, step_bytes);
+            (cursor, over)
+        });
+        let Some((cursor, over)) = scrubbed.await else { return };
+        self.scrub_cursor = cursor;
+        self.next_scrub = now + if over { period / 2 } else { SCRUB_INTERVAL };
+    }
+
     async fn finish_files(&self) {
         let journal = self.replica.journal.clone();
         let work = move || {
@@ -95,7 +161,7 @@ impl<R: Runtime> Housekeeping<R> {
 
     async fn checkpoint_if_due(&mut self) {
         let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
-        if logged - self.logged_at_checkpoint < CHECKPOINT_LOG_BYTES {
+        if logged - self.logged_at_checkpoint < CHECKPOINT_LOG_BYTES && !self.replica.journal.wants_base() {
             return;
         }
         self.logged_at_checkpoint = logged;
@@ -196,7 +262,8 @@ fn expired<R: Runtime>(replica: &Replica<R>, now: Timestamp) -> Result<Vec<(Stre
 /// Writes a checkpoint of what is applied now, and waits for it.
 pub(crate) async fn checkpoint<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) {
     let at = replica.applied.lock().at.index;
-    if replica.journal.checkpoint_at().index >= at || raft.trigger().snapshot().await.is_err() {
+    let wanted = replica.journal.checkpoint_at().index < at || replica.journal.wants_base();
+    if !wanted || raft.trigger().snapshot().await.is_err() {
         return;
     }
     let written = |metrics: &openraft::RaftMetrics<_>| {

@@ -21,6 +21,7 @@ mod liveness;
 mod network;
 pub mod raft;
 mod receiver;
+mod repair;
 mod replica;
 mod rpc;
 pub mod shard;

@@ -3,7 +3,7 @@
 use crate::doubt::Doubt;
 use crate::raft::{Raft, Runtime, Types, Vote, leading};
 use crate::replica::{Replica, rebuild};
-use crate::rpc::{self, Ballot, Chunk, Incoming, Question, Standing};
+use crate::rpc::{self, Ballot, Chunk, EntryCopy, Incoming, Question, SliceCopy, Standing};
 use crate::snapshot::snapshot;
 use crate::store::{decode_vote, encode_vote, log_id};
 use crate::transport::TransportError;
@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
+use journal::LogPosition;
 use journal::install::SnapshotManifest;
-use model::NodeId;
 use model::wire::Wire;
+use model::{NodeId, Offset, StreamId, limit};
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -146,6 +147,8 @@ impl<R: Runtime> Receiver<R> {
                 let (bytes, crc) = read.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::from(Chunk { crc, bytes: Bytes::from(bytes) }.to_wire()))
             }
+            Question::Entry { at } => self.copy_entry(at).await,
+            Question::Records { stream, from, to } => self.copy_records(stream, from, to).await,
             Question::Standing { asker, reverted } => {
                 let in_doubt = self.doubt.is_in_doubt();
                 let mut standing =
@@ -165,6 +168,28 @@ impl<R: Runtime> Receiver<R> {
                 Ok(Bytes::from(standing.to_wire()))
             }
         }
+    }
+
+    /// An entry, for a replica that has it damaged.
+    async fn copy_entry(&self, at: LogPosition) -> Result<Bytes, TransportError> {
+        let journal = self.replica.journal.clone();
+        let read = self.replica.environment.blocking(move || {
+            let same = journal.term_of(at.index) == Some(at.term);
+            same.then(|| journal.entries(at.index, at.index + 1, 0).ok()?.pop()).flatten()
+        });
+        let entry = read.await.ok_or_else(|| refused("the node stops"))?;
+        Ok(Bytes::from(EntryCopy::of(entry.filter(|entry| entry.at == at)).to_wire()))
+    }
+
+    /// Records, for a replica that has them damaged. What can be read has been applied, so it was
+    /// committed.
+    async fn copy_records(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Bytes, TransportError> {
+        let journal = self.replica.journal.clone();
+        let read = move || journal.read(stream, from, to, limit::MIB);
+        let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
+        let slices = read.map_err(|error| refused(error.to_string()))?;
+        let copies: Vec<SliceCopy> = slices.into_iter().map(SliceCopy::of).collect();
+        Ok(Bytes::from(copies.to_wire()))
     }
 
     /// Pulls the snapshot's files, then installs it.

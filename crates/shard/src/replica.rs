@@ -101,12 +101,16 @@ impl<R: Runtime> Replica<R> {
     }
 
     /// Takes what changed since the last checkpoint, in memory only. Called between two entries.
-    pub(crate) fn take_changes(&self) -> (LogPosition, StoredMembership<R>) {
+    /// With `all`, everything there is.
+    pub(crate) fn take_changes(&self, all: bool) -> (LogPosition, StoredMembership<R>) {
         let (at, membership) = {
             let applied = self.applied.lock();
             (applied.at, applied.membership.clone())
         };
-        let changes = self.machine.write().take_changes();
+        let changes = {
+            let mut machine = self.machine.write();
+            if all { machine.take_all() } else { machine.take_changes() }
+        };
         self.unsaved.lock().extend(changes);
         (at, membership)
     }

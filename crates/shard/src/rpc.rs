@@ -8,9 +8,9 @@ use crate::store::{decode_vote, encode_vote, from_journal, log_id, position, to_
 use bytes::{Buf, Bytes};
 use journal::frame::Kind;
 use journal::install::{Part, SnapshotManifest};
-use journal::{LogEntry, LogPosition};
-use model::NodeId;
+use journal::{LogEntry, LogPosition, Slice};
 use model::wire::{Input, Wire, WireError, put_varint};
+use model::{LeaderEpoch, NodeId, Offset, StreamId, Timestamp};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
 
 model::wire_struct! {
@@ -53,6 +53,10 @@ model::wire_enum! {
         /// How do you stand? A leader confirms first that it leads. `reverted` says that the asker
         /// may have lost the end of its log.
         6 = Standing { asker: NodeId, reverted: bool },
+        /// An entry that is damaged at the asker.
+        7 = Entry { at: LogPosition },
+        /// Records that are damaged at the asker; as many from the first on as fit an answer.
+        8 = Records { stream: StreamId, from: Offset, to: Offset },
     }
 }
 
@@ -63,6 +67,70 @@ model::wire_struct! {
         pub(crate) crc: u32,
         pub(crate) bytes: Bytes,
     }
+}
+
+model::wire_struct! {
+    /// An entry.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct EntryCopy {
+        /// 1 entry, 2 blank, 3 membership; 0 when there is no such entry here.
+        pub(crate) kind: u8,
+        pub(crate) meta_bytes: u32,
+        pub(crate) payload: Bytes,
+    }
+}
+
+model::wire_struct! {
+    /// A piece, or several back to back, and where they belong.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct SliceCopy {
+        pub(crate) base: Offset,
+        pub(crate) count: u32,
+        pub(crate) epoch: LeaderEpoch,
+        pub(crate) max_timestamp: Timestamp,
+        pub(crate) bytes: Bytes,
+    }
+}
+
+impl EntryCopy {
+    pub(crate) fn of(entry: Option<LogEntry>) -> Self {
+        match entry {
+            Some(entry) => {
+                EntryCopy { kind: kind_number(entry.kind), meta_bytes: entry.meta_bytes, payload: entry.payload }
+            }
+            None => EntryCopy { kind: 0, meta_bytes: 0, payload: Bytes::new() },
+        }
+    }
+
+    pub(crate) fn into_entry(self, at: LogPosition) -> Option<LogEntry> {
+        let kind = kind_of(self.kind)?;
+        Some(LogEntry { at, kind, payload: self.payload, meta_bytes: self.meta_bytes })
+    }
+}
+
+impl SliceCopy {
+    pub(crate) fn of(slice: Slice) -> Self {
+        let Slice { base, count, epoch, max_timestamp, bytes } = slice;
+        SliceCopy { base, count, epoch, max_timestamp, bytes }
+    }
+
+    pub(crate) fn into_slice(self) -> Slice {
+        let SliceCopy { base, count, epoch, max_timestamp, bytes } = self;
+        Slice { base, count, epoch, max_timestamp, bytes }
+    }
+}
+
+fn kind_number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Entry => 1,
+        Kind::Blank => 2,
+        Kind::Membership => 3,
+        Kind::Vote | Kind::Packed => 0,
+    }
+}
+
+fn kind_of(number: u8) -> Option<Kind> {
+    [Kind::Entry, Kind::Blank, Kind::Membership].into_iter().find(|kind| kind_number(*kind) == number)
 }
 
 /// First byte of a request: what follows.
@@ -106,12 +174,7 @@ pub(crate) fn encode_append<R: Runtime>(request: AppendEntriesRequest<Types<R>>)
     let entries: Vec<LogEntry> = request.entries.into_iter().map(|entry| to_journal::<R>(entry).0).collect();
     for entry in &entries {
         entry.at.put(&mut head);
-        head.push(match entry.kind {
-            Kind::Entry => 1,
-            Kind::Blank => 2,
-            Kind::Membership => 3,
-            Kind::Vote | Kind::Packed => 0,
-        });
+        head.push(kind_number(entry.kind));
         (entry.payload.len() as u32).put(&mut head);
     }
     let mut parts = vec![Bytes::from(head)];
@@ -137,12 +200,7 @@ fn decode_append<R: Runtime>(bytes: Bytes) -> Result<AppendEntriesRequest<Types<
             return Err(WireError::Truncated { wanted: length, left: payloads.len() });
         }
         let payload = payloads.split_to(length);
-        let kind = match kind {
-            1 => Kind::Entry,
-            2 => Kind::Blank,
-            3 => Kind::Membership,
-            tag => return Err(WireError::Tag { what: "entry kind", tag: tag.into() }),
-        };
+        let kind = kind_of(kind).ok_or(WireError::Tag { what: "entry kind", tag: kind.into() })?;
         let entry = LogEntry { at, kind, payload, meta_bytes: 0 };
         entries.push(from_journal::<R>(entry).map_err(|_| WireError::Invalid("entry"))?);
     }

@@ -18,6 +18,10 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often an entry that is damaged is looked for again.
+const DAMAGE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// openraft's view of a journal.
 pub(crate) struct Store<R> {
@@ -122,10 +126,30 @@ fn read_error(error: LogReadError) -> io::Error {
 }
 
 impl<R: Runtime> Store<R> {
-    /// Entries of a half-open range of openraft's indexes, at most about `bytes_max` of them.
-    fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry<R>>> {
-        let entries = self.journal.entries(from_raft(from), from_raft(to), bytes_max).map_err(read_error)?;
-        entries.into_iter().map(from_journal::<R>).collect()
+    /// Entries to send, at least the first, of a half-open range of openraft's indexes.
+    ///
+    /// openraft takes every storage error for the end, so damage is waited out here: it is noted, and
+    /// housekeeping mends it.
+    async fn read_to_send(&self, from: u64, to: u64) -> io::Result<Vec<RaftEntry<R>>> {
+        let (from, mut to) = (from_raft(from), from_raft(to));
+        loop {
+            match self.journal.entries(from, to, limit::APPEND_BYTES_MAX) {
+                // What comes before can be sent meanwhile.
+                Err(LogReadError::Damaged(index)) if index > from => to = index,
+                Err(LogReadError::Damaged(_)) if !self.journal.is_stopping() => R::sleep(DAMAGE_INTERVAL).await,
+                other => return other.map_err(read_error)?.into_iter().map(from_journal::<R>).collect(),
+            }
+        }
+    }
+
+    /// Entries to apply, or to look for a membership in: a damaged body is no obstacle then.
+    async fn read_to_apply(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry<R>>> {
+        loop {
+            match self.journal.entries_to_apply(from_raft(from), from_raft(to), bytes_max) {
+                Err(LogReadError::Damaged(_)) if !self.journal.is_stopping() => R::sleep(DAMAGE_INTERVAL).await,
+                other => return other.map_err(read_error)?.into_iter().map(from_journal::<R>).collect(),
+            }
+        }
     }
 }
 
@@ -144,7 +168,8 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
 }
 
 impl<R: Runtime> RaftLogReader<Types<R>> for Store<R> {
-    /// Every entry of the range that the log has is returned, whether it is flushed or not.
+    /// Every entry of the range that the log has is returned, whether it is flushed or not. openraft
+    /// asks when it starts, never to send them: see `limited_get_log_entries`.
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
@@ -152,12 +177,12 @@ impl<R: Runtime> RaftLogReader<Types<R>> for Store<R> {
         let (from, to) = bounds(&range);
         let first = to_raft(self.journal.floor().index + 1);
         let (from, to) = (from.max(first), to.min(self.journal.last().index));
-        if from >= to { Ok(Vec::new()) } else { self.read(from, to, usize::MAX) }
+        if from >= to { Ok(Vec::new()) } else { self.read_to_apply(from, to, usize::MAX).await }
     }
 
     /// At least one entry of a non-empty range; bounds what one AppendEntries carries.
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> Result<Vec<RaftEntry<R>>, io::Error> {
-        self.read(start, end, limit::APPEND_BYTES_MAX)
+        self.read_to_send(start, end).await
     }
 
     /// Yields committed entries for `apply` in bounded bites; the default would load all of them.
@@ -178,7 +203,7 @@ impl<R: Runtime> RaftLogReader<Types<R>> for Store<R> {
             if next >= to {
                 return None;
             }
-            match store.read(next, to, limit::ENTRY_BYTES_MAX) {
+            match store.read_to_apply(next, to, limit::ENTRY_BYTES_MAX).await {
                 Ok(entries) => {
                     let next = next + entries.len() as u64;
                     let mut waiting = entries.into_iter();

@@ -2,6 +2,7 @@
 //! caught, and a seed says all there is to say about a run.
 //!
 //! What is printed is seen with `cargo test -p sim -- --nocapture`.
+#![allow(clippy::print_stdout, reason = "what a campaign did is worth seeing")]
 
 use journal::canary::Fault;
 use sim::campaign::{self, Summary};

@@ -3,11 +3,17 @@
 use crate::Outcome;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
-/// The repository's root: two folders above this crate, wherever the checkout lies.
+/// The repository's root: two folders above this crate, wherever the checkout lies now. `cargo run`
+/// says that; a program built in another checkout that shares the target folder would not know.
 pub(crate) fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).unwrap_or(here)
+    static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = || env!("CARGO_MANIFEST_DIR").into();
+        let here = PathBuf::from(std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(built));
+        here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
+    });
+    &ROOT
 }
 
 /// Where the chores keep logs and what they install. `cargo clean` removes all of it.

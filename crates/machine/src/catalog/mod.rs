@@ -5,7 +5,7 @@ pub mod topic;
 use crate::command::{Command, NewTopic};
 use crate::outbox::Outbox;
 use crate::reply::{Effect, Refusal, Reply};
-use crate::table::{Change, Single, Table};
+use crate::table::{Single, Table, Taken};
 use model::checksum::crc32c;
 use model::config::StreamConfig;
 use model::wire::WireError;
@@ -215,7 +215,7 @@ impl Catalog {
         Reply::ProducerIds(ProducerId(first))
     }
 
-    pub(crate) fn take_changes(&mut self, into: &mut Vec<Change>) {
+    pub(crate) fn take_changes(&mut self, into: &mut Taken) {
         self.topics.take_changes(into);
         self.shards.take_changes(into);
         self.counters.table().take_changes(into);

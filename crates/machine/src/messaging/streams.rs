@@ -7,7 +7,7 @@ use super::producers::Producers;
 use super::stream::Stream;
 use crate::command::ProducerBatch;
 use crate::reply::{Effect, Refusal, Reply};
-use crate::table::{Change, Table};
+use crate::table::{Table, Taken};
 use bytes::Bytes;
 use model::config::{Settlement, StreamConfig};
 use model::wire::WireError;
@@ -327,7 +327,7 @@ impl Messaging {
         Ok(Reply::Done)
     }
 
-    pub(crate) fn take_changes(&mut self, into: &mut Vec<Change>) {
+    pub(crate) fn take_changes(&mut self, into: &mut Taken) {
         self.streams.take_changes(into);
         self.producers.rows.take_changes(into);
         self.settled.take_changes(into);

@@ -31,7 +31,10 @@ impl Run {
         ensure!(horizon <= chosen, "entry {horizon} is in a finished file, but only {chosen} are committed");
         if self.journal.space() == Space::Enough {
             let (reserve, wanted) = (self.disk.length("reserve"), self.shape.log_file_bytes);
-            ensure!(reserve >= Some(wanted), "space is called enough, but of {wanted} reserved bytes there are {reserve:?}");
+            ensure!(
+                reserve >= Some(wanted),
+                "space is called enough, but of {wanted} reserved bytes there are {reserve:?}"
+            );
         }
         let applied = self.journal.applied();
         ensure!(applied == self.applied, "applied is {applied}, not {}", self.applied);

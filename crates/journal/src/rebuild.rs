@@ -1,0 +1,157 @@
+//! Deriving a finished file's table from its frames, which describe themselves.
+
+use crate::disk::{Disk, DiskFile};
+use crate::file::{FileHeader, FileKind, HEADER_BYTES, name};
+use crate::frame::{HEAD_BYTES, Kind};
+use crate::manifest::Listed;
+use crate::scan::{End, Scanner};
+use crate::state::Finished;
+use crate::table::{EntryRow, Extent, Table, TableError, TableHead};
+use model::ShardId;
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+
+/// Opens a listed file; its table is rebuilt when it is damaged.
+pub(crate) fn open_finished(disk: &dyn Disk, shard: ShardId, listed: &Listed) -> Result<Arc<Finished>, TableError> {
+    let file = disk.open(&name(listed.id, listed.kind))?;
+    let table = match read_whole(&*file, listed) {
+        Ok(table) => table,
+        Err(TableError::Io(error)) => return Err(error.into()),
+        Err(damaged) => {
+            tracing::warn!(file = %listed.id, error = %damaged, "rebuilding a table");
+            rebuild(&*file, shard, listed)?;
+            read_whole(&*file, listed)?
+        }
+    };
+    let refused = listed.refused.clone();
+    Ok(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table, refused }))
+}
+
+/// Whether the file's header and its table, the table's pages aside, are as they were written.
+pub(crate) fn check(file: &Finished) -> Result<(), TableError> {
+    if read_header(&*file.file)?.is_none() {
+        return Err(TableError::Damaged("the file's header"));
+    }
+    read_whole(&*file.file, &file.listed()).map(|_| ())
+}
+
+fn read_header(file: &dyn DiskFile) -> io::Result<Option<FileHeader>> {
+    let mut bytes = [0; HEADER_BYTES];
+    file.read_at(0, &mut bytes)?;
+    Ok(FileHeader::decode(&bytes))
+}
+
+/// The parts of a table that opening a file rests on.
+fn read_whole(file: &dyn DiskFile, listed: &Listed) -> Result<TableHead, TableError> {
+    if file.length()? < listed.length {
+        return Err(TableError::Absent);
+    }
+    let table = TableHead::read(file, listed.length, listed.id)?;
+    let found = (table.frames_end, table.first_index, table.last_index);
+    if found != (listed.frames_end, listed.first_index, listed.last_index) {
+        return Err(TableError::Damaged("not the table that is listed"));
+    }
+    table.entries(file)?;
+    Ok(table)
+}
+
+/// Writes the table that the file's frames give. On stable storage on return.
+///
+/// # Errors
+/// When a frame cannot be read either, or as the disk says.
+pub(crate) fn rebuild(file: &dyn DiskFile, shard: ShardId, listed: &Listed) -> Result<(), TableError> {
+    if read_header(file)?.is_none() {
+        // What it says of the file before mattered only until this one was finished.
+        let header = FileHeader { id: listed.id, kind: listed.kind, shard, previous: None, copy: false };
+        file.write_at(0, &[IoSlice::new(&header.encode())])?;
+    }
+    let table = derive(file, listed)?;
+    let bytes = table.encode(listed.id);
+    if listed.frames_end + bytes.len() as u64 != listed.length {
+        return Err(TableError::Damaged("its frames give another"));
+    }
+    file.write_at(listed.frames_end, &[IoSlice::new(&bytes)])?;
+    file.sync()?;
+    Ok(())
+}
+
+fn derive(file: &dyn DiskFile, listed: &Listed) -> Result<Table, TableError> {
+    let opened = Scanner::open(file, listed.frames_end, u64::MAX, listed.frames_end)?;
+    let (_, mut scanner) = opened.ok_or(TableError::Damaged("the header"))?;
+    let mut table = Table {
+        frames_end: listed.frames_end,
+        first_index: listed.first_index,
+        last_index: listed.last_index,
+        ..Table::default()
+    };
+    // A later frame replaces everything from its index on.
+    let mut entries = BTreeMap::new();
+    loop {
+        let found = match scanner.next_frame()? {
+            Ok(found) => found,
+            Err(End::Limit) => break,
+            Err(End::Zeros | End::Torn | End::Damaged { .. }) => {
+                return Err(TableError::Damaged("a frame is, too"));
+            }
+        };
+        match found.head.kind {
+            Kind::Vote => {}
+            Kind::Packed => {
+                let content = found.head.meta_bytes as usize + found.head.body_bytes as usize;
+                let mut bytes = vec![0; content];
+                file.read_at(found.position + HEAD_BYTES as u64, &mut bytes)?;
+                let entry = model::Entry::parse(bytes.into()).map_err(|_| TableError::Damaged("a frame is, too"))?;
+                table.add_packed(found.position, &entry);
+            }
+            Kind::Entry | Kind::Blank | Kind::Membership => {
+                entries.split_off(&found.head.index);
+                entries.insert(found.head.index, found);
+            }
+        }
+    }
+    if listed.kind == FileKind::Log {
+        for index in listed.first_index..=listed.last_index {
+            let Some(found) = entries.remove(&index) else {
+                table.entries.push(EntryRow::LOST);
+                continue;
+            };
+            table.entries.push(EntryRow {
+                position: found.position,
+                term: found.head.term,
+                meta_bytes: found.head.meta_bytes,
+                body_bytes: found.head.body_bytes,
+                kind: found.head.kind,
+            });
+            if found.head.kind != Kind::Entry {
+                continue;
+            }
+            let pieces = model::entry::descriptions(&found.meta);
+            let pieces = pieces.map_err(|_| TableError::Damaged("a frame's meta is no meta"))?;
+            let refused = |nth: usize| listed.refused.contains(&(index, nth as u32));
+            table.extents.extend(pieces.iter().enumerate().filter(|(nth, _)| !refused(*nth)).map(|(_, piece)| {
+                Extent {
+                    stream: piece.stream,
+                    base: piece.base,
+                    max_timestamp: piece.max_timestamp,
+                    position: found.position + HEAD_BYTES as u64 + u64::from(piece.position),
+                    length: piece.length,
+                    count: piece.count,
+                    epoch: piece.epoch,
+                    pieces: 1,
+                }
+            }));
+        }
+    }
+    table.extents.sort_by_key(|extent| (extent.stream, extent.base));
+    Ok(table)
+}
+
+impl From<TableError> for io::Error {
+    fn from(error: TableError) -> Self {
+        match error {
+            TableError::Io(error) => error,
+            other => io::Error::new(io::ErrorKind::InvalidData, other),
+        }
+    }
+}

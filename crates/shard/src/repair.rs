@@ -1,0 +1,127 @@
+//! Mending what is damaged on this replica's disk.
+//!
+//! Tables are rebuilt from what they describe. Entries above the Raft log's floor are asked for by
+//! their position, which no other entry ever has; records below it by stream and offset, where only
+//! what was committed can be read. Alone, damage stays, and reads that meet it are refused.
+
+use crate::raft::Runtime;
+use crate::replica::Replica;
+use crate::rpc::{self, EntryCopy, Question, SliceCopy};
+use crate::transport::Lane;
+use bytes::Bytes;
+use journal::{Damage, Liveness, LogPosition, ReclaimError, Slice};
+use model::wire::Wire;
+use model::{NodeId, Offset, StreamId};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::liveness::MachineLiveness;
+
+/// How long another replica has to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// So many ranges are tried before others get their turn.
+const AT_ONCE: usize = 32;
+
+/// Mends what can be mended, asking `peers`.
+pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId]) {
+    for damage in replica.journal.damage().into_iter().take(AT_ONCE) {
+        let tried = match damage {
+            Damage::Table { file } => {
+                let journal = replica.journal.clone();
+                replica.environment.blocking(move || journal.repair_table(file).map_err(io::Error::from)).await
+            }
+            Damage::Entry { index } => Some(mend_entry(replica, peers, index).await),
+            Damage::Records { stream, from, to } => Some(mend_records(replica, peers, stream, from, to).await),
+        };
+        if let Some(Err(error)) = tried {
+            tracing::warn!(shard = %replica.shard, %damage, %error, "not repaired this time");
+        }
+    }
+}
+
+async fn mend_entry<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId], index: u64) -> io::Result<()> {
+    let Some(term) = replica.journal.damaged_entry(index) else { return Ok(()) };
+    let at = LogPosition { term, index };
+    for peer in peers {
+        let Some(answer) = ask(replica, *peer, Question::Entry { at }).await else { continue };
+        let copy = EntryCopy::from_wire(&answer).map_err(io::Error::other)?;
+        let Some(entry) = copy.into_entry(at) else { continue };
+        let journal = replica.journal.clone();
+        if let Some(true) = replica.environment.blocking(move || journal.repair_entry(&entry)).await.transpose()? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn mend_records<R: Runtime>(
+    replica: &Arc<Replica<R>>,
+    peers: &[NodeId],
+    stream: StreamId,
+    from: Offset,
+    to: Offset,
+) -> io::Result<()> {
+    let damage = Damage::Records { stream, from, to };
+    // What nobody wants any more needs no copies.
+    if repair_records(replica, damage, Vec::new()).await? {
+        return Ok(());
+    }
+    for peer in peers {
+        let mut copies = Vec::new();
+        let mut next = from;
+        while next < to {
+            let question = Question::Records { stream, from: next, to };
+            let Some(answer) = ask(replica, *peer, question).await else { break };
+            let slices: Vec<SliceCopy> = Wire::from_wire(&answer).map_err(io::Error::other)?;
+            let end = slices.last().map(|slice| slice.base.plus(u64::from(slice.count)));
+            let Some(end) = end.filter(|end| *end > next) else { break };
+            next = end;
+            copies.extend(slices.into_iter().map(SliceCopy::into_slice));
+        }
+        if !copies.is_empty() && repair_records(replica, damage, copies).await? {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+async fn repair_records<R: Runtime>(replica: &Arc<Replica<R>>, damage: Damage, copies: Vec<Slice>) -> io::Result<bool> {
+    let Damage::Records { stream, from, to } = damage else { return Ok(false) };
+    let replica_too = replica.clone();
+    let repaired = replica.environment.blocking(move || {
+        let live = MachineLiveness(&replica_too.machine).live(stream, from, to);
+        if live.is_empty() {
+            replica_too.journal.forget_damage(damage);
+            return Ok(true);
+        }
+        replica_too.journal.repair_records(damage, &live, &copies)
+    });
+    repaired.await.unwrap_or(Ok(false)).map_err(|error| match error {
+        ReclaimError::Io(error) => error,
+        other => io::Error::other(other),
+    })
+}
+
+async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, question: Question) -> Option<Bytes> {
+    let sent = replica.environment.transport.call(whom, replica.shard, Lane::Bulk, rpc::encode_question(&question));
+    R::timeout(ANSWER_TIMEOUT, sent).await.ok()?.ok()
+}
+
+/// Notes, once the machine has applied what it had, which records were lost with entries that
+/// recovery could not find. Returns whether nothing is missing. Blocks on the disk.
+pub(crate) fn note_missing<R: Runtime>(replica: &Replica<R>) -> io::Result<bool> {
+    let streams: Vec<_> = {
+        let machine = replica.machine.read();
+        machine.messaging.streams().map(|(id, stream)| (id, stream.start, stream.end)).collect()
+    };
+    let mut whole = true;
+    for (stream, start, end) in streams {
+        let live = MachineLiveness(&replica.machine).live(stream, start, end);
+        for range in replica.journal.absent(stream, &live)? {
+            whole = false;
+            replica.journal.note_damage(Damage::Records { stream, from: Offset(range.start), to: Offset(range.end) });
+        }
+    }
+    Ok(whole)
+}
