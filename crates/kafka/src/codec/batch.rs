@@ -227,13 +227,14 @@ pub(crate) fn checksum(batch: &[u8]) -> u32 {
 /// Checks the batch that `bytes` start with, and returns its length.
 fn check(bytes: &[u8]) -> Result<usize, BatchError> {
     let truncated = |wanted| BatchError::Truncated { wanted, left: bytes.len() };
+    // Before any length: messages of older formats have the magic in the same place, but may be shorter
+    // than a head and count their length differently.
+    let Some(&[.., magic]) = bytes.first_chunk::<17>() else { return Err(truncated(HEAD)) };
+    if magic != 2 {
+        return Err(BatchError::Magic(magic as i8));
+    }
     if bytes.len() < HEAD {
         return Err(truncated(HEAD));
-    }
-    // Before the length, which older formats have in the same place but count differently.
-    let magic = bytes[16] as i8;
-    if magic != 2 {
-        return Err(BatchError::Magic(magic));
     }
     let claimed = i32::from_be_bytes(field(bytes, 8));
     let length = match usize::try_from(claimed) {

@@ -23,16 +23,15 @@ macro_rules! bodies {
         }
 
         impl RequestBody {
-            /// Reads a request, which must be all that is left to read.
+            /// Reads a request. Bytes left over are stepped over, as Kafka does: librdkafka sends some
+            /// behind its Metadata request of version 13.
             ///
             /// # Errors
-            /// Whatever is wrong with the bytes; an unsupported version; bytes left over.
+            /// Whatever is wrong with the bytes; an unsupported version.
             pub fn decode(api: ApiKey, version: i16, mut reader: Reader) -> Result<Self, DecodeError> {
-                let body = match api {
+                Ok(match api {
                     $(ApiKey::$api => RequestBody::$api(super::$module::$request::decode(&mut reader, version)?),)*
-                };
-                reader.finish()?;
-                Ok(body)
+                })
             }
 
             /// Writes it. For an unsupported version the bytes mean nothing.

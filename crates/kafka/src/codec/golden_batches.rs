@@ -165,6 +165,12 @@ fn refuses_what_is_wrong_with_a_head() {
     assert_eq!(with(23, &(-1_i32).to_be_bytes(), true), count(3, -1));
     assert_eq!(with(23, &i32::MAX.to_be_bytes(), true), count(3, i32::MAX));
     assert!(matches!(one(Bytes::from_static(b"\0")), Err(BatchError::Truncated { .. })));
+    // An old message can be shorter than a head. With 16 bytes there is no magic yet.
+    let old = Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0\0\x0e\0\0\0\0\x01\0");
+    assert_eq!(one(old.slice(..17)), Err(BatchError::Magic(1)));
+    assert_eq!(one(old.slice(..16)), Err(BatchError::Truncated { wanted: batch::HEAD, left: 16 }));
+    let cut = golden(NONE).slice(..60);
+    assert_eq!(one(cut), Err(BatchError::Truncated { wanted: batch::HEAD, left: 60 }));
     // No records at all, which compaction may leave behind but no producer sends.
     let empty = BatchBuilder { records: Vec::new(), ..expected() }.encode();
     assert_eq!(one(empty), Err(count(0, -1)));
