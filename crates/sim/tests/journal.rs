@@ -39,6 +39,7 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 /// Asserts that `fault` is caught at least once within `seeds` seeds.
+#[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught(fault: Fault, seeds: u64) {
     let summary: Summary = campaign::journal(0..seeds, Some(fault));
     let first = summary.failures.first().map(|outcome| (outcome.seed, outcome.violation.clone()));
