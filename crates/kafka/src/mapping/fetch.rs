@@ -13,8 +13,9 @@ use std::time::Duration;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
-/// No answer carries more than this, whatever is asked for.
-const BYTES_MAX: usize = 64 << 20;
+/// No answer carries more than this, whatever is asked for, but for a first piece that is larger: the
+/// broker's `fetch.max.bytes` in Kafka.
+pub(crate) const BYTES_MAX: usize = 55 << 20;
 /// Nobody waits longer than this.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 

@@ -9,6 +9,8 @@ mod offsets;
 mod produce;
 mod topics;
 
+pub(crate) use fetch::BYTES_MAX as FETCH_BYTES_MAX;
+
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::{ApiVersion, ApiVersionsResponse};
 use crate::codec::body::{RequestBody, ResponseBody};

@@ -1,7 +1,9 @@
 //! One Kafka connection: frames in, requests to the broker, replies out in the order of requests.
 //!
 //! Kafka answers requests of a connection in the order they came, while the broker answers in any:
-//! an answer waits here until all before it are there. No I/O, no async.
+//! an answer waits here until all before it are there. What waits is bounded, in requests and in bytes:
+//! a request that may have a large answer is not handed on before there is room for it, and those
+//! behind it stay where they are, in the end with the client. No I/O, no async.
 
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::ApiVersionsResponse;
@@ -20,6 +22,9 @@ use std::collections::VecDeque;
 const REQUESTS_MAX: usize = 128;
 /// The largest request: Kafka's `socket.request.max.bytes`.
 const REQUEST_BYTES_MAX: usize = 100 << 20;
+/// Bytes of answers that a connection may hold or be promised; more requests are not handed on. It is the
+/// most that one Fetch can ask for, so a client that asks for so much is served one Fetch at a time.
+const ANSWER_BYTES_MAX: usize = mapping::FETCH_BYTES_MAX;
 
 enum State {
     /// Waits for the broker.
@@ -35,6 +40,8 @@ struct Exchange {
     version: i16,
     correlation_id: i32,
     state: State,
+    /// Bytes of the answer, or what they are expected to be at most.
+    bytes: usize,
 }
 
 /// See the module's documentation.
@@ -43,14 +50,17 @@ pub struct KafkaSession {
     exchanges: VecDeque<Exchange>,
     /// Number of the first exchange in the queue.
     first: RequestId,
+    /// For the broker, and not handed on.
     requests: VecDeque<(RequestId, Request)>,
+    /// Bytes of answers, here or expected, of what was handed on.
+    held: usize,
 }
 
 impl KafkaSession {
     /// A new connection's session.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        KafkaSession { context, exchanges: VecDeque::new(), first: 0, requests: VecDeque::new() }
+        KafkaSession { context, exchanges: VecDeque::new(), first: 0, requests: VecDeque::new(), held: 0 }
     }
 
     fn on_frame(&mut self, content: Bytes) -> Result<(), Violation> {
@@ -61,7 +71,8 @@ impl KafkaSession {
             return Err(Violation { reason: format!("API {} is not spoken here", header.api_key) });
         };
         let version = header.api_version;
-        let exchange = |state, version| Exchange { api, version, correlation_id: header.correlation_id, state };
+        let correlation_id = header.correlation_id;
+        let exchange = |state, version| Exchange { api, version, correlation_id, state, bytes: 0 };
         if !api.versions().contains(version) {
             if api != ApiKey::ApiVersions {
                 return Err(Violation { reason: format!("{} version {version} is not spoken here", api.name()) });
@@ -90,9 +101,15 @@ impl KafkaSession {
     fn advance(&mut self, id: RequestId, step: Step) {
         let nth = (id - self.first) as usize;
         let Some(exchange) = self.exchanges.get_mut(nth) else { return };
+        self.held -= std::mem::take(&mut exchange.bytes);
         exchange.state = match step {
             Step::Silent => State::Silent,
-            Step::Reply(body) => State::Answered(encode(exchange, &body)),
+            Step::Reply(body) => {
+                let bytes = encode(exchange, &body);
+                exchange.bytes = bytes.len();
+                self.held += bytes.len();
+                State::Answered(bytes)
+            }
             Step::Ask(request, then) => {
                 self.requests.push_back((id, request));
                 State::Asked(then)
@@ -101,8 +118,17 @@ impl KafkaSession {
     }
 }
 
+/// How large the answer to a request may become. Only those whose size the client chooses count before
+/// they are there.
+fn expected_bytes(request: &Request) -> usize {
+    match request {
+        Request::Read(query) => query.max_bytes,
+        _ => 0,
+    }
+}
+
 fn encode(exchange: &Exchange, body: &ResponseBody) -> Bytes {
-    let mut out = BytesMut::new();
+    let mut out = BytesMut::with_capacity(records_bytes(body));
     let written = frame::write(&mut out, |writer| {
         let header = ResponseHeader { correlation_id: exchange.correlation_id };
         header.encode(writer, exchange.api, exchange.version);
@@ -113,6 +139,15 @@ fn encode(exchange: &Exchange, body: &ResponseBody) -> Bytes {
         out.clear();
     }
     out.freeze()
+}
+
+/// Room for an answer that is mostly records: a buffer that doubles would take up to twice as much.
+fn records_bytes(body: &ResponseBody) -> usize {
+    /// What stands around the records of a partition, about.
+    const AROUND: usize = 64;
+    let ResponseBody::Fetch(fetch) = body else { return 0 };
+    let partitions = fetch.responses.iter().flat_map(|topic| &topic.partitions);
+    partitions.map(|partition| AROUND + partition.records.as_ref().map_or(0, Bytes::len)).sum()
 }
 
 impl Session for KafkaSession {
@@ -128,7 +163,16 @@ impl Session for KafkaSession {
     }
 
     fn next_request(&mut self) -> Option<(RequestId, Request)> {
-        self.requests.pop_front()
+        let bytes = expected_bytes(&self.requests.front()?.1);
+        if self.held > 0 && self.held + bytes > ANSWER_BYTES_MAX {
+            return None;
+        }
+        let (id, request) = self.requests.pop_front()?;
+        self.held += bytes;
+        if let Some(exchange) = self.exchanges.get_mut((id - self.first) as usize) {
+            exchange.bytes += bytes;
+        }
+        Some((id, request))
     }
 
     fn on_reply(&mut self, id: RequestId, reply: Reply) {
@@ -148,12 +192,100 @@ impl Session for KafkaSession {
                 State::Answered(bytes) => output.push(bytes.clone()),
                 State::Silent => {}
             }
+            self.held -= exchange.bytes;
             self.exchanges.pop_front();
             self.first += 1;
         }
     }
 
+    /// Not while a request waits to be handed on: those behind it may be large, too.
     fn wants_input(&self) -> bool {
-        self.exchanges.len() < REQUESTS_MAX
+        self.exchanges.len() < REQUESTS_MAX && self.requests.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::NodeId;
+
+    const API_VERSIONS: i16 = 18;
+    const FETCH: i16 = 1;
+
+    fn session() -> KafkaSession {
+        let (host, client) = ("here".to_owned(), "there".to_owned());
+        KafkaSession::new(Context { node: NodeId(1), cluster: 0, host, port: 1, client, random: || 0 })
+    }
+
+    fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
+        let mut content = Vec::new();
+        content.extend_from_slice(&api.to_be_bytes());
+        content.extend_from_slice(&version.to_be_bytes());
+        content.extend_from_slice(&correlation_id.to_be_bytes());
+        content.extend_from_slice(&(-1_i16).to_be_bytes());
+        content.extend_from_slice(body);
+        [&(content.len() as i32).to_be_bytes()[..], &content].concat()
+    }
+
+    /// Of no partitions, which is enough to promise bytes.
+    fn fetch(correlation_id: i32, max_bytes: i32) -> Vec<u8> {
+        let mut body = Vec::new();
+        for number in [-1, 0, 0, max_bytes] {
+            body.extend_from_slice(&i32::to_be_bytes(number));
+        }
+        body.extend_from_slice(&[0; 5]);
+        request(FETCH, 4, correlation_id, &body)
+    }
+
+    fn answered(session: &mut KafkaSession) -> Vec<i32> {
+        let mut output = Vec::new();
+        session.take_output(&mut output);
+        output.iter().map(|bytes| i32::from_be_bytes(bytes[4..8].try_into().unwrap())).collect()
+    }
+
+    #[test]
+    fn fetches_are_handed_on_while_their_answers_have_room() {
+        let mut session = session();
+        let half = (ANSWER_BYTES_MAX / 2) as i32;
+        let requests = [fetch(1, half), fetch(2, half), fetch(3, 1), request(API_VERSIONS, 0, 4, &[])];
+        let mut input = BytesMut::from(&requests.concat()[..]);
+        let mut taken = Vec::new();
+        for _ in 0..requests.len() {
+            session.receive(&mut input).unwrap();
+            taken.extend(std::iter::from_fn(|| session.next_request()).map(|(id, _)| id));
+        }
+        assert_eq!(taken, [0, 1], "the third is one byte too many");
+        assert!(!session.wants_input(), "and holds up those behind it");
+        assert_eq!(input.len(), requests[3].len());
+        // An answer makes no room before it is its turn to leave.
+        session.on_reply(1, Reply::Read(Vec::new()));
+        assert_eq!(answered(&mut session), [0; 0]);
+        session.on_reply(0, Reply::Read(Vec::new()));
+        assert_eq!(answered(&mut session), [1, 2]);
+        assert_eq!(session.next_request().map(|(id, _)| id), Some(2));
+        session.receive(&mut input).unwrap();
+        session.on_reply(2, Reply::Read(Vec::new()));
+        assert_eq!(answered(&mut session), [3, 4]);
+        assert_eq!(session.held, 0);
+    }
+
+    #[test]
+    fn one_fetch_is_handed_on_whatever_it_asks_for() {
+        let mut session = session();
+        let mut input = BytesMut::from(&fetch(1, i32::MAX)[..]);
+        session.receive(&mut input).unwrap();
+        assert!(session.next_request().is_some());
+    }
+
+    #[test]
+    fn so_many_requests_wait_and_no_more() {
+        let mut session = session();
+        let requests: Vec<_> = (0..200).map(|number| request(API_VERSIONS, 0, number, &[])).collect();
+        let mut input = BytesMut::from(&requests.concat()[..]);
+        session.receive(&mut input).unwrap();
+        assert_eq!(answered(&mut session).len(), REQUESTS_MAX);
+        session.receive(&mut input).unwrap();
+        assert_eq!(answered(&mut session).len(), 200 - REQUESTS_MAX);
+        assert_eq!(session.held, 0);
     }
 }
