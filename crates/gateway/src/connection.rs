@@ -1,5 +1,6 @@
 //! The socket loop: one task per connection.
 
+use crate::counters::Counters;
 use crate::session::{RequestId, Session};
 use broker::{Broker, Reply};
 use bytes::{Bytes, BytesMut};
@@ -7,6 +8,7 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -16,14 +18,54 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 const READ_BYTES: usize = 64 << 10;
 /// A client that takes nothing for so long while output waits is dropped.
 const WRITE_STALL: Duration = Duration::from_secs(60);
+/// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
+/// `connections.max.idle.ms`. Its machine may be gone without a word, and its seat is wanted.
+const IDLE: Duration = Duration::from_secs(600);
+
+/// Where a connection comes from, for the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) listener: &'static str,
+    pub(crate) peer: SocketAddr,
+}
 
 /// Runs a connection until either side is done.
-pub(crate) async fn run(stream: TcpStream, peer: SocketAddr, mut session: Box<dyn Session>, broker: Broker) {
+pub(crate) async fn run(
+    stream: TcpStream,
+    origin: Origin,
+    mut session: Box<dyn Session>,
+    broker: Broker,
+    counters: &Counters,
+) {
+    let _open = counters.open();
+    let Origin { listener, peer } = origin;
     let (reader, writer) = stream.into_split();
-    let mut connection = Connection { reader, writer, broker, pending: FuturesUnordered::new(), output: Vec::new() };
+    let pending = FuturesUnordered::new();
+    let mut connection = Connection { reader, writer, broker, pending, input: BytesMut::new(), output: Vec::new() };
     match connection.run(&mut *session).await {
-        Ok(()) => tracing::debug!(%peer, "closed"),
-        Err(error) => tracing::debug!(%peer, %error, "closed"),
+        Ok(()) => tracing::debug!(listener, %peer, "closed"),
+        Err(End::Socket(error)) => tracing::debug!(listener, %peer, %error, "closed"),
+        Err(End::Violation(reason)) => {
+            counters.violations.fetch_add(1, Relaxed);
+            tracing::info!(listener, %peer, reason, "closed for a protocol violation");
+        }
+        Err(End::Timeout(why)) => {
+            counters.timeouts.fetch_add(1, Relaxed);
+            tracing::info!(listener, %peer, why, "closed");
+        }
+    }
+}
+
+/// Why a connection ends, other than that the client left.
+enum End {
+    Socket(io::Error),
+    Violation(String),
+    Timeout(&'static str),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        End::Socket(error)
     }
 }
 
@@ -34,54 +76,76 @@ struct Connection {
     writer: OwnedWriteHalf,
     broker: Broker,
     pending: FuturesUnordered<PendingReply>,
+    input: BytesMut,
     output: Vec<Bytes>,
 }
 
 impl Connection {
-    async fn run(&mut self, session: &mut dyn Session) -> io::Result<()> {
-        let mut input = BytesMut::new();
-        let mut violated = false;
+    async fn run(&mut self, session: &mut dyn Session) -> Result<(), End> {
+        let mut violation = None;
         loop {
-            // Requests are handed on in order, and no further bytes are read until the broker has
-            // room for them: that is the back-pressure a client feels.
-            while let Some((id, request)) = session.next_request() {
-                let reply = self.broker.call(request).await;
-                self.pending.push(Box::pin(async move { (id, reply.await) }));
-            }
             session.take_output(&mut self.output);
             if !self.output.is_empty() {
                 self.send().await?;
             }
-            if (violated || session.is_over()) && self.pending.is_empty() {
-                return Ok(());
+            // What was sent made room: bytes that came earlier may be taken now, and nothing else
+            // would make us look at them again.
+            if self.work(session, &mut violation).await {
+                continue;
             }
-            let may_read = !violated && !session.is_over() && session.wants_input();
-            input.reserve(READ_BYTES);
+            if (violation.is_some() || session.is_over()) && self.pending.is_empty() {
+                return violation.map_or(Ok(()), |reason| Err(End::Violation(reason)));
+            }
+            let may_read = violation.is_none() && !session.is_over() && session.wants_input();
+            self.input.reserve(READ_BYTES);
             tokio::select! {
                 Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
-                read = self.reader.read_buf(&mut input), if may_read => {
+                read = self.reader.read_buf(&mut self.input), if may_read => {
                     if read? == 0 {
                         return Ok(());
                     }
-                    if let Err(violation) = session.receive(&mut input) {
-                        tracing::info!(reason = violation.reason, "protocol violation");
-                        violated = true;
-                    }
                 }
+                () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Timeout("idle")),
             }
         }
     }
 
-    async fn send(&mut self) -> io::Result<()> {
-        let stalled = |_| io::Error::new(io::ErrorKind::TimedOut, "the client does not read");
-        let slices: Vec<IoSlice<'_>> = self.output.iter().map(|bytes| IoSlice::new(bytes)).collect();
-        let mut slices = slices;
+    /// Takes requests off the input and hands them on, for as long as the session lets us. Returns
+    /// whether there were any.
+    ///
+    /// They are handed on in order, and no further bytes are read until the broker has room for them:
+    /// that is the back-pressure a client feels.
+    async fn work(&mut self, session: &mut dyn Session, violation: &mut Option<String>) -> bool {
+        let mut any = false;
+        loop {
+            let waiting = self.input.len();
+            if violation.is_none()
+                && let Err(violated) = session.receive(&mut self.input)
+            {
+                *violation = Some(violated.reason);
+                any = true;
+            }
+            let mut progress = self.input.len() < waiting;
+            while let Some((id, request)) = session.next_request() {
+                let reply = self.broker.call(request).await;
+                self.pending.push(Box::pin(async move { (id, reply.await) }));
+                progress = true;
+            }
+            if !progress {
+                return any;
+            }
+            any = true;
+        }
+    }
+
+    async fn send(&mut self) -> Result<(), End> {
+        let mut slices: Vec<IoSlice<'_>> = self.output.iter().map(|bytes| IoSlice::new(bytes)).collect();
         let mut rest = &mut slices[..];
         while !rest.is_empty() {
-            let write = self.writer.write_vectored(rest);
-            let written = tokio::time::timeout(WRITE_STALL, write).await.map_err(stalled)??;
+            let write = tokio::time::timeout(WRITE_STALL, self.writer.write_vectored(rest));
+            let written = write.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
             if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+                return Err(End::Socket(io::ErrorKind::WriteZero.into()));
             }
             IoSlice::advance_slices(&mut rest, written);
         }

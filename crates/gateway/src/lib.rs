@@ -8,8 +8,12 @@
 //! Start with [`session`], then [`connection`].
 
 pub mod connection;
+pub mod counters;
 pub mod listener;
+pub mod seats;
 pub mod session;
 
+pub use counters::Counters;
 pub use listener::Listener;
+pub use seats::Seats;
 pub use session::{Session, Violation};

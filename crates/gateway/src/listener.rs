@@ -1,34 +1,39 @@
 //! Accepting connections.
 
 use crate::connection;
+use crate::counters::Counters;
+use crate::seats::{Refusals, Seats};
 use crate::session::{Ends, SessionFactory};
 use broker::Broker;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// Connections one listener serves at a time; more wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 20_000;
-/// How long to leave the socket alone when the process has no file descriptors left.
+/// How long to leave the socket alone when the system has no file descriptors or memory left. Whoever
+/// waits to be accepted waits in the kernel meanwhile.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// A bound address and the protocol spoken there.
 pub struct Listener {
+    name: &'static str,
     listener: TcpListener,
     sessions: Arc<SessionFactory>,
+    counters: Arc<Counters>,
 }
 
 impl Listener {
-    /// Binds `address`.
+    /// Binds `address`. The name is for people: logs and metrics.
     ///
     /// # Errors
     /// As the operating system says.
-    pub async fn bind(address: SocketAddr, sessions: Arc<SessionFactory>) -> io::Result<Self> {
-        Ok(Listener { listener: TcpListener::bind(address).await?, sessions })
+    pub async fn bind(name: &'static str, address: SocketAddr, sessions: Arc<SessionFactory>) -> io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        Ok(Listener { name, listener, sessions, counters: Arc::default() })
     }
 
     /// The address, with the port the operating system chose if none was asked for.
@@ -39,42 +44,67 @@ impl Listener {
         self.listener.local_addr()
     }
 
+    /// Its counters.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
     /// Serves connections until `stop` turns true, then drops them.
-    pub async fn serve(self, broker: Broker, mut stop: watch::Receiver<bool>) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    pub async fn serve(self, broker: Broker, seats: Seats, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
+        let mut refusals = Refusals::default();
         loop {
             let accepted = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
-                accepted = async {
-                    let permit = room.clone().acquire_owned().await;
-                    (permit, self.listener.accept().await)
-                } => accepted,
+                accepted = accept(&self.listener, self.name, &self.counters) => accepted,
             };
-            match accepted {
-                (Ok(permit), Ok((stream, peer))) => {
-                    let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
-                    let session = match local {
-                        Ok(local) => (self.sessions)(Ends { local, peer }),
-                        Err(error) => {
-                            tracing::debug!(%peer, %error, "closed at once");
-                            continue;
-                        }
-                    };
-                    let broker = broker.clone();
-                    connections.spawn(async move {
-                        connection::run(stream, peer, session, broker).await;
-                        drop(permit);
-                    });
+            let Some((stream, peer)) = accepted else { continue };
+            let Some(seat) = seats.take() else {
+                self.counters.refused.fetch_add(1, Relaxed);
+                if let Some(count) = refusals.note(Instant::now()) {
+                    let (listener, seats) = (self.name, seats.count());
+                    tracing::warn!(listener, %peer, count, seats, "connections refused: all seats are taken");
                 }
-                (_, Err(error)) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            };
+            let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
+            let session = match local {
+                Ok(local) => (self.sessions)(Ends { local, peer }),
+                Err(error) => {
+                    tracing::debug!(listener = self.name, %peer, %error, "closed at once");
+                    continue;
                 }
-                (Err(_), _) => break,
-            }
+            };
+            let (name, broker, counters) = (self.name, broker.clone(), self.counters.clone());
+            connections.spawn(async move {
+                connection::run(stream, connection::Origin { listener: name, peer }, session, broker, &counters).await;
+                drop(seat);
+            });
         }
         connections.shutdown().await;
     }
+}
+
+/// Accepts a connection. When that fails, says so, counts it, and returns after a while if trying again
+/// at once would only fail again.
+pub async fn accept(
+    listener: &TcpListener,
+    name: &'static str,
+    counters: &Counters,
+) -> Option<(TcpStream, SocketAddr)> {
+    let error = match listener.accept().await {
+        Ok(accepted) => return Some(accepted),
+        Err(error) => error,
+    };
+    counters.accept_errors.fetch_add(1, Relaxed);
+    // The client went away before it was served: there may be others.
+    if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+        tracing::debug!(listener = name, %error, "cannot accept a connection");
+        return None;
+    }
+    tracing::warn!(listener = name, %error, "cannot accept connections");
+    tokio::time::sleep(ACCEPT_RETRY).await;
+    None
 }

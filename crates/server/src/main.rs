@@ -4,6 +4,7 @@
 //! printed, and in which order things stop. Start with [`serve`].
 
 mod arguments;
+mod descriptors;
 mod http;
 mod metrics;
 mod serve;

@@ -1,6 +1,7 @@
 //! What the node counts, as OpenMetrics.
 
 use broker::Broker;
+use gateway::Counters;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
@@ -8,6 +9,8 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The registry.
@@ -16,9 +19,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(broker: Broker) -> Self {
+    /// Of the broker, and of each listener by its name.
+    pub(crate) fn new(broker: Broker, listeners: Vec<(&'static str, Arc<Counters>)>) -> Self {
         let mut registry = Registry::with_prefix("mainstem");
         registry.register_collector(Box::new(Journals { broker }));
+        registry.register_collector(Box::new(Listeners { listeners }));
         Metrics { registry }
     }
 
@@ -71,6 +76,38 @@ impl Collector for Journals {
                 let labels = [("shard", status.shard.0.to_string())];
                 ConstGauge::new(read(status) as i64).encode(family.encode_family(&labels)?)?;
             }
+        }
+        Ok(())
+    }
+}
+
+/// What the listeners counted.
+#[derive(Debug)]
+struct Listeners {
+    listeners: Vec<(&'static str, Arc<Counters>)>,
+}
+
+impl Collector for Listeners {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        type Read = fn(&Counters) -> &AtomicU64;
+        let counters: [(&str, &str, Read); 5] = [
+            ("connections_accepted", "Connections served since the start", |c| &c.accepted),
+            ("connections_refused", "Connections closed at once, all seats being taken", |c| &c.refused),
+            ("accept_errors", "Connections the operating system would not accept", |c| &c.accept_errors),
+            ("protocol_violations", "Connections closed because the client broke the protocol", |c| &c.violations),
+            ("connection_timeouts", "Connections closed because the client was idle or did not read", |c| &c.timeouts),
+        ];
+        for (name, help, read) in counters {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+            for (listener, counters) in &self.listeners {
+                let metric = ConstCounter::new(read(counters).load(Relaxed));
+                metric.encode(family.encode_family(&[("listener", *listener)])?)?;
+            }
+        }
+        let mut family = encoder.encode_descriptor("connections", "Connections open", None, MetricType::Gauge)?;
+        for (listener, counters) in &self.listeners {
+            let metric = ConstGauge::new(counters.open.load(Relaxed) as i64);
+            metric.encode(family.encode_family(&[("listener", *listener)])?)?;
         }
         Ok(())
     }

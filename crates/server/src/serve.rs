@@ -1,21 +1,25 @@
 //! Running the broker: open the data, bind the listeners, say so, serve, stop.
 
 use crate::arguments::{Protocol, ServeOptions};
-use crate::{http, metrics};
+use crate::{descriptors, http, metrics};
 use broker::{Broker, Config};
-use gateway::Listener;
+use gateway::{Listener, Seats};
 use kafka::{Context, KafkaSession};
 use std::error::Error;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
-/// Logs go to stderr; `RUST_LOG` says how much.
+/// Logs go to stderr; `RUST_LOG` says how much. In colours only if somebody looks at them as they come.
 pub(crate) fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -29,6 +33,7 @@ pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
 async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let seats = Seats::new(descriptors::for_connections(descriptors::raise_limit()));
     let mut config = Config::default();
     if let Some(shards) = options.shards {
         config.shards = shards;
@@ -40,9 +45,10 @@ async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     let http_address = options.address(Protocol::Http);
     let http = http::Server::bind(http_address).await.map_err(|error| format!("http={http_address}: {error}"))?;
     let ready = format!("ready kafka={} http={}", kafka.address()?, http.address()?);
-    let metrics = metrics::Metrics::new(broker.clone());
+    let listeners = vec![(Protocol::Kafka.name(), kafka.counters()), (Protocol::Http.name(), http.counters())];
+    let metrics = metrics::Metrics::new(broker.clone(), listeners);
     let serving = vec![
-        tokio::spawn(kafka.serve(broker.clone(), stopped.clone())),
+        tokio::spawn(kafka.serve(broker.clone(), seats, stopped.clone())),
         tokio::spawn(http.serve(broker.clone(), metrics, stopped)),
     ];
     // Whoever started us waits for this line.
@@ -69,6 +75,7 @@ async fn kafka_listener(options: &ServeOptions, broker: &Broker) -> Result<Liste
     let (node, cluster) = (broker.node(), broker.cluster());
     let address = options.address(Protocol::Kafka);
     let listener = Listener::bind(
+        Protocol::Kafka.name(),
         address,
         Arc::new(move |ends| {
             let (host, port) = (ends.local.ip().to_string(), ends.local.port());

@@ -1,0 +1,41 @@
+//! What a listener counts, for metrics.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Counters of one listener since the start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Connections served now.
+    pub open: AtomicU64,
+    /// Connections accepted and served.
+    pub accepted: AtomicU64,
+    /// Connections closed at once because there was no seat for them.
+    pub refused: AtomicU64,
+    /// Times the operating system would not accept.
+    pub accept_errors: AtomicU64,
+    /// Connections closed because the client broke the protocol.
+    pub violations: AtomicU64,
+    /// Connections closed because the client did not read its answers, or was idle for too long.
+    pub timeouts: AtomicU64,
+}
+
+/// A connection that counts as open until it is dropped.
+#[derive(Debug)]
+pub struct Open<'a>(&'a Counters);
+
+impl Counters {
+    /// Counts a connection as accepted, and as open while the result lives.
+    #[must_use]
+    pub fn open(&self) -> Open<'_> {
+        self.accepted.fetch_add(1, Relaxed);
+        self.open.fetch_add(1, Relaxed);
+        Open(self)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
+}

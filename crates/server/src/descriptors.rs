@@ -1,0 +1,52 @@
+//! File descriptors: as many as we may have, and who may use them.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Asked for where the system sets no limit: what Linux allows a process unless told otherwise.
+const UNLIMITED: u64 = 1 << 20;
+/// Connections the node serves at a time, however many descriptors there are.
+const CONNECTIONS_MAX: u64 = 20_000;
+/// With fewer descriptors than this, a node with some data cannot hold its files open.
+const FEW: u64 = 1024;
+
+/// Raises the soft limit of open files to the hard one, and returns what the limit is then. Most systems
+/// start a process with a soft limit of 1024, for the sake of programs that use `select`.
+pub(crate) fn raise_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (soft, hard) = (current.unwrap_or(UNLIMITED), maximum.unwrap_or(UNLIMITED));
+    if soft >= hard {
+        return warn_of_few(soft);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(hard), maximum }) {
+        Ok(()) => warn_of_few(hard),
+        Err(error) => {
+            tracing::warn!(soft, hard, %error, "cannot raise the limit of open files");
+            warn_of_few(soft)
+        }
+    }
+}
+
+fn warn_of_few(limit: u64) -> u64 {
+    if limit < FEW {
+        tracing::warn!(limit, "few open files are allowed: a limit of {FEW} or more is better");
+    }
+    limit
+}
+
+/// How many connections leave the journals as many descriptors again. They need one for each of their
+/// files; without one they can neither start a log file nor leave a checkpoint.
+pub(crate) fn for_connections(limit: u64) -> usize {
+    usize::try_from((limit / 2).clamp(1, CONNECTIONS_MAX)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_take_half_of_the_descriptors_at_most() {
+        assert_eq!(for_connections(1024), 512);
+        assert_eq!(for_connections(1), 1);
+        assert_eq!(for_connections(u64::MAX), 20_000);
+    }
+}
