@@ -23,6 +23,10 @@ class Broker:
         self.stderr = folder / "broker.stderr"
         self.addresses = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0"}
         self.process = None
+        # Begins the command line, for a test that starts the broker in circumstances of its own.
+        self.wrapper = []
+        # Every line on standard output since the first start.
+        self.said = []
 
     @property
     def kafka(self) -> str:
@@ -63,7 +67,7 @@ class Broker:
 
     def _launch(self):
         """Starts the process; returns its ready line, or None if it ended without one."""
-        command = [self.program, "serve", "--data-dir", str(self.data)]
+        command = [*self.wrapper, self.program, "serve", "--data-dir", str(self.data)]
         for name, address in self.addresses.items():
             command += ["--listen", f"{name}={address}"]
         with open(self.stderr, "ab") as stderr:
@@ -72,7 +76,7 @@ class Broker:
             )
         lines = queue.Queue()
         # Reads on after the ready line, so that a broker that says more never fills the pipe.
-        threading.Thread(target=drain, args=(self.process.stdout, lines), daemon=True).start()
+        threading.Thread(target=drain, args=(self.process.stdout, lines, self.said), daemon=True).start()
         try:
             line = lines.get(timeout=READY_SECONDS)
         except queue.Empty:
@@ -109,9 +113,10 @@ class Broker:
         self.start()
 
 
-def drain(stream, lines: queue.Queue):
+def drain(stream, lines: queue.Queue, said: list):
     """Passes lines on as they come, then None."""
     for line in stream:
+        said.append(line)
         lines.put(line)
     lines.put(None)
 

@@ -55,16 +55,26 @@ def kcat(broker):
 
 
 @pytest.fixture
-def java_tool():
-    """java_tool(main_class, args, stdin) starts one of Kafka's tools; returns its standard output.
+def java_command():
+    """java_command(main_class): how one of Kafka's tools is started, for its arguments to follow.
 
     The tools disagree on how a broker is named, so the arguments do that: `--bootstrap-server`.
     """
 
-    def run(main_class, args, stdin=None, **more):
+    def command(main_class):
         # A small heap and the first compiler only: these are short-lived, and two run at a time.
         java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        return program.run([*java, "-cp", setting("MAINSTEM_KAFKA_CP"), main_class, *args], stdin, **more)
+        return [*java, "-cp", setting("MAINSTEM_KAFKA_CP"), main_class]
+
+    return command
+
+
+@pytest.fixture
+def java_tool(java_command):
+    """java_tool(main_class, args, stdin) runs one of Kafka's tools; returns its standard output."""
+
+    def run(main_class, args, stdin=None, **more):
+        return program.run([*java_command(main_class), *args], stdin, **more)
 
     return run
 

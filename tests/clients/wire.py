@@ -1,0 +1,325 @@
+"""Just enough of Kafka's protocol to say what no client would: raw frames, and batches made by hand.
+
+Old, inflexible versions throughout, because they are simple. The layouts are Kafka's message schemas.
+"""
+
+import gzip
+import socket
+import struct
+import zlib
+from dataclasses import dataclass
+
+PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 22
+
+OFFSET_OUT_OF_RANGE = 1
+CORRUPT_MESSAGE = 2
+UNKNOWN_TOPIC_OR_PARTITION = 3
+MESSAGE_TOO_LARGE = 10
+INVALID_TOPIC = 17
+INVALID_REQUIRED_ACKS = 21
+UNSUPPORTED_VERSION = 35
+UNSUPPORTED_FOR_MESSAGE_FORMAT = 43
+OUT_OF_ORDER_SEQUENCE = 45
+INVALID_PRODUCER_EPOCH = 47
+UNSUPPORTED_COMPRESSION = 76
+INVALID_RECORD = 87
+
+NONE, GZIP, SNAPPY, LZ4, ZSTD = range(5)
+
+
+class Connection:
+    """A connection to the broker. Fails a test that would wait for ever."""
+
+    def __init__(self, address: str, timeout: float = 10):
+        host, port = address.rsplit(":", 1)
+        self.socket = socket.create_connection((host, int(port)), timeout)
+        self.correlation = 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, content: bytes):
+        self.socket.sendall(content)
+
+    def ask(self, api: int, version: int, body: bytes = b"") -> "Reader":
+        """Sends a request and returns the body of its response."""
+        self.correlation += 1
+        self.send(request(api, version, self.correlation, body))
+        return self.answer(self.correlation)
+
+    def answer(self, correlation: int) -> "Reader":
+        """The body of the next response, which must be this one."""
+        answer = Reader(self.frame())
+        got = answer.i32()
+        assert got == correlation, f"the answer to request {got} came when that to {correlation} was due"
+        return answer
+
+    def frame(self) -> bytes:
+        (length,) = struct.unpack(">i", self._exactly(4))
+        return self._exactly(length)
+
+    def is_closed(self) -> bool:
+        """Whether the broker closes the connection without another word."""
+        try:
+            said = self.socket.recv(1)
+        except ConnectionResetError:
+            return True
+        assert not said, f"the broker said {said!r} instead of closing the connection"
+        return True
+
+    def _exactly(self, length: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < length:
+            part = self.socket.recv(min(length - len(parts), 1 << 20))
+            if not part:
+                raise EOFError(f"closed after {len(parts)} of {length} bytes")
+            parts += part
+        return bytes(parts)
+
+
+class Reader:
+    """Takes values off a response."""
+
+    def __init__(self, content: bytes):
+        self.content = content
+        self.at = 0
+
+    def take(self, length: int) -> bytes:
+        assert self.at + length <= len(self.content), "the response is too short"
+        self.at += length
+        return self.content[self.at - length : self.at]
+
+    def _number(self, form: str) -> int:
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def i8(self) -> int:
+        return self._number(">b")
+
+    def i16(self) -> int:
+        return self._number(">h")
+
+    def i32(self) -> int:
+        return self._number(">i")
+
+    def i64(self) -> int:
+        return self._number(">q")
+
+    def text(self) -> str | None:
+        length = self.i16()
+        return None if length < 0 else self.take(length).decode()
+
+    def bytes(self) -> bytes:
+        return self.take(max(self.i32(), 0))
+
+    def array(self, element) -> list:
+        return [element(self) for _ in range(self.i32())]
+
+    def end(self):
+        assert self.at == len(self.content), f"{len(self.content) - self.at} bytes too many in the response"
+
+
+def text(value: str | None) -> bytes:
+    return struct.pack(">h", -1) if value is None else struct.pack(">h", len(value.encode())) + value.encode()
+
+
+def request(api: int, version: int, correlation: int, body: bytes = b"") -> bytes:
+    """A frame with a request in it."""
+    content = struct.pack(">hhi", api, version, correlation) + text("raw") + body
+    return struct.pack(">i", len(content)) + content
+
+
+@dataclass
+class Appended:
+    error: int
+    base: int
+
+
+def produce_body(topic: str, partition: int, records: bytes | None, acks: int = -1) -> bytes:
+    """Of version 3 to 8."""
+    sized = struct.pack(">i", -1) if records is None else struct.pack(">i", len(records)) + records
+    head = text(None) + struct.pack(">hi", acks, 30_000)
+    return head + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, partition) + sized
+
+
+def produced(answer: Reader) -> Appended:
+    """The outcome for the only partition, in a response of version 3 or 4."""
+    def partition(answer):
+        answer.i32()
+        appended = Appended(answer.i16(), answer.i64())
+        answer.i64()
+        return appended
+
+    ((outcome,),) = answer.array(lambda topic: (topic.text(), topic.array(partition))[1])
+    answer.i32()
+    answer.end()
+    return outcome
+
+
+def produce(connection: Connection, topic: str, partition: int, records: bytes | None, acks: int = -1) -> Appended:
+    return produced(connection.ask(PRODUCE, 3, produce_body(topic, partition, records, acks)))
+
+
+@dataclass
+class Fetched:
+    error: int
+    end: int
+    records: bytes
+
+
+def fetch_body(topic: str, partition: int, offset: int, max_bytes: int = 1 << 20, max_wait: int = 0) -> bytes:
+    """Of version 4."""
+    head = struct.pack(">iiiib", -1, max_wait, 1, max_bytes, 0)
+    return head + struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, max_bytes)
+
+
+def fetched(answer: Reader) -> Fetched:
+    def partition(answer):
+        answer.i32()
+        error, end = answer.i16(), answer.i64()
+        answer.i64()
+        answer.array(lambda _: (answer.i64(), answer.i64()))
+        return Fetched(error, end, answer.bytes())
+
+    answer.i32()
+    ((outcome,),) = answer.array(lambda topic: (topic.text(), topic.array(partition))[1])
+    answer.end()
+    return outcome
+
+
+def fetch(connection: Connection, topic: str, partition: int = 0, offset: int = 0, **more) -> Fetched:
+    return fetched(connection.ask(FETCH, 4, fetch_body(topic, partition, offset, **more)))
+
+
+def metadata(connection: Connection, topics: list[str] | None, create: bool) -> dict[str, tuple[int, int]]:
+    """Error code and number of partitions of each topic."""
+    def partition(answer):
+        answer.i16(), answer.i32(), answer.i32()
+        answer.array(Reader.i32), answer.array(Reader.i32)
+
+    def topic(answer):
+        error, name = answer.i16(), answer.text()
+        answer.i8()
+        return name, (error, len(answer.array(partition)))
+
+    names = struct.pack(">i", -1) if topics is None else struct.pack(">i", len(topics)) + b"".join(map(text, topics))
+    answer = connection.ask(METADATA, 4, names + struct.pack(">?", create))
+    answer.i32()
+    brokers = answer.array(lambda answer: (answer.i32(), answer.text(), answer.i32(), answer.text()))
+    assert len(brokers) == 1
+    answer.text(), answer.i32()
+    topics = answer.array(topic)
+    answer.end()
+    return dict(topics)
+
+
+LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3
+
+
+def list_offset(connection: Connection, topic: str, partition: int, time: int) -> tuple[int, int, int]:
+    """Error code, timestamp and offset."""
+    def answered(answer):
+        answer.i32()
+        return answer.i16(), answer.i64(), answer.i64()
+
+    body = struct.pack(">ibi", -1, 0, 1) + text(topic) + struct.pack(">iiq", 1, partition, time)
+    answer = connection.ask(LIST_OFFSETS, 2, body)
+    answer.i32()
+    ((outcome,),) = answer.array(lambda topic: (topic.text(), topic.array(answered))[1])
+    answer.end()
+    return outcome
+
+
+def api_versions(answer: Reader) -> tuple[int, dict[int, tuple[int, int]]]:
+    """Error code, and first and last version by API, in a response of version 0."""
+    error = answer.i16()
+    versions = answer.array(lambda answer: (answer.i16(), (answer.i16(), answer.i16())))
+    answer.end()
+    return error, dict(versions)
+
+
+def new_producer(connection: Connection) -> int:
+    answer = connection.ask(INIT_PRODUCER_ID, 0, text(None) + struct.pack(">i", 60_000))
+    answer.i32()
+    assert answer.i16() == 0
+    return answer.i64()
+
+
+def varint(value: int) -> bytes:
+    zigzag = value << 1 if value >= 0 else (-value << 1) - 1
+    out = bytearray()
+    while zigzag > 0x7F:
+        out.append(zigzag & 0x7F | 0x80)
+        zigzag >>= 7
+    return bytes(out + bytes([zigzag]))
+
+
+BATCH_HEAD = struct.Struct(">qiibIhiqqqhii")
+COVERED = 21
+
+
+def batch(
+    values: list[bytes],
+    times: list[int] | None = None,
+    codec: int = NONE,
+    producer: tuple[int, int, int] = (-1, -1, -1),
+    attributes: int = 0,
+    **overrides,
+) -> bytes:
+    """A record batch. `producer` is its id, epoch and first sequence; `overrides` are lies about it."""
+    times = times or [1_700_000_000_000] * len(values)
+    records = b""
+    for delta, (value, time) in enumerate(zip(values, times)):
+        record = b"\0" + varint(time - times[0]) + varint(delta) + varint(-1) + varint(len(value)) + value + varint(0)
+        records += varint(len(record)) + record
+    if codec == GZIP:
+        records = gzip.compress(records)
+    length = overrides.get("length", BATCH_HEAD.size - 12 + len(records))
+    last = overrides.get("last_offset_delta", len(values) - 1)
+    count = overrides.get("count", len(values))
+    magic = overrides.get("magic", 2)
+    fields = [attributes | codec, last, times[0], max(times), *producer, count]
+    covered = BATCH_HEAD.pack(0, 0, 0, 0, 0, *fields)[COVERED:] + records
+    checksum = crc32c(covered) ^ overrides.get("checksum_flip", 0)
+    return BATCH_HEAD.pack(0, length, -1, magic, checksum, *fields)[:COVERED] + covered
+
+
+def codecs(records: bytes) -> list[int]:
+    """The codec of each whole batch in what Fetch returned."""
+    found = []
+    while len(records) >= BATCH_HEAD.size:
+        length = 12 + struct.unpack_from(">i", records, 8)[0]
+        if length > len(records):
+            break
+        found.append(struct.unpack_from(">h", records, COVERED)[0] & 7)
+        records = records[length:]
+    return found
+
+
+def old_message_set(value: bytes, magic: int) -> bytes:
+    """What producers before Kafka 0.11 sent: magic 0 or 1."""
+    time = struct.pack(">q", 1_700_000_000_000) if magic == 1 else b""
+    covered = struct.pack(">bb", magic, 0) + time + struct.pack(">ii", -1, len(value)) + value
+    message = struct.pack(">I", zlib.crc32(covered)) + covered
+    return struct.pack(">qi", 0, len(message)) + message
+
+
+def _crc32c_table() -> list[int]:
+    table = []
+    for byte in range(256):
+        for _ in range(8):
+            byte = byte >> 1 ^ (0x82F63B78 if byte & 1 else 0)
+        table.append(byte)
+    return table
+
+
+CRC32C_TABLE = _crc32c_table()
+
+
+def crc32c(content: bytes) -> int:
+    value = 0xFFFFFFFF
+    for byte in content:
+        value = CRC32C_TABLE[(value ^ byte) & 0xFF] ^ value >> 8
+    return value ^ 0xFFFFFFFF
