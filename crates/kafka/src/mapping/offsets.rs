@@ -90,7 +90,8 @@ fn record_at(piece: &Bytes, wanted: impl Fn(i64) -> bool) -> Option<(i64, i64)> 
             continue;
         }
         for record in batch.records(limit::PIECE_BYTES_MAX * 4).ok()?.flatten() {
-            let timestamp = batch.base_timestamp() + record.timestamp_delta;
+            // Both are the producer's, and nobody has looked at them before.
+            let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
             if wanted(timestamp) {
                 return Some((batch.base_offset() + i64::from(record.offset_delta), timestamp));
             }
