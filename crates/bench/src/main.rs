@@ -1,14 +1,22 @@
 //! `bench`: measurements, each of which says its conditions.
 //!
-//! So far one: `bench sync`, how many small writes a second the disk makes durable with one, two and
-//! three files at a time. It is the measurement behind docs/adr/0001-one-journal-per-shard.md.
-#![allow(clippy::print_stdout, reason = "figures are this program's output")]
+//! `bench sync` is how many small writes a second the disk makes durable with one, two and three
+//! files at a time: the measurement behind docs/adr/0001-one-journal-per-shard.md. `bench core` is
+//! the machine, the journal and the shard alone, then the broker through Kafka, against the design's
+//! budget; docs/benchmarks/core.md is made of what it prints. A measurement in which a record was
+//! lost ends the run.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are this program's output")]
 
+mod core;
 mod sync;
 
 use clap::{Parser, Subcommand};
-use std::io;
+use std::error::Error;
 use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What a measurement returns. Its error is for a person to read; nothing inspects it.
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Measures parts of Mainstem and what it stands on.
 #[derive(Parser)]
@@ -28,10 +36,20 @@ enum What {
         #[arg(long, value_name = "SECONDS", default_value_t = 3)]
         seconds: u64,
     },
+    /// Machine, journal and shard alone, then the broker through Kafka
+    Core(core::Options),
 }
 
-fn main() -> io::Result<()> {
-    match Arguments::parse().what {
-        What::Sync { folder, seconds } => sync::run(&folder, seconds),
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().what {
+        What::Sync { folder, seconds } => sync::run(&folder, seconds).map_err(Into::into),
+        What::Core(options) => core::run(options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,0 +1,51 @@
+//! Memory of streams that nobody uses.
+
+use super::broker::{Broker, is_there};
+use super::piece::Size;
+use super::{Options, disk, report, streams};
+use crate::Outcome;
+use std::thread;
+use std::time::Duration;
+
+/// How long after its start the broker's memory is read.
+const SETTLE: Duration = Duration::from_secs(2);
+/// What streams that were used hold, each.
+const USED: Size = Size { bytes: 1 << 10, records: 1 };
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    report::section(
+        "Memory per idle stream",
+        "Proportional set size of the broker with so many partitions (1,000 to a topic), less that with none, divided \
+         by their number: as it made them, and after a restart. Then with one record of 1 KiB in each.",
+    );
+    if !is_there(options)? {
+        return Ok(());
+    }
+    report::head(&["streams", "as made, B each", "restarted, B each", "one record each, restarted, B each"]);
+    let folder = disk::fresh(&options.folder, "idle")?;
+    let broker = Broker::start(options, &folder)?;
+    let none = settled(options, &broker)?;
+    broker.stop()?;
+    for count in if options.quick { [1000, 2000] } else { [10_000, 50_000] } {
+        let folder = disk::fresh(&options.folder, "idle")?;
+        let each = |memory: u64| report::number(memory.saturating_sub(none) as f64 / count as f64);
+        let broker = Broker::start(options, &folder)?;
+        streams::create(&broker, count)?;
+        let made = settled(options, &broker)?;
+        broker.stop()?;
+        let broker = Broker::start(options, &folder)?;
+        let restarted = settled(options, &broker)?;
+        streams::fill(&broker, count, USED, count as u64, 1)?;
+        broker.stop()?;
+        let broker = Broker::start(options, &folder)?;
+        let used = settled(options, &broker)?;
+        broker.stop()?;
+        report::row(&[count.to_string(), each(made), each(restarted), each(used)]);
+    }
+    Ok(std::fs::remove_dir_all(folder)?)
+}
+
+fn settled(options: &Options, broker: &Broker) -> Outcome<u64> {
+    thread::sleep(if options.quick { Duration::from_millis(50) } else { SETTLE });
+    broker.memory()
+}
