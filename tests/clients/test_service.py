@@ -1,5 +1,6 @@
 """The broker as a service: starting, saying so, being watched, stopping, starting again."""
 
+import random
 import socket
 import subprocess
 import time
@@ -228,3 +229,20 @@ def test_metrics_are_open_metrics_and_move(broker):
     for name in after:
         if name.endswith("_total"):
             assert again[name] >= after[name], f"{name} went down"
+
+
+def test_a_consumer_that_keeps_up_costs_no_disk_read(broker):
+    """Several log files behind is still keeping up: what fits the cache is answered from it."""
+    pieces = 60
+    writer.create_topic(broker, TOPIC)
+    before = metrics(broker)["mainstem_journal_cache_misses_total"]
+    with wire.Connection(broker.kafka) as connection:
+        for number in range(pieces):
+            records = wire.batch([random.Random(number).randbytes(MIB // 2)])
+            assert wire.produce(connection, TOPIC, 0, records).error == 0
+        # Files are finished in the meantime: for a second, nothing may be read from them.
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            records = wire.fetch(connection, TOPIC, 0, 0, max_bytes=32 * MIB).records
+            assert len(wire.codecs(records)) == pieces
+    assert metrics(broker)["mainstem_journal_cache_misses_total"] == before

@@ -28,6 +28,7 @@ impl Journal {
     /// # Errors
     /// As the disk says; the file stays unfinished then and can be tried again.
     pub fn finish_next(&self) -> io::Result<bool> {
+        self.trim_cache();
         let Some(mut ready) = self.ready_to_finish() else {
             return Ok(false);
         };
@@ -136,7 +137,8 @@ impl Journal {
 
 impl State {
     fn on_finished(&mut self, sequence: u64, last_index: u64, finished: Arc<Finished>, moved: &[EntryRow]) {
-        self.active.take_to(last_index);
+        let extents = self.active.take_to(last_index);
+        self.recent.keep(extents, last_index, &mut self.log);
         self.refused.retain(|(index, _)| *index > last_index);
         self.open_files.remove(&sequence);
         for (nth, row) in moved.iter().enumerate() {

@@ -213,6 +213,7 @@ impl State {
     fn on_installed(&mut self, at: LogPosition, files: Vec<Arc<Finished>>) -> (Vec<FileId>, Vec<Arc<Finished>>) {
         let continues = self.log.get(at.index).is_some_and(|slot| slot.term == at.term);
         self.active.take_to(at.index);
+        self.cached_bytes -= self.recent.evict(usize::MAX);
         let mut old_logs = Vec::new();
         if continues {
             // An unfinished file that reaches above the position is needed for what is above it.

@@ -24,17 +24,30 @@ use std::time::Duration;
 pub struct CacheBudget {
     limit: usize,
     used: AtomicUsize,
+    journals: AtomicUsize,
 }
 
 impl CacheBudget {
     /// A budget of `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(CacheBudget { limit, used: AtomicUsize::new(0) })
+        Arc::new(CacheBudget { limit, used: AtomicUsize::new(0), journals: AtomicUsize::new(0) })
     }
 
     pub(crate) fn release(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Relaxed);
+    }
+
+    /// A journal begins to use it.
+    pub(crate) fn join(&self) {
+        self.journals.fetch_add(1, Relaxed);
+    }
+
+    /// How much a journal that caches `cached` bytes has to give back. One that has no more than its share
+    /// gives nothing: that is for the others to do, busy or not.
+    fn excess(&self, cached: usize) -> usize {
+        let share = self.limit / self.journals.load(Relaxed).max(1);
+        self.used().saturating_sub(self.limit).min(cached.saturating_sub(share))
     }
 
     /// Bytes in use.
@@ -133,6 +146,13 @@ pub struct Journal {
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Journal({})", self.options.shard)
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.options.cache.release(self.state.get_mut().cached_bytes);
+        self.options.cache.journals.fetch_sub(1, Relaxed);
     }
 }
 
@@ -371,7 +391,7 @@ impl Journal {
 
     fn source(state: &State, index: u64, slot: &crate::log::Slot) -> Result<EntrySource, LogReadError> {
         let at = LogPosition { term: slot.term, index };
-        if let Some(payload) = &slot.cached {
+        if let Some(payload) = slot.cached.as_ref().or_else(|| state.recent.entry(index)) {
             let (payload, meta_bytes) = (payload.clone(), slot.meta_bytes);
             return Ok(EntrySource::Memory(LogEntry { at, kind: slot.kind, payload, meta_bytes }));
         }
@@ -462,16 +482,21 @@ impl Journal {
     pub fn index_bytes(&self) -> usize {
         let state = self.state.lock();
         let fences: usize = state.finished.iter().map(|file| file.table.memory_bytes()).sum();
-        fences + state.log.memory_bytes() + state.active.len() * size_of::<crate::active::ActiveExtent>()
+        fences
+            + state.recent.index_bytes()
+            + state.log.memory_bytes()
+            + state.active.len() * size_of::<crate::active::ActiveExtent>()
     }
 
     /// Drops cached entries while the node's budget is exceeded. Only what is applied and on stable
-    /// storage goes.
+    /// storage goes. An idle journal does so when it looks after its files.
     pub(crate) fn trim_cache(&self) {
-        let excess = self.options.cache.used().saturating_sub(self.options.cache.limit);
-        if excess > 0 {
+        if self.options.cache.used() > self.options.cache.limit {
             let ignore_flush = self.faulty(Fault::EvictUnflushed);
-            let freed = self.state.lock().evict(excess, ignore_flush);
+            let mut state = self.state.lock();
+            let excess = self.options.cache.excess(state.cached_bytes);
+            let freed = state.evict(excess, ignore_flush);
+            drop(state);
             self.options.cache.release(freed);
         }
     }

@@ -27,6 +27,7 @@ pub mod manifest;
 mod pack;
 pub mod read;
 mod rebuild;
+mod recent;
 pub mod reclaim;
 pub mod recovery;
 mod repair;

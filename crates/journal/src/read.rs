@@ -96,6 +96,13 @@ impl Journal {
         let mut left = bytes_max;
         let mut next = from;
         while next < to {
+            if let Some(recent) = self.read_recent(stream, next, to, left, slices.is_empty()) {
+                let Some(last) = recent.last() else { break };
+                next = last.end();
+                left = left.saturating_sub(recent.iter().map(|slice| slice.bytes.len()).sum());
+                slices.extend(recent);
+                continue;
+            }
             let located = self.locate(stream, next, to, left, slices.is_empty())?;
             if located.is_empty() {
                 match self.missing(stream, next, to) {
@@ -134,9 +141,10 @@ impl Journal {
     pub fn in_memory(&self, stream: StreamId, from: Offset) -> bool {
         let state = self.state.lock();
         let first = state.active.extents_from(stream, from).next();
-        first.is_some_and(|extent| {
+        let active = first.is_some_and(|extent| {
             extent.base <= from && state.log.get(extent.index).is_some_and(|slot| slot.cached.is_some())
-        })
+        });
+        active || state.recent.covers(stream, from)
     }
 
     /// The first record of `stream` at or above `from` whose piece has a timestamp of at least

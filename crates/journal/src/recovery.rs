@@ -127,6 +127,7 @@ impl Journal {
             damaged: Default::default(),
             counters: Default::default(),
         });
+        journal.options.cache.join();
         journal.write_manifest(|_| ())?;
         journal.refill_reserve()?;
         let writer = Writer::new(journal.clone(), previous);

@@ -6,6 +6,7 @@ use crate::disk::DiskFile;
 use crate::file::{FileId, FileKind};
 use crate::log::{EntryLog, LogEntry, Place, Slot};
 use crate::manifest::{Listed, LogPosition, Manifest};
+use crate::recent::Recent;
 use crate::reclaim::Usage;
 use crate::table::TableHead;
 use bytes::Bytes;
@@ -118,6 +119,7 @@ pub(crate) struct State {
     pub(crate) next_ticket: u64,
     pub(crate) next_sequence: u64,
     pub(crate) active: ActiveIndex,
+    pub(crate) recent: Recent,
     pub(crate) open_files: BTreeMap<u64, LogFile>,
     /// By rank: first Raft index, then id.
     pub(crate) finished: Arc<Vec<Arc<Finished>>>,
@@ -154,6 +156,7 @@ impl State {
             next_ticket: 1,
             next_sequence: manifest.next_sequence,
             active: ActiveIndex::default(),
+            recent: Recent::default(),
             open_files: BTreeMap::new(),
             finished: Arc::default(),
             refused: manifest.refused.clone(),
@@ -244,7 +247,10 @@ impl State {
     /// Evicts cached bytes until `excess` of them are gone or none may go.
     pub(crate) fn evict(&mut self, excess: usize, ignore_flush: bool) -> usize {
         let settled = if ignore_flush { self.applied } else { self.applied.min(self.flushed) };
-        let freed = self.log.evict(excess, |index, slot| index <= settled && slot.place.is_some());
+        let mut freed = self.recent.evict(excess);
+        if freed < excess {
+            freed += self.log.evict(excess - freed, |index, slot| index <= settled && slot.place.is_some());
+        }
         self.cached_bytes -= freed;
         freed
     }

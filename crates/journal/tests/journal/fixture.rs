@@ -32,9 +32,25 @@ impl Fixture {
         Self::open(Some(folder), path, cache_bytes, log_file_bytes)
     }
 
+    /// Another journal of the same node: it shares the cache's budget.
+    pub(crate) fn beside(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        Self::open_with(self.cache.clone(), Some(folder), path, self.cache_bytes, self.log_file_bytes)
+    }
+
     fn open(folder: Option<tempfile::TempDir>, path: PathBuf, cache_bytes: usize, log_file_bytes: u64) -> Self {
+        Self::open_with(CacheBudget::new(cache_bytes), folder, path, cache_bytes, log_file_bytes)
+    }
+
+    fn open_with(
+        cache: Arc<CacheBudget>,
+        folder: Option<tempfile::TempDir>,
+        path: PathBuf,
+        cache_bytes: usize,
+        log_file_bytes: u64,
+    ) -> Self {
         let disk = Arc::new(Folder::open(&path).unwrap());
-        let cache = CacheBudget::new(cache_bytes);
         let mut options = Options::new(ShardId(1), cache.clone(), 0xfeed);
         options.log_file_bytes = log_file_bytes;
         options.reserve_bytes = log_file_bytes;

@@ -63,6 +63,49 @@ fn a_warm_read_costs_no_disk_read() {
 }
 
 #[test]
+fn a_warm_read_of_finished_files_costs_no_disk_read() {
+    let mut f = Fixture::with(1 << 20, 16 << 10);
+    fill(&mut f);
+    while f.journal.finish_next().unwrap() {}
+    // Alone, a shard keeps no log below its checkpoint.
+    f.journal.purge(journal::LogPosition { term: 1, index: 60 });
+    assert!(f.journal.finished().len() > 2);
+    for bytes_max in [0, 1000, 1 << 20] {
+        assert_eq!(read_all(&f, 1, 0, 60, bytes_max), (0..60).collect::<Vec<_>>());
+        assert_eq!(read_all(&f, 2, 7, 120, bytes_max), (7..120).collect::<Vec<_>>());
+    }
+    assert!((0..60).all(|offset| f.journal.in_memory(StreamId(1), Offset(offset))));
+    assert_eq!(f.journal.counters.cache_misses.load(std::sync::atomic::Ordering::Relaxed), 0);
+    // No more is kept than allowed, and what is not kept is on disk.
+    let mut f = Fixture::with(20_000, 16 << 10);
+    fill(&mut f);
+    while f.journal.finish_next().unwrap() {}
+    assert!(f.cache.used() <= 20_000);
+    assert!(!f.journal.in_memory(StreamId(1), Offset(0)) && f.journal.in_memory(StreamId(1), Offset(50)));
+    assert_eq!(read_all(&f, 2, 0, 120, 4000), (0..120).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_idle_journal_gives_back_what_is_more_than_its_share() {
+    let mut idle = Fixture::with(40_000, 16 << 10);
+    fill(&mut idle);
+    while idle.journal.finish_next().unwrap() {}
+    assert!(idle.cache.used() > 30_000);
+    let mut busy = idle.beside();
+    fill(&mut busy);
+    while busy.journal.finish_next().unwrap() {}
+    while idle.journal.finish_next().unwrap() {}
+    assert!(idle.cache.used() <= 40_000);
+    for f in [&idle, &busy] {
+        assert!(f.journal.in_memory(StreamId(1), Offset(50)), "each has a part");
+    }
+    drop(busy);
+    drop(idle.journal);
+    drop(idle.writer);
+    assert_eq!(idle.cache.used(), 0);
+}
+
+#[test]
 fn pieces_not_yet_applied_cannot_be_read() {
     let mut f = Fixture::new();
     f.store(&[(1, 0, 10)]);
