@@ -18,3 +18,15 @@ pub enum Fault {
     /// Reclaim takes pieces that are alive.
     ReclaimLive,
 }
+
+impl Fault {
+    /// All of them.
+    pub const ALL: &[Fault] = &[
+        Fault::NoFsync,
+        Fault::VoteNotPersisted,
+        Fault::CheckpointAheadOfFlush,
+        Fault::EvictUnflushed,
+        Fault::TruncateOffByOne,
+        Fault::ReclaimLive,
+    ];
+}

@@ -17,6 +17,7 @@ use model::checksum::crc32c_of;
 use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Bytes copied at a time.
 pub const CHUNK_BYTES: usize = 256 << 10;
@@ -181,6 +182,7 @@ impl Journal {
             state.manifest.checkpoint_at = at;
         })?;
         self.options.cache.release(freed);
+        self.counters.installs.fetch_add(1, Relaxed);
         let names = old_logs.into_iter().map(|id| name(id, FileKind::Log));
         let names = names.chain(old_files.iter().map(|file| name(file.id, file.kind)));
         let names = names.chain(old_chain.iter().map(|file| checkpoint::name(file.number)));

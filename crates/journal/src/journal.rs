@@ -118,6 +118,14 @@ pub struct Counters {
     pub storage_errors: AtomicU64,
     /// Files given back.
     pub files_removed: AtomicU64,
+    /// Times entries at the end of the log were replaced by another leader's.
+    pub truncations: AtomicU64,
+    /// Of these, how often some were in a file before the one being written.
+    pub truncations_across_files: AtomicU64,
+    /// Times the floor was moved.
+    pub purges: AtomicU64,
+    /// Snapshots installed.
+    pub installs: AtomicU64,
     /// Reads of pieces answered from memory.
     pub cache_hits: AtomicU64,
     /// Reads of pieces that went to a file.
@@ -243,6 +251,12 @@ impl Journal {
         let keep = if self.faulty(Fault::TruncateOffByOne) { index + 1 } else { index };
         let mut state = self.state.lock();
         let before = state.cached_bytes;
+        if let Some(first) = state.log.get(keep + 1) {
+            let file = first.place.and_then(|place| state.open_files.get(&place.sequence));
+            let across = file.is_some_and(|file| file.rolled);
+            self.counters.truncations.fetch_add(1, Relaxed);
+            self.counters.truncations_across_files.fetch_add(u64::from(across), Relaxed);
+        }
         state.truncate_after(keep);
         let freed = before - state.cached_bytes;
         drop(state);
@@ -298,6 +312,7 @@ impl Journal {
             let freed = before - state.cached_bytes;
             drop(state);
             self.options.cache.release(freed);
+            self.counters.purges.fetch_add(1, Relaxed);
         }
     }
 
