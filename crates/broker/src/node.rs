@@ -196,6 +196,7 @@ impl LocalShard {
             }),
             on_effects: around.on_effects,
             on_role: around.on_role,
+            upkeep: shard::Upkeep::default(),
         };
         let me = folder.identity.node;
         let failed = |error| NodeError::Shard { shard: id, error };

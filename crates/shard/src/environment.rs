@@ -2,7 +2,7 @@
 
 use crate::transport::Transport;
 use machine::Effect;
-use model::{ShardId, Timestamp};
+use model::{ShardId, Timestamp, limit};
 use std::sync::Arc;
 
 /// Work that may block on the disk.
@@ -10,6 +10,21 @@ pub type Blocking = Box<dyn FnOnce() + Send>;
 
 /// Told what applied entries ask the leader to do.
 pub type OnEffects = dyn Fn(ShardId, &[Effect]) + Send + Sync;
+
+/// How much a replica logs between the things it does for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Upkeep {
+    /// A checkpoint is written when so much was logged since the last one.
+    pub checkpoint_log_bytes: u64,
+    /// Of what a checkpoint covers, so much log is kept for followers that lag a little.
+    pub log_kept_bytes: u64,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Upkeep { checkpoint_log_bytes: 32 * limit::MIB as u64, log_kept_bytes: 64 * limit::MIB as u64 }
+    }
+}
 
 /// The world around a shard.
 #[derive(Clone)]
@@ -24,6 +39,8 @@ pub struct Environment {
     pub on_effects: Arc<OnEffects>,
     /// Called when the shard's role or leader changed.
     pub on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
+    /// When it looks after itself.
+    pub upkeep: Upkeep,
 }
 
 impl Environment {

@@ -22,10 +22,6 @@ use std::time::Duration;
 
 /// How often a replica looks after itself.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// A checkpoint is written when so much was logged since the last one.
-const CHECKPOINT_LOG_BYTES: u64 = 32 * limit::MIB as u64;
-/// Of what a checkpoint covers, so much log is kept for followers that lag a little.
-const LOG_KEPT_BYTES: u64 = 64 * limit::MIB as u64;
 /// Checking files for what died may take this share of the time: one part in so many.
 const RECLAIM_SHARE: u32 = 10;
 /// How often streams are looked through for what has expired.
@@ -161,7 +157,8 @@ impl<R: Runtime> Housekeeping<R> {
 
     async fn checkpoint_if_due(&mut self) {
         let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
-        if logged - self.logged_at_checkpoint < CHECKPOINT_LOG_BYTES && !self.replica.journal.wants_base() {
+        let due = logged - self.logged_at_checkpoint >= self.replica.environment.upkeep.checkpoint_log_bytes;
+        if !due && !self.replica.journal.wants_base() {
             return;
         }
         self.logged_at_checkpoint = logged;
@@ -176,7 +173,7 @@ impl<R: Runtime> Housekeeping<R> {
     async fn purge(&self) {
         let alone = self.raft.server_metrics().borrow_watched().membership_config.nodes().count() <= 1;
         let covered = self.replica.journal.checkpoint_at().index;
-        let kept = if alone { u64::MAX } else { self.replica.journal.index_keeping(LOG_KEPT_BYTES) };
+        let kept = if alone { u64::MAX } else { self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes) };
         let upto = covered.min(kept.saturating_sub(1));
         if upto > self.replica.journal.floor().index {
             let _ = self.raft.trigger().purge_log(to_raft(upto)).await;
@@ -189,7 +186,7 @@ impl<R: Runtime> Housekeeping<R> {
             return;
         }
         let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
-        let grown = logged - self.logged_at_reclaim >= CHECKPOINT_LOG_BYTES;
+        let grown = logged - self.logged_at_reclaim >= self.replica.environment.upkeep.checkpoint_log_bytes;
         if !self.replica.shrank.swap(false, Relaxed) && !grown {
             return;
         }

@@ -30,7 +30,7 @@ mod store;
 pub mod transport;
 
 pub use batcher::{Answer, ProposeError, Request};
-pub use environment::Environment;
+pub use environment::{Environment, Upkeep};
 /// What a shard runs on: tokio, or the simulator's virtual time.
 pub mod runtime {
     pub use openraft::TokioRuntime as Tokio;

@@ -14,7 +14,7 @@ use crate::store::Store;
 use crate::transport::TransportError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use journal::{Journal, Space};
+use journal::{Journal, LogPosition, Space};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
 use openraft::SnapshotPolicy;
@@ -64,6 +64,7 @@ trait Consensus: Send + Sync {
     fn checkpoint(&self) -> BoxFuture<'_, ()>;
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     fn machine(&self) -> RwLockReadGuard<'_, Machine>;
+    fn applied(&self) -> LogPosition;
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>>;
     fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), StartError>>;
     fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
@@ -168,6 +169,12 @@ impl Shard {
     /// The state as applied here. Held only for a look: `apply` waits.
     pub fn machine(&self) -> RwLockReadGuard<'_, Machine> {
         self.consensus.machine()
+    }
+
+    /// The last entry that [`Shard::machine`] has seen.
+    #[must_use]
+    pub fn applied(&self) -> LogPosition {
+        self.consensus.applied()
     }
 
     /// Makes this replica the first of a new shard with these voters; does nothing when the shard
@@ -293,6 +300,10 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn machine(&self) -> RwLockReadGuard<'_, Machine> {
         self.replica.machine.read()
+    }
+
+    fn applied(&self) -> LogPosition {
+        self.replica.applied.lock().at
     }
 
     fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {

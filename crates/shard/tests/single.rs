@@ -41,6 +41,7 @@ impl Node {
             }),
             on_effects: Arc::new(|_, _| ()),
             on_role: Arc::new(|_| ()),
+            upkeep: shard::Upkeep::default(),
         };
         let shard = Shard::start::<TokioRuntime>(NodeId(1), journal, false, environment).await.unwrap();
         shard.initialize(vec![NodeId(1)]).await.unwrap();
