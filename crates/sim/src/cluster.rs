@@ -2,12 +2,37 @@
 //! network.
 //!
 //! One seed decides everything: the schedule, the network's delays and losses, what the disks do,
-//! who is killed or loses power and when, what clients ask. Start with [`run`].
+//! who is killed or loses power and when, what clients ask.
+//!
+//! - [`run`](mod@run) is the state of a run and its course, `trouble` what goes wrong in it, `shape`
+//!   its sizes.
+//! - `node` is hardware and the replica on it, `net` what lies between nodes.
+//! - `client` is who asks, `record` what is written, `checker` what clients were told against what
+//!   is there in the end, `losses` which acknowledgements from memory power loss may take, `states`
+//!   the replicas' states against each other, `panics` what nobody would see otherwise.
+//! - `campaign` is many seeds.
 
+pub mod campaign;
 mod checker;
 mod client;
+mod facts;
+mod losses;
 mod net;
 mod node;
+mod panics;
+mod record;
 pub mod run;
+mod shape;
+mod states;
+mod trouble;
 
+pub use campaign::{Summary, campaign};
+pub use facts::Facts;
 pub use run::{Outcome, Plan, run};
+
+use model::StreamId;
+
+/// Streams with odd numbers promise that what is acknowledged is on stable storage.
+fn is_durable(stream: StreamId) -> bool {
+    stream.0 % 2 == 1
+}

@@ -7,11 +7,13 @@
 use clap::{Parser, ValueEnum};
 use journal::canary::Fault;
 use sim::campaign;
+use sim::cluster::{self, Plan};
 use sim::journal_run;
 use sim::trace::Trace;
 use std::process::ExitCode;
 
-/// Runs the real journal over a disk that loses, tears, flips and refuses, as a seed says.
+/// Runs the real journal and the real shard over disks and a network that lose, tear, flip, reorder
+/// and refuse, as a seed says.
 #[derive(Parser)]
 struct Arguments {
     /// Which campaign; all of them unless one is named
@@ -31,31 +33,40 @@ struct Arguments {
     /// With a known fault, which has to be found
     #[arg(long, value_name = "FAULT", value_parser = fault)]
     fault: Option<Fault>,
+    /// How much goes wrong in a run of the cluster
+    #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
+    rounds: u64,
+    /// Flip bits on the disk of one node of the cluster
+    #[arg(long)]
+    flips: bool,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Campaign {
     /// One journal without consensus
     Journal,
+    /// Three replicas of a shard
+    Cluster,
 }
 
 fn fault(name: &str) -> Result<Fault, String> {
-    let found = campaign::JOURNAL_FAULTS.iter().find(|fault| format!("{fault:?}") == name);
-    found.copied().ok_or_else(|| format!("one of {:?}", campaign::JOURNAL_FAULTS))
+    let found = Fault::ALL.iter().find(|fault| format!("{fault:?}") == name);
+    found.copied().ok_or_else(|| format!("one of {:?}", Fault::ALL))
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // A run that panics is a finding like any other, and told as one.
     std::panic::set_hook(Box::new(|_| ()));
-    let good = match arguments.campaign {
-        None | Some(Campaign::Journal) => journal(&arguments),
-    };
+    // Both, also when the first has found something.
+    let journal = matches!(arguments.campaign, None | Some(Campaign::Journal));
+    let cluster = matches!(arguments.campaign, None | Some(Campaign::Cluster));
+    let good = (!journal || run_journal(&arguments)) & (!cluster || run_cluster(&arguments));
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Returns whether nothing was found.
-fn journal(arguments: &Arguments) -> bool {
+fn run_journal(arguments: &Arguments) -> bool {
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
         let outcome = journal_run::run(seed, arguments.fault, &trace);
@@ -65,6 +76,24 @@ fn journal(arguments: &Arguments) -> bool {
         return outcome.violation.is_none();
     }
     let summary = campaign::journal(arguments.from..arguments.from + arguments.seeds, arguments.fault);
+    println!("{summary}");
+    summary.failures.is_empty()
+}
+
+/// Returns whether nothing was found.
+fn run_cluster(arguments: &Arguments) -> bool {
+    let plan = Plan { fault: arguments.fault, rounds: arguments.rounds, flips: arguments.flips };
+    if let Some(seed) = arguments.seed {
+        let trace = if arguments.trace { Trace::on() } else { Trace::off() };
+        let outcome = cluster::run(seed, plan, &trace);
+        print!("{}", trace.text());
+        println!("{}\nthe disks: {}", outcome.facts, outcome.tally);
+        let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };
+        println!("seed {seed}: {found}");
+        outcome.violations.iter().for_each(|violation| println!("  {violation}"));
+        return outcome.violations.is_empty();
+    }
+    let summary = cluster::campaign(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
     summary.failures.is_empty()
 }

@@ -1,16 +1,18 @@
-//! Clients: each appends numbered records, to streams of its own choice, and remembers exactly what
-//! it was told.
+//! Clients: each appends numbered records, in a manner of its own, and remembers exactly what it was
+//! told.
 
 use super::checker::Ledger;
+use super::facts::Facts;
+use super::record::{self, Stamp};
 use crate::rng::Rng;
+use crate::trace::Trace;
 use bytes::Bytes;
 use machine::messaging::sequencer::AppendRequest;
-use machine::{Command, Reply};
-use model::record::Message;
-use model::{Offset, StreamId};
-use openraft_rt_sim::SimRuntime;
+use machine::{Command, Refusal, Reply};
+use model::{Durability, Offset, StreamId};
+use openraft_rt_sim::{SimInstant, SimRuntime};
 use parking_lot::Mutex;
-use shard::runtime::Runtime;
+use shard::runtime::{Instant, Runtime};
 use shard::{ProposeError, Request, Role, Shard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,78 +24,292 @@ pub(super) type Replicas = Arc<Mutex<BTreeMap<u64, Shard>>>;
 
 /// How long a client waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How often a client that has to know asks again.
+const TRIES: usize = 40;
+/// Each client's records have numbers of their own.
+pub(super) const NUMBERS: u64 = 1_000_000;
 
-pub(super) struct Client {
-    pub(super) number: u64,
+/// Virtual time since the run began.
+pub(super) fn now() -> Duration {
+    SimInstant::now().elapsed_since_start()
+}
+
+/// How a client works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// Sends messages, sometimes two at once, and does not repeat them.
+    Plain,
+    /// Sends batches with sequences, and repeats each until it is answered (KIP-98).
+    Numbering,
+    /// Sends messages with ids, and repeats each until it is answered.
+    Naming,
+    /// Sends messages to a queue and settles them.
+    Settling,
+}
+
+/// What a client is given.
+#[derive(Clone)]
+pub(super) struct World {
     pub(super) replicas: Replicas,
     pub(super) ledger: Arc<Mutex<Ledger>>,
-    pub(super) rng: Rng,
+    pub(super) facts: Arc<Mutex<Facts>>,
     pub(super) stop: Arc<AtomicBool>,
-    pub(super) streams: u64,
+    pub(super) trace: Trace,
+    pub(super) pause_micros: u64,
+    /// How long message ids are remembered.
+    pub(super) window_millis: u64,
+}
+
+/// See the module's documentation.
+pub(super) struct Client {
+    pub(super) number: u64,
+    pub(super) manner: Manner,
+    /// The streams it writes to.
+    pub(super) streams: Vec<StreamId>,
+    pub(super) world: World,
+    pub(super) rng: Rng,
+    /// Records numbered so far.
+    nth: u64,
+    /// Per stream: the producer's epoch and next sequence.
+    sequences: BTreeMap<StreamId, (i16, i32)>,
+}
+
+/// How a request that was repeated until it was answered came out.
+enum Outcome {
+    At(u64),
+    Refused(Refusal),
+    /// It was never appended.
+    Never,
+    Unknown,
 }
 
 impl Client {
+    pub(super) fn new(number: u64, manner: Manner, streams: Vec<StreamId>, world: World, rng: Rng) -> Self {
+        Client { number, manner, streams, world, rng, nth: 0, sequences: BTreeMap::new() }
+    }
+
     pub(super) async fn run(mut self) {
-        let mut nth = 0;
-        while !self.stop.load(SeqCst) {
-            let pause = self.rng.between(100, 20_000);
+        while !self.world.stop.load(SeqCst) {
+            let pause = self.rng.between(100, self.world.pause_micros);
             SimRuntime::sleep(Duration::from_micros(pause)).await;
-            let Some(shard) = self.leader() else { continue };
-            let stream = StreamId(1 + self.rng.below(self.streams));
-            if self.rng.per_mille(30) {
-                self.trim(&shard, stream).await;
-                continue;
+            let Some(stream) = self.rng.pick(&self.streams).copied() else { return };
+            if self.rng.per_mille(150) {
+                self.read(stream);
             }
-            if self.rng.per_mille(100) {
-                self.read(&shard, stream);
+            if self.rng.per_mille(40) && self.manner != Manner::Settling {
+                self.trim(stream).await;
             }
-            nth += 1;
-            self.append(&shard, stream, self.number * 1_000_000 + nth).await;
+            match self.manner {
+                Manner::Plain => self.send_plainly(stream).await,
+                Manner::Numbering => self.send_numbered(stream).await,
+                Manner::Naming => self.send_named(stream).await,
+                Manner::Settling => self.send_and_settle(stream).await,
+            }
         }
     }
 
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.world.trace.line(format_args!("{:?} c{} {what}", now(), self.number));
+    }
+
+    /// Numbers for `count` records.
+    fn numbers(&mut self, count: u64) -> u64 {
+        let id = self.number * NUMBERS + self.nth;
+        self.nth += count;
+        id
+    }
+
     /// Somebody who believes to lead, else anybody.
-    fn leader(&mut self) -> Option<Shard> {
-        let replicas: Vec<Shard> = self.replicas.lock().values().cloned().collect();
+    fn somebody(&mut self) -> Option<Shard> {
+        let replicas: Vec<Shard> = self.world.replicas.lock().values().cloned().collect();
         let leads = replicas.iter().find(|shard| shard.role() == Role::Leader && !self.rng.per_mille(50));
         leads.or_else(|| self.rng.pick(&replicas)).cloned()
     }
 
-    async fn append(&mut self, shard: &Shard, stream: StreamId, id: u64) {
-        let size = self.rng.between(8, 900) as usize;
-        let value: Vec<u8> = id.to_le_bytes().into_iter().cycle().take(size.max(8)).collect();
-        let Ok(bytes) = (Message { value: &value, ..Message::default() }).encode() else { return };
-        let request = AppendRequest { stream, bytes: Bytes::from(bytes), message_id: None, durability: None };
-        self.ledger.lock().asked(stream, id);
-        match propose(shard, Request::Append(request)).await {
-            Some(Ok(Reply::Appended { base, .. })) => self.ledger.lock().acknowledged(stream, id, base),
-            // Not proposed, or refused: it must never be seen.
-            Some(Err(ProposeError::NotLeader(_) | ProposeError::DiskFull)) | Some(Ok(Reply::Refused(_))) => {
-                self.ledger.lock().denied(stream, id);
+    fn acknowledged(&self, stream: StreamId, id: u64, count: u64, base: u64) {
+        self.note(format_args!("{stream} {id}+{count} is at {base}"));
+        self.world.ledger.lock().acknowledged(stream, id, count, base, now());
+        self.world.facts.lock().acknowledged += 1;
+    }
+
+    async fn send_plainly(&mut self, stream: StreamId) {
+        let Some(shard) = self.somebody() else { return };
+        let count = if self.rng.percent(20) { 2 } else { 1 };
+        let from_memory = self.rng.percent(10);
+        let mut requests = Vec::new();
+        for _ in 0..count {
+            let id = self.numbers(1);
+            let size = self.rng.between(8, 900) as usize;
+            let durability = from_memory.then_some(Durability::QuorumMemory);
+            let bytes = Bytes::from(record::message(id, size));
+            requests.push((id, Request::Append(AppendRequest { stream, bytes, message_id: None, durability })));
+            self.world.ledger.lock().asked(stream, id, 1, from_memory);
+        }
+        // Both are on their way before either is answered.
+        let answers = requests.into_iter().map(|(id, request)| {
+            let shard = shard.clone();
+            async move { (id, propose(&shard, request).await) }
+        });
+        for (id, answer) in futures::future::join_all(answers).await {
+            match answer {
+                Some(Ok(Reply::Appended { base, .. })) => self.acknowledged(stream, id, 1, base.0),
+                // Not proposed, or refused: it must never be seen.
+                Some(Err(ProposeError::NotLeader(_) | ProposeError::DiskFull | ProposeError::Stopped))
+                | Some(Ok(Reply::Refused(_))) => self.world.ledger.lock().denied(stream, id, 1),
+                Some(Ok(other)) => self.violation(format!("{stream} {id}: appended, and told {other:?}")),
+                Some(Err(ProposeError::Unknown)) | None => self.world.ledger.lock().given_up(stream, id, 1),
             }
-            _ => {}
         }
     }
 
-    async fn trim(&mut self, shard: &Shard, stream: StreamId) {
-        let Some((start, end)) = self.ledger.lock().acknowledged_span(stream) else { return };
-        let to = Offset(self.rng.between(start, end));
-        self.ledger.lock().may_trim(stream, to);
-        let _ = propose(shard, Request::Command(Command::Trim { stream, to })).await;
+    async fn send_numbered(&mut self, stream: StreamId) {
+        let count = self.rng.between(1, 6);
+        let id = self.numbers(count);
+        let (epoch, sequence) = self.sequences.get(&stream).copied().unwrap_or_default();
+        let size = self.rng.between(8, 1500) as usize;
+        let stamp = Stamp { producer: self.number, epoch, sequence };
+        let bytes = Bytes::from(record::batch(id, count as u32, size, stamp));
+        self.world.ledger.lock().asked(stream, id, count, false);
+        let outcome = self.insist(AppendRequest { stream, bytes, message_id: None, durability: None }).await;
+        let next = (epoch, sequence + count as i32);
+        match outcome {
+            Outcome::At(base) => {
+                self.acknowledged(stream, id, count, base);
+                self.sequences.insert(stream, next);
+            }
+            Outcome::Never => self.world.ledger.lock().denied(stream, id, count),
+            Outcome::Refused(Refusal::OutOfOrderSequence) if !super::is_durable(stream) => {
+                // The shard forgot what it acknowledged from memory: a new instance starts over.
+                self.world.ledger.lock().given_up(stream, id, count);
+                self.sequences.insert(stream, (epoch + 1, 0));
+            }
+            Outcome::Refused(refusal) => self.violation(format!("{stream} {id}: refused: {refusal}")),
+            Outcome::Unknown => {
+                self.world.ledger.lock().given_up(stream, id, count);
+                self.sequences.insert(stream, (epoch + 1, 0));
+            }
+        }
     }
 
-    /// What any replica shows must be what stays there.
-    fn read(&mut self, shard: &Shard, stream: StreamId) {
-        if shard.role() != Role::Leader || shard.is_in_doubt() {
-            return;
+    async fn send_named(&mut self, stream: StreamId) {
+        let id = self.numbers(1);
+        let size = self.rng.between(8, 300) as usize;
+        let bytes = Bytes::from(record::message(id, size));
+        let message_id = Some(Bytes::copy_from_slice(&id.to_be_bytes()));
+        self.world.ledger.lock().asked(stream, id, 1, false);
+        let before = self.latest_time();
+        let outcome = self.insist(AppendRequest { stream, bytes, message_id, durability: None }).await;
+        // By the shard's own clock, which jumps: only within the window a repeated id is known.
+        let took = self.latest_time().zip(before).map(|(after, before)| after - before);
+        if took.is_none_or(|took| took >= self.world.window_millis as i64) {
+            self.world.ledger.lock().may_repeat(stream, id);
         }
-        let Some((start, end)) = shard.machine().messaging.stream(stream).map(|s| (s.start, s.end)) else { return };
-        let from = Offset(self.rng.between(start.0, end.0.max(start.0)));
-        let Ok(slices) = shard.journal().read(stream, from, end, 4096) else { return };
-        let mut ledger = self.ledger.lock();
-        for (offset, id) in super::checker::records(&slices) {
-            ledger.seen(stream, offset, id);
+        match outcome {
+            Outcome::At(base) => self.acknowledged(stream, id, 1, base),
+            Outcome::Never => self.world.ledger.lock().denied(stream, id, 1),
+            Outcome::Refused(refusal) => self.violation(format!("{stream} {id}: refused: {refusal}")),
+            Outcome::Unknown => {
+                let mut ledger = self.world.ledger.lock();
+                ledger.given_up(stream, id, 1);
+                ledger.may_repeat(stream, id);
+            }
         }
+    }
+
+    /// The shard's time in milliseconds, as far as anybody knows.
+    fn latest_time(&self) -> Option<i64> {
+        let replicas = self.world.replicas.lock();
+        replicas.values().map(|shard| shard.machine().time().timestamp().0).max()
+    }
+
+    async fn send_and_settle(&mut self, stream: StreamId) {
+        if self.rng.percent(60) {
+            return self.send_plainly(stream).await;
+        }
+        let Some((first, last)) = self.world.ledger.lock().acknowledged_span(stream) else { return };
+        let from = self.rng.between(first, last);
+        let to = (from + self.rng.between(1, 12)).min(last + 1);
+        self.world.ledger.lock().may_settle(stream, from..to);
+        let Some(shard) = self.somebody() else { return };
+        let command = Command::Settle { stream, ranges: vec![(from, to)] };
+        match propose(&shard, Request::Command(command)).await {
+            Some(Ok(Reply::Done)) => {
+                self.note(format_args!("{stream} {from}..{to} is settled"));
+                self.world.ledger.lock().settled(stream, from..to);
+                self.world.facts.lock().settled += to - from;
+            }
+            Some(Ok(other)) => self.violation(format!("{stream}: settling {from}..{to}: {other:?}")),
+            Some(Err(_)) | None => {}
+        }
+    }
+
+    /// Asks until there is an answer.
+    async fn insist(&mut self, request: AppendRequest) -> Outcome {
+        let mut maybe = false;
+        for _ in 0..TRIES {
+            if let Some(shard) = self.somebody() {
+                match propose(&shard, Request::Append(request.clone())).await {
+                    Some(Ok(Reply::Appended { base, .. })) => return Outcome::At(base.0),
+                    Some(Ok(Reply::Duplicate { base, .. })) => {
+                        self.world.facts.lock().recognised += 1;
+                        return Outcome::At(base.0);
+                    }
+                    // An invitation to try again.
+                    Some(Ok(Reply::Refused(Refusal::WrongOffset))) => {}
+                    Some(Ok(Reply::Refused(refusal))) => return Outcome::Refused(refusal),
+                    Some(Ok(other)) => self.violation(format!("an append was told {other:?}")),
+                    Some(Err(ProposeError::NotLeader(_) | ProposeError::DiskFull | ProposeError::Stopped)) => {}
+                    Some(Err(ProposeError::Unknown)) | None => maybe = true,
+                }
+            }
+            SimRuntime::sleep(Duration::from_millis(150)).await;
+        }
+        if maybe { Outcome::Unknown } else { Outcome::Never }
+    }
+
+    async fn trim(&mut self, stream: StreamId) {
+        let Some((start, end)) = self.world.ledger.lock().acknowledged_span(stream) else { return };
+        let to = self.rng.between(start.max(end.saturating_sub(400)), end);
+        let Some(shard) = self.somebody() else { return };
+        self.world.ledger.lock().may_trim(stream, to);
+        self.note(format_args!("{stream} trims to {to}"));
+        let _ = propose(&shard, Request::Command(Command::Trim { stream, to: Offset(to) })).await;
+    }
+
+    /// What any replica shows must be whole, and what stays there.
+    fn read(&mut self, stream: StreamId) {
+        let replicas: Vec<Shard> = self.world.replicas.lock().values().cloned().collect();
+        let Some(shard) = self.rng.pick(&replicas).filter(|shard| !shard.is_in_doubt()) else { return };
+        let Some((start, end)) = shard.machine().messaging.stream(stream).map(|s| (s.start.0, s.end.0)) else { return };
+        let from = self.rng.between(start, end.max(start));
+        // Reading may fail while the disk does; what it shows may not be wrong.
+        let Ok(slices) = shard.journal().read(stream, Offset(from), Offset(end), 4096) else { return };
+        let found = match record::take(&slices) {
+            Ok(found) => found,
+            Err(error) => return self.violation(format!("{stream}: read from {from}: {error}")),
+        };
+        let mut ledger = self.world.ledger.lock();
+        let mut next = from;
+        for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= from) {
+            for missing in next..offset {
+                if !ledger.may_miss(stream, missing) {
+                    ledger.violation(format!("{stream}: read from {from}: gap at {missing} of {start}..{end}"));
+                }
+            }
+            if offset < next || offset >= end {
+                ledger.violation(format!("{stream}: read from {from}: @{offset} after {next}, the end is {end}"));
+            }
+            next = offset + 1;
+            ledger.read(stream, offset, id, now());
+        }
+        if next == from && (from..end).any(|offset| !ledger.may_miss(stream, offset)) {
+            ledger.violation(format!("{stream}: read from {from}: nothing, though it ends at {end}"));
+        }
+        self.world.facts.lock().reads += 1;
+    }
+
+    fn violation(&self, what: String) {
+        self.world.ledger.lock().violation(format!("{:?} c{} {what}", now(), self.number));
     }
 }
 

@@ -23,6 +23,11 @@ pub(super) struct Weather {
     pub(super) loss: u64,
 }
 
+impl Weather {
+    /// A good network.
+    pub(super) const FINE: Weather = Weather { delay_micros: 500, loss: 0 };
+}
+
 struct State {
     rng: Rng,
     weather: Weather,
@@ -44,7 +49,7 @@ impl Net {
     pub(super) fn new(rng: Rng) -> Self {
         Net(Arc::new(Mutex::new(State {
             rng,
-            weather: Weather { delay_micros: 500, loss: 0 },
+            weather: Weather::FINE,
             cuts: BTreeSet::new(),
             running: BTreeMap::new(),
             arrivals: BTreeMap::new(),

@@ -1,164 +1,301 @@
 //! A node: hardware that stays, and the replica that runs on it now.
 
+use super::client::now;
+use super::facts::Facts;
 use super::net::Net;
-use crate::disk::SimDisk;
+use super::shape::Shape;
+use super::states::States;
+use crate::disk::{Faults, SimDisk};
 use crate::rng::Rng;
 use crate::trace::Trace;
 use journal::canary::Fault;
-use journal::{CacheBudget, Journal, Next, Options, Writer};
+use journal::{CacheBudget, Journal, LogPosition, Next, Options, Writer};
+use machine::Effect;
 use model::{NodeId, ShardId, Timestamp};
 use openraft_rt_sim::{SimInstant, SimRuntime};
 use parking_lot::Mutex;
+use shard::environment::Blocking;
 use shard::runtime::{Instant, Runtime};
 use shard::{Environment, Shard};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Small files, so that runs roll, finish, pack and purge.
-const LOG_FILE_BYTES: u64 = 24 << 10;
-const RESERVE_BYTES: u64 = 24 << 10;
-const CACHE_BYTES: usize = 48 << 10;
+/// Some day in the past, in milliseconds.
+const EPOCH_MILLIS: i64 = 1_700_000_000_000;
 
 pub(super) struct Node {
     pub(super) id: NodeId,
     pub(super) disk: SimDisk,
     net: Net,
-    rng: Arc<Mutex<Rng>>,
+    rng: Rng,
+    shape: Shape,
     trace: Trace,
     fault: Option<Fault>,
+    states: Arc<Mutex<States>>,
     /// By how much its wall clock is wrong, in milliseconds.
     pub(super) clock_error: Arc<AtomicI64>,
     starts: u64,
     running: Option<Running>,
-    /// Starts that found the replica in doubt.
-    pub(super) doubts: u64,
+    /// The last entry it had when it went down.
+    last_seen: LogPosition,
+    /// What it wrote before is on stable storage, while it is down.
+    stable_at: Duration,
+    /// What came of its journals.
+    pub(super) facts: Facts,
 }
 
-pub(super) struct Running {
-    pub(super) shard: Shard,
-    alive: Arc<AtomicBool>,
-    bell: Arc<Notify>,
+struct Running {
+    shard: Shard,
+    life: Arc<Life>,
+    /// The journal had files when it was opened.
+    had_files: bool,
+}
+
+/// A process's life, shared with what runs in it.
+struct Life {
+    alive: AtomicBool,
+    bell: Notify,
+    /// Nanoseconds of virtual time: what was written before is on stable storage.
+    stable_at: AtomicU64,
+    /// Nothing is written that is not on stable storage.
+    stable: AtomicBool,
+}
+
+impl Life {
+    fn is_stable_now(&self) {
+        self.stable_at.store(now().as_nanos() as u64, SeqCst);
+    }
 }
 
 impl Node {
-    pub(super) fn new(id: NodeId, net: Net, mut rng: Rng, trace: Trace, fault: Option<Fault>) -> Self {
+    pub(super) fn new(
+        id: NodeId,
+        net: Net,
+        mut rng: Rng,
+        shape: Shape,
+        trace: Trace,
+        fault: Option<Fault>,
+        states: Arc<Mutex<States>>,
+    ) -> Self {
         let disk = SimDisk::new(rng.number(), Trace::off());
-        let rng = Arc::new(Mutex::new(rng));
-        Node { id, disk, net, rng, trace, fault, clock_error: Arc::default(), starts: 0, running: None, doubts: 0 }
+        Node {
+            id,
+            disk,
+            net,
+            rng,
+            shape,
+            trace,
+            fault,
+            states,
+            clock_error: Arc::default(),
+            starts: 0,
+            running: None,
+            last_seen: LogPosition::default(),
+            stable_at: Duration::ZERO,
+            facts: Facts::default(),
+        }
     }
 
     pub(super) fn shard(&self) -> Option<&Shard> {
         self.running.as_ref().map(|running| &running.shard)
     }
 
-    /// Starts the replica on what the disk has.
+    /// Starts the replica on what the disk has. A node whose disk fails at that moment is started
+    /// again when it does not.
     pub(super) async fn start(&mut self) -> Result<(), String> {
+        match self.try_start().await {
+            Err(error) if self.disk.faults() != Faults::NONE => {
+                self.trace.line(format_args!("{:?} {} does not start: {error}", now(), self.id));
+                self.disk.set_faults(|faults| *faults = Faults::NONE);
+                self.try_start().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_start(&mut self) -> Result<(), String> {
         self.starts += 1;
-        let bell = Arc::new(Notify::new());
-        let mut options = Options::new(ShardId(1), CacheBudget::new(CACHE_BYTES), self.rng.lock().number());
-        options.log_file_bytes = LOG_FILE_BYTES;
-        options.reserve_bytes = RESERVE_BYTES;
+        let life = Arc::new(Life {
+            alive: AtomicBool::new(true),
+            bell: Notify::new(),
+            stable_at: AtomicU64::new(0),
+            stable: AtomicBool::new(true),
+        });
+        let mut options = Options::new(ShardId(1), CacheBudget::new(self.shape.cache_bytes), self.rng.number());
+        options.log_file_bytes = self.shape.log_file_bytes;
+        options.reserve_bytes = self.shape.reserve_bytes;
         options.fault = self.fault;
         options.wake_writer = {
-            let bell = bell.clone();
-            Arc::new(move || bell.notify_one())
+            let life = life.clone();
+            Arc::new(move || life.bell.notify_one())
         };
         let opened = Journal::open(self.disk.mount(), options);
         let (journal, writer, recovered) = opened.map_err(|error| format!("{}: open: {error}", self.id))?;
+        // Opening syncs what it finds.
+        life.is_stable_now();
         self.trace.line(format_args!(
-            "{} starts: last {:?} floor {:?} checkpoint {:?} {recovered:?}",
+            "{:?} {} starts: last {:?} floor {:?} checkpoint {:?} {recovered:?}",
+            now(),
             self.id,
             journal.last(),
             journal.floor(),
             journal.checkpoint_at()
         ));
-        self.doubts += u64::from(recovered.in_doubt);
-        let alive = Arc::new(AtomicBool::new(true));
-        drop(SimRuntime::spawn(drive(writer, bell.clone(), alive.clone(), self.rng.clone())));
-        let clock_error = self.clock_error.clone();
-        let environment = Environment {
-            transport: self.net.transport(self.id, self.starts),
-            wall: Arc::new(move || Timestamp(millis() + clock_error.load(SeqCst))),
-            offload: Arc::new(|work| work()),
-            on_effects: Arc::new(|_, _| ()),
-            on_role: Arc::new(|_| ()),
+        self.facts.doubts += u64::from(recovered.in_doubt);
+        self.facts.reversions += u64::from(recovered.in_doubt && journal.last() < self.last_seen);
+        let had_files = !journal.finished().is_empty();
+        drop(SimRuntime::spawn(drive(writer, life.clone(), self.disk.clone(), self.rng.fork())));
+        let shard_there = Arc::new(OnceLock::new());
+        let environment = self.environment(&life, shard_there.clone());
+        let started = Shard::start::<SimRuntime>(self.id, journal.clone(), recovered.in_doubt, environment).await;
+        let shard = match started {
+            Ok(shard) => shard,
+            Err(error) => {
+                life.alive.store(false, SeqCst);
+                self.disk.kill();
+                journal.stop();
+                return Err(format!("{}: start: {error}", self.id));
+            }
         };
-        let started = Shard::start::<SimRuntime>(self.id, journal, recovered.in_doubt, environment).await;
-        let shard = started.map_err(|error| format!("{}: start: {error}", self.id))?;
+        let _ = shard_there.set(shard.clone());
         self.net.plug(self.id, self.starts, shard.clone());
-        self.running = Some(Running { shard, alive, bell });
+        self.running = Some(Running { shard, life, had_files });
         Ok(())
     }
 
-    /// The process is gone: nothing it has begun comes to an end.
-    pub(super) async fn crash(&mut self, power: bool) {
-        let Some(running) = self.running.take() else { return };
-        self.trace.line(format_args!("{} {}", self.id, if power { "loses power" } else { "is killed" }));
-        running.alive.store(false, SeqCst);
-        self.net.unplug(self.id);
-        if power {
-            self.disk.power_loss()
-        } else {
-            self.disk.kill()
+    fn environment(&mut self, life: &Arc<Life>, shard: Arc<OnceLock<Shard>>) -> Environment {
+        let clock_error = self.clock_error.clone();
+        let (states, node) = (self.states.clone(), self.id);
+        let (life, rng) = (life.clone(), Mutex::new(self.rng.fork()));
+        Environment {
+            transport: self.net.transport(self.id, self.starts),
+            wall: Arc::new(move || Timestamp(EPOCH_MILLIS + now().as_millis() as i64 + clock_error.load(SeqCst))),
+            offload: Arc::new(move |work: Blocking| {
+                let (life, micros) = (life.clone(), rng.lock().between(10, 2_000));
+                drop(SimRuntime::spawn(async move {
+                    SimRuntime::sleep(Duration::from_micros(micros)).await;
+                    if life.alive.load(SeqCst) {
+                        work();
+                    }
+                }));
+            }),
+            on_effects: Arc::new(move |_, _: &[Effect]| {
+                if let Some(shard) = shard.get() {
+                    compare_state(shard, node, &states);
+                }
+            }),
+            on_role: Arc::new(|_| ()),
+            upkeep: self.shape.upkeep,
         }
-        running.bell.notify_one();
-        running.shard.journal().stop();
-        running.shard.shutdown().await;
+    }
+
+    /// The process is gone: nothing it has begun comes to an end. Returns since when what it wrote
+    /// was on stable storage if the power goes too.
+    pub(super) async fn crash(&mut self, power: bool) -> Duration {
+        let what = if power { "loses power" } else { "is killed" };
+        self.trace.line(format_args!("{:?} {} {what}", now(), self.id));
+        if let Some(running) = self.running.take() {
+            let life = &running.life;
+            life.alive.store(false, SeqCst);
+            self.stable_at = match life.stable.load(SeqCst) {
+                true => now(),
+                false => Duration::from_nanos(life.stable_at.load(SeqCst)),
+            };
+            self.net.unplug(self.id);
+            // Nothing reaches the disk any more, whatever is still under way.
+            self.disk.kill();
+            self.last_seen = running.shard.journal().last();
+            self.count(&running);
+            life.bell.notify_one();
+            running.shard.journal().stop();
+            running.shard.shutdown().await;
+        }
+        if power {
+            self.disk.power_loss();
+        }
+        self.stable_at
+    }
+
+    /// Adds what the journal counted.
+    fn count(&mut self, running: &Running) {
+        let counters = &running.shard.journal().counters;
+        let facts = &mut self.facts;
+        facts.truncations += counters.truncations.load(Relaxed);
+        facts.truncations_across_files += counters.truncations_across_files.load(Relaxed);
+        facts.purges += counters.purges.load(Relaxed);
+        facts.installs += counters.installs.load(Relaxed);
+        facts.installs_over_files += counters.installs.load(Relaxed) * u64::from(running.had_files);
+        facts.bytes_packed += counters.packed_bytes.load(Relaxed);
+        facts.files_reclaimed += counters.files_removed.load(Relaxed);
+        facts.storage_errors += counters.storage_errors.load(Relaxed);
+    }
+
+    /// The run is over: adds what the running journal counted.
+    pub(super) fn finish(&mut self) {
+        if let Some(running) = self.running.take() {
+            self.count(&running);
+        }
     }
 }
 
-/// Milliseconds of virtual time since some day in the past.
-fn millis() -> i64 {
-    static START: std::sync::OnceLock<i64> = std::sync::OnceLock::new();
-    let _ = START.get_or_init(|| 0);
-    1_700_000_000_000 + i64::try_from(elapsed().as_millis()).unwrap_or(0)
-}
-
-fn elapsed() -> Duration {
-    thread_local! {
-        static ORIGIN: std::cell::Cell<Option<SimInstant>> = const { std::cell::Cell::new(None) };
+/// Compares the state that `shard` has just come to with the others'.
+fn compare_state(shard: &Shard, node: NodeId, states: &Mutex<States>) {
+    let index = shard.journal().applied();
+    if States::wants(index)
+        && let Some(term) = shard.journal().term_of(index)
+    {
+        states.lock().add(node, LogPosition { term, index }, shard.machine().digest());
     }
-    ORIGIN.with(|origin| {
-        let now = SimInstant::now();
-        let first = origin.get().filter(|first| *first <= now).unwrap_or(now);
-        origin.set(Some(first));
-        now - first
-    })
 }
 
 /// Does what the writer asks for, in the time a disk takes.
-async fn drive(mut writer: Writer, bell: Arc<Notify>, alive: Arc<AtomicBool>, rng: Arc<Mutex<Rng>>) {
-    let pause = |most: u64| {
-        let micros = rng.lock().between(10, most);
+async fn drive(mut writer: Writer, life: Arc<Life>, disk: SimDisk, mut rng: Rng) {
+    let mut pause = move |most: u64| {
+        let micros = rng.between(10, most) + disk.faults().latency;
         SimRuntime::sleep(Duration::from_micros(micros))
     };
-    let mut wait: Option<Duration> = None;
-    while alive.load(SeqCst) {
-        let overdue = match wait.take() {
+    let mut deadline: Option<SimInstant> = None;
+    while life.alive.load(SeqCst) {
+        let overdue = match deadline {
             None => {
-                bell.notified().await;
+                life.bell.notified().await;
                 false
             }
-            Some(delay) => SimRuntime::timeout(delay, bell.notified()).await.is_err(),
+            Some(deadline) => {
+                let left = deadline - SimInstant::now();
+                let _ = SimRuntime::timeout(left, life.bell.notified()).await;
+                SimInstant::now() >= deadline
+            }
         };
         pause(100).await;
-        if !alive.load(SeqCst) {
+        if !life.alive.load(SeqCst) {
             return;
         }
+        life.stable.store(false, SeqCst);
         let mut next = writer.write();
         if next == Next::Sync || (overdue && matches!(next, Next::SyncWithin(_))) {
             pause(3_000).await;
-            if !alive.load(SeqCst) {
+            if !life.alive.load(SeqCst) {
                 return;
             }
             next = writer.sync();
+            deadline = None;
+            if next == Next::Idle {
+                life.is_stable_now();
+            }
         }
-        wait = match next {
-            Next::Idle | Next::Sync if writer.is_idle() => None,
-            Next::Idle | Next::Sync => Some(Duration::ZERO),
-            Next::SyncWithin(delay) | Next::Retry(delay) => Some(delay),
+        let after = |delay: Duration| Some(SimInstant::now() + delay);
+        deadline = match next {
+            Next::Idle | Next::Sync if writer.is_idle() => {
+                life.stable.store(true, SeqCst);
+                None
+            }
+            Next::Idle | Next::Sync => after(Duration::ZERO),
+            // What was written first must not wait for ever because more follows it.
+            Next::SyncWithin(delay) => deadline.or_else(|| after(delay)),
+            Next::Retry(delay) => after(delay),
         };
     }
 }

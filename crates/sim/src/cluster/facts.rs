@@ -1,0 +1,114 @@
+//! Counts of a run, or of several: what went wrong by intention, and which code that led through.
+
+use std::fmt;
+
+macro_rules! facts {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often what happened.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Facts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Facts {
+            /// Adds another run's counts.
+            pub fn add(&mut self, other: &Facts) {
+                $(self.$name += other.$name;)*
+            }
+
+            /// Every count with its name, in words.
+            #[must_use]
+            pub fn list(&self) -> Vec<(String, u64)> {
+                vec![$((stringify!($name).replace('_', " "), self.$name),)*]
+            }
+        }
+    };
+}
+
+facts! {
+    /// Virtual milliseconds.
+    millis,
+    /// Requests to append that were acknowledged.
+    acknowledged,
+    /// Of these, those that the broker recognised as made before.
+    recognised,
+    /// Reads that clients made and compared.
+    reads,
+    /// Records that clients settled.
+    settled,
+    /// States of replicas that were compared at the same entry.
+    states_compared,
+
+    /// Messages between nodes.
+    messages,
+    /// Messages that did not arrive.
+    messages_lost,
+
+    /// Processes killed.
+    kills,
+    /// Leaders that were killed and came back at once.
+    leaders_restarted,
+    /// Times one node lost power.
+    power_losses_of_one,
+    /// Times two nodes lost power at the same moment.
+    power_losses_of_two,
+    /// Times all nodes lost power at the same moment.
+    power_losses_of_three,
+    /// Nodes that lost power while no process ran on them.
+    power_losses_while_down,
+    /// Nodes that were down until the others had forgotten the log they needed.
+    absences,
+    /// One-way cuts.
+    cuts,
+    /// Nodes cut off from everybody.
+    isolations,
+    /// Times in which the network lost and delayed.
+    bad_weather,
+    /// Times in which a disk failed.
+    disk_errors,
+    /// Times in which a disk was full.
+    full_disks,
+    /// Times in which a disk was slow.
+    slow_disks,
+    /// Bits flipped.
+    bit_flips,
+    /// Wall clocks that jumped.
+    clock_jumps,
+    /// Leaderships handed over, or tried to.
+    transfers,
+    /// Checkpoints asked for.
+    checkpoints,
+
+    /// Ends of logs that another leader's entries replaced.
+    truncations,
+    /// Of these, those that reached into an earlier file.
+    truncations_across_files,
+    /// Times a Raft log's floor moved.
+    purges,
+    /// Snapshots installed.
+    installs,
+    /// Of these, those on a replica that had files already.
+    installs_over_files,
+    /// Bytes of packed files written.
+    bytes_packed,
+    /// Files given back.
+    files_reclaimed,
+    /// Replicas that came back with less log than they had.
+    reversions,
+    /// Replicas that came back in doubt.
+    doubts,
+    /// Syncs and writes that failed under a journal.
+    storage_errors,
+    /// Damaged ranges repaired from another replica.
+    repairs,
+}
+
+impl fmt::Display for Facts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = self.list().into_iter().filter(|(_, count)| *count > 0);
+        for (nth, (name, count)) in shown.enumerate() {
+            write!(f, "{}{name} {count}", if nth == 0 { "" } else { ", " })?;
+        }
+        Ok(())
+    }
+}

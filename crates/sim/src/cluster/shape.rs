@@ -1,0 +1,34 @@
+//! What kind of run a seed means: sizes small enough that files roll, finish, pack and go.
+
+use crate::rng::Rng;
+use shard::Upkeep;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) log_file_bytes: u64,
+    pub(super) reserve_bytes: u64,
+    pub(super) cache_bytes: usize,
+    pub(super) upkeep: Upkeep,
+    /// Longest pause between two requests of a client, in microseconds.
+    pub(super) pause_micros: u64,
+}
+
+impl Shape {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 3]) -> T {
+            choices[rng.below(3) as usize]
+        }
+        let log_file_bytes = one_of(rng, [6 << 10, 16 << 10, 48 << 10]);
+        Shape {
+            log_file_bytes,
+            reserve_bytes: log_file_bytes,
+            cache_bytes: one_of(rng, [0, 24 << 10, 1 << 20]),
+            upkeep: Upkeep {
+                checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
+                log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
+            },
+            pause_micros: one_of(rng, [20_000, 60_000, 150_000]),
+        }
+    }
+}
