@@ -149,3 +149,29 @@ fn a_plan_waits_until_what_it_rests_on_is_on_stable_storage() {
     let plan = f.journal.plan_reclaim(&Alive::default()).unwrap();
     assert!(f.journal.reclaim(plan).unwrap() > 0);
 }
+
+/// Found by the simulator: files packed from the same sources, and again with others, overlap.
+#[test]
+fn records_are_found_whatever_was_packed_with_what() {
+    let mut f = Fixture::with(0, 16 << 10);
+    let mut alive = Alive::default();
+    let pack = |f: &Fixture, alive: &mut Alive, dead: &dyn Fn(u64, u64) -> bool| {
+        for (stream, offsets) in &mut alive.0 {
+            offsets.retain(|offset| !dead(*stream, *offset));
+        }
+        f.journal.reclaim(f.journal.plan_reclaim(alive).unwrap()).unwrap();
+        alive.check(f, 0..10, 200);
+    };
+    fill(&mut f, &mut alive, 0..100);
+    release_log(&f);
+    // Two files from the same sources: the even streams in one, the odd ones in the other.
+    pack(&f, &mut alive, &|_, offset| offset % 3 > 0);
+    fill(&mut f, &mut alive, 100..200);
+    release_log(&f);
+    // The odd ones again, together with what follows both.
+    pack(&f, &mut alive, &|stream, offset| offset % 3 > 0 || (stream % 2 == 1 && offset % 2 == 0));
+    // The even ones again, on their own.
+    pack(&f, &mut alive, &|stream, offset| stream % 2 == 0 && offset < 100 && offset % 2 == 0);
+    let f = f.restart();
+    alive.check(&f, 0..10, 200);
+}
