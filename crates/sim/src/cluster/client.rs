@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use shard::runtime::{Instant, Runtime};
 use shard::{ProposeError, Request, Role, Shard};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -278,34 +279,36 @@ impl Client {
 
     /// What any replica shows must be whole, and what stays there.
     fn read(&mut self, stream: StreamId) {
-        let replicas: Vec<Shard> = self.world.replicas.lock().values().cloned().collect();
-        let Some(shard) = self.rng.pick(&replicas).filter(|shard| !shard.is_in_doubt()) else { return };
+        let replicas: Vec<(u64, Shard)> = self.world.replicas.lock().iter().map(|(id, s)| (*id, s.clone())).collect();
+        let Some((node, shard)) = self.rng.pick(&replicas).filter(|(_, shard)| !shard.is_in_doubt()) else { return };
         let Some((start, end)) = shard.machine().messaging.stream(stream).map(|s| (s.start.0, s.end.0)) else { return };
         let from = self.rng.between(start, end.max(start));
         // Reading may fail while the disk does; what it shows may not be wrong.
         let Ok(slices) = shard.journal().read(stream, Offset(from), Offset(end), 4096) else { return };
-        let found = match record::take(&slices) {
-            Ok(found) => found,
-            Err(error) => return self.violation(format!("{stream}: read from {from}: {error}")),
-        };
+        self.world.facts.lock().reads += 1;
+        if let Err(wrong) = record::take(&slices).and_then(|found| self.check_read(stream, from..end, found)) {
+            self.violation(format!("{stream} of {start}..{end} read on n{node} from {from}: {wrong}"));
+        }
+    }
+
+    /// Compares what was read with what there is: each offset once, in order, and later the same.
+    fn check_read(&self, stream: StreamId, asked: Range<u64>, found: record::Found) -> Result<(), String> {
         let mut ledger = self.world.ledger.lock();
-        let mut next = from;
-        for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= from) {
-            for missing in next..offset {
-                if !ledger.may_miss(stream, missing) {
-                    ledger.violation(format!("{stream}: read from {from}: gap at {missing} of {start}..{end}"));
-                }
+        let mut next = asked.start;
+        for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= asked.start) {
+            if offset < next || offset >= asked.end {
+                return Err(format!("@{offset} after {next}"));
             }
-            if offset < next || offset >= end {
-                ledger.violation(format!("{stream}: read from {from}: @{offset} after {next}, the end is {end}"));
+            if let Some(missing) = (next..offset).find(|missing| !ledger.may_miss(stream, *missing)) {
+                return Err(format!("@{missing} is missing, @{offset} is there"));
             }
             next = offset + 1;
             ledger.read(stream, offset, id, now());
         }
-        if next == from && (from..end).any(|offset| !ledger.may_miss(stream, offset)) {
-            ledger.violation(format!("{stream}: read from {from}: nothing, though it ends at {end}"));
+        match asked.clone().find(|offset| !ledger.may_miss(stream, *offset)) {
+            Some(missing) if next == asked.start => Err(format!("@{missing} is missing, and all after it")),
+            _ => Ok(()),
         }
-        self.world.facts.lock().reads += 1;
     }
 
     fn violation(&self, what: String) {
