@@ -66,7 +66,9 @@ pub(super) fn take(slices: &[Slice]) -> Result<Found, String> {
     for slice in slices {
         let mut rest = &slice.bytes[..];
         while !rest.is_empty() {
-            let be = |range: std::ops::Range<usize>| rest.get(range).map(|field| field.iter().fold(0u64, |n, b| n << 8 | u64::from(*b)));
+            let be = |range: std::ops::Range<usize>| {
+                rest.get(range).map(|field| field.iter().fold(0u64, |n, b| n << 8 | u64::from(*b)))
+            };
             let (Some(base), Some(length), Some(form)) = (be(0..8), be(8..12), be(16..17)) else {
                 return Err(format!("{} bytes that are no piece", rest.len()));
             };
@@ -78,7 +80,8 @@ pub(super) fn take(slices: &[Slice]) -> Result<Found, String> {
             }
             let (head, count) =
                 if form == 2 { (BATCH_HEAD_BYTES, be(57..61).unwrap_or(0)) } else { (MESSAGE_HEAD_BYTES, 1) };
-            let numbers: Vec<u64> = piece[head..].as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
+            let numbers: Vec<u64> =
+                piece[head..].as_chunks().0.iter().map(|chunk| u64::from_le_bytes(*chunk)).collect();
             let Some(id) = numbers.first().copied().filter(|id| numbers.iter().all(|number| number == id)) else {
                 return Err(format!("@{base}: a body that nobody wrote"));
             };

@@ -121,9 +121,8 @@ impl Run {
         trace.line(format_args!("seed {seed}: {plan:?} {shape:?}"));
         let net = Net::new(rng.fork());
         let states = Arc::new(Mutex::new(States::default()));
-        let nodes = (1..=NODES).map(|id| {
-            Node::new(NodeId(id), net.clone(), rng.fork(), shape, trace.clone(), plan.fault, states.clone())
-        });
+        let nodes = (1..=NODES)
+            .map(|id| Node::new(NodeId(id), net.clone(), rng.fork(), shape, trace.clone(), plan.fault, states.clone()));
         Run {
             nodes: nodes.collect(),
             plan,
@@ -357,7 +356,8 @@ fn content(shard: &Shard, stream: StreamId) -> Result<(Content, u64), String> {
     let mut content = Content { start, end, found: BTreeMap::new(), settled };
     let (mut next, mut live) = (start, 0);
     while next < end {
-        let slices = shard.journal().read(stream, Offset(next), Offset(end), 64 << 10).map_err(|error| error.to_string())?;
+        let slices =
+            shard.journal().read(stream, Offset(next), Offset(end), 64 << 10).map_err(|error| error.to_string())?;
         let Some(last) = slices.last() else { break };
         next = last.end().0;
         let found = record::take(&slices)?;

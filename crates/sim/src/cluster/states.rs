@@ -28,7 +28,8 @@ impl States {
         self.compared += u64::from(other != node);
         if before != digest && self.violation.is_none() {
             let LogPosition { term, index } = at;
-            self.violation = Some(format!("the states of {other} and {node} differ after entry {index} of term {term}"));
+            self.violation =
+                Some(format!("the states of {other} and {node} differ after entry {index} of term {term}"));
         }
     }
 }
