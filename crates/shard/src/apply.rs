@@ -5,6 +5,7 @@ use crate::replica::{Replica, rebuild};
 use crate::snapshot::Snapshot;
 use crate::store::{log_id, position};
 use futures::{Stream, TryStreamExt};
+use journal::checkpoint::CheckpointError;
 use machine::{Effect, Position};
 use model::Entry;
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf};
@@ -13,6 +14,10 @@ use openraft::{EntryPayload, OptionalSend};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How long a disk that refused a checkpoint is left alone.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// openraft's view of a replica's machine.
 pub struct StateMachine<R: Runtime> {
@@ -101,8 +106,19 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
         let Some(manifest) = snapshot.pulled else {
             return Err(io::Error::other("a snapshot without its files"));
         };
-        let installed = self.replica.environment.blocking(move || journal.install(&manifest));
-        let objects = installed.await.ok_or_else(|| io::Error::other("the node stops"))?.map_err(io::Error::other)?;
+        let objects = loop {
+            let (journal, manifest) = (journal.clone(), manifest.clone());
+            let installed = self.replica.environment.blocking(move || journal.install(&manifest)).await;
+            match installed.ok_or_else(|| io::Error::other("the node stops"))? {
+                Ok(objects) => break objects,
+                // openraft stops at the first error; a full or failing disk is waited for instead.
+                Err(CheckpointError::Io(error)) if !self.replica.journal.is_stopping() => {
+                    tracing::warn!(shard = %self.replica.shard, %error, "the snapshot will be installed again");
+                    R::sleep(RETRY).await;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            }
+        };
         let (machine, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(io::Error::other)?;
         *self.replica.machine.write() = machine;
         self.replica.unsaved.lock().clear();
@@ -138,22 +154,28 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
         if !self.replica.flushed().await {
             return Err(io::Error::other("the node stops"));
         }
-        let (replica, at, membership) = (self.replica.clone(), self.at, self.membership.clone());
         let base = self.base;
-        let written = self.replica.environment.blocking(move || {
-            let changes = replica.unsaved_bytes(&membership);
-            if base {
-                replica.journal.write_base(at, &changes)?
-            } else {
-                replica.journal.write_checkpoint(at, &changes)?
+        loop {
+            let (replica, at, membership) = (self.replica.clone(), self.at, self.membership.clone());
+            let written = self.replica.environment.blocking(move || {
+                let changes = replica.unsaved_bytes(&membership);
+                if base {
+                    replica.journal.write_base(at, &changes)?;
+                } else {
+                    replica.journal.write_checkpoint(at, &changes)?;
+                }
+                replica.forget_saved();
+                Ok::<(), CheckpointError>(())
+            });
+            match written.await.ok_or_else(|| io::Error::other("the node stops"))? {
+                Ok(()) => break,
+                // openraft stops at the first error; a full or failing disk is waited for instead.
+                Err(error) if !self.replica.journal.is_stopping() => {
+                    tracing::warn!(shard = %self.replica.shard, %error, "the checkpoint will be written again");
+                    R::sleep(RETRY).await;
+                }
+                Err(error) => return Err(io::Error::other(error)),
             }
-            replica.forget_saved();
-            Ok::<(), journal::checkpoint::CheckpointError>(())
-        });
-        match written.await {
-            Some(Ok(())) => {}
-            Some(Err(error)) => tracing::warn!(shard = %self.replica.shard, %error, "no checkpoint this time"),
-            None => return Err(io::Error::other("the node stops")),
         }
         let snapshot = self.replica.current_snapshot().await?;
         snapshot.ok_or_else(|| io::Error::other("no checkpoint"))
