@@ -22,6 +22,8 @@ use std::time::Duration;
 
 /// How often a replica looks after itself.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// At most so many entries that a checkpoint covers stay in the Raft log.
+const LOG_KEPT_ENTRIES: u64 = 1024;
 /// Checking files for what died may take this share of the time: one part in so many.
 const RECLAIM_SHARE: u32 = 10;
 /// How often streams are looked through for what has expired.
@@ -34,8 +36,9 @@ const SCRUB_INTERVAL: Duration = Duration::from_secs(1);
 const SCRUB_BYTES_MIN: u64 = limit::MIB as u64;
 /// ... beginning so long after the start.
 const SCRUB_DELAY: Duration = Duration::from_secs(10);
-/// How long a checkpoint may take before somebody who waits for it goes on.
-const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a checkpoint may take before somebody who waits for it goes on: a full disk refuses it
+/// until what comes after it has given space back.
+const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Housekeeping<R: Runtime> {
     raft: Raft<R>,
@@ -178,7 +181,7 @@ impl<R: Runtime> Housekeeping<R> {
         } else {
             self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes)
         };
-        let upto = covered.min(kept.saturating_sub(1));
+        let upto = covered.min(kept.saturating_sub(1)).max(covered.saturating_sub(LOG_KEPT_ENTRIES));
         if upto > self.replica.journal.floor().index {
             let _ = self.raft.trigger().purge_log(to_raft(upto)).await;
         }

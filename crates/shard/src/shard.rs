@@ -25,8 +25,6 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 
-/// At most so many entries that a checkpoint covers stay in the Raft log; housekeeping says which.
-const LOG_KEPT_ENTRIES: u64 = 1024;
 /// Raft's timing.
 const HEARTBEAT_MILLIS: u64 = 100;
 const ELECTION_MILLIS: (u64, u64) = (300, 600);
@@ -113,7 +111,9 @@ impl Shard {
             election_timeout_min: ELECTION_MILLIS.0,
             election_timeout_max: ELECTION_MILLIS.1,
             install_snapshot_timeout: SNAPSHOT_TIMEOUT_MILLIS,
-            max_in_snapshot_log_to_keep: LOG_KEPT_ENTRIES,
+            // Housekeeping says what to purge. openraft's own rule would move the mark back when
+            // both are at work, which it asserts never happens.
+            max_in_snapshot_log_to_keep: u64::MAX,
             purge_batch_size: 1,
             snapshot_policy: SnapshotPolicy::Never,
             enable_pre_vote: Some(true),
