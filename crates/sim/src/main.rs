@@ -6,11 +6,16 @@
 
 use clap::{Parser, ValueEnum};
 use journal::canary::Fault;
+use openraft_rt_sim::SimInstant;
 use sim::campaign;
 use sim::cluster::{self, Plan};
 use sim::journal_run;
 use sim::trace::Trace;
+use std::fmt;
 use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 
 /// Runs the real journal and the real shard over disks and a network that lose, tear, flip, reorder
 /// and refuse, as a seed says.
@@ -27,7 +32,8 @@ struct Arguments {
     /// Only this seed
     #[arg(long, value_name = "X", conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// Print what happens, step by step
+    /// Print what happens, step by step; what the broker itself logs goes to standard error as
+    /// RUST_LOG says, with virtual time
     #[arg(long, requires = "seed")]
     trace: bool,
     /// With a known fault, which has to be found
@@ -49,6 +55,16 @@ enum Campaign {
     Cluster,
 }
 
+/// Stamps what is logged with the time in the run.
+struct VirtualTime;
+
+impl FormatTime for VirtualTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let elapsed = SimInstant::try_now().map(SimInstant::elapsed_since_start);
+        write!(writer, "{:?}", elapsed.unwrap_or_default())
+    }
+}
+
 fn fault(name: &str) -> Result<Fault, String> {
     let found = Fault::ALL.iter().find(|fault| format!("{fault:?}") == name);
     found.copied().ok_or_else(|| format!("one of {:?}", Fault::ALL))
@@ -56,6 +72,10 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.trace {
+        let filter = EnvFilter::from_default_env();
+        tracing_subscriber::fmt().with_env_filter(filter).with_timer(VirtualTime).with_writer(std::io::stderr).init();
+    }
     // A run that panics is a finding like any other, and told as one.
     std::panic::set_hook(Box::new(|_| ()));
     // Both, also when the first has found something.
