@@ -144,10 +144,17 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         }
         R::sleep(INTERVAL).await;
     }
-    let (journal, after) = (replica.journal.clone(), replica.journal.last());
-    if let Some(Err(error)) = replica.environment.blocking(move || journal.set_in_doubt(false)).await {
-        tracing::error!(shard = %replica.shard, %error, "still in doubt: that it is over could not be stored");
-        return;
+    let after = replica.journal.last();
+    loop {
+        let journal = replica.journal.clone();
+        match replica.environment.blocking(move || journal.set_in_doubt(false)).await {
+            Some(Ok(())) => break,
+            Some(Err(error)) if !replica.journal.is_stopping() => {
+                tracing::error!(shard = %replica.shard, %error, "still in doubt: that it is over could not be stored");
+                R::sleep(INTERVAL).await;
+            }
+            Some(Err(_)) | None => return,
+        }
     }
     doubt.set(State::Free);
     raft.runtime_config().elect(true);

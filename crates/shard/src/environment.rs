@@ -4,6 +4,7 @@ use crate::transport::Transport;
 use machine::Effect;
 use model::{ShardId, Timestamp, limit};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Work that may block on the disk.
 pub type Blocking = Box<dyn FnOnce() + Send>;
@@ -18,11 +19,14 @@ pub struct Upkeep {
     pub checkpoint_log_bytes: u64,
     /// Of what a checkpoint covers, so much log is kept for followers that lag a little.
     pub log_kept_bytes: u64,
+    /// What openraft has purged stays readable for so long: longer than a stream of entries to a
+    /// follower waits between two tries.
+    pub purge_delay: Duration,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Upkeep { checkpoint_log_bytes: 32 * limit::MIB as u64, log_kept_bytes: 64 * limit::MIB as u64 }
+        Upkeep { checkpoint_log_bytes: 32 * limit::MIB as u64, log_kept_bytes: 64 * limit::MIB as u64, purge_delay: Duration::from_secs(10) }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Housekeeping<R: Runtime> {
     door: WeakDoor,
     logged_at_checkpoint: u64,
     logged_at_reclaim: u64,
+    /// What the checkpoint covered when the log was last purged.
+    purged_under: u64,
     next_reclaim: R::Instant,
     next_retention: R::Instant,
     next_mend: R::Instant,
@@ -63,6 +65,7 @@ impl<R: Runtime> Housekeeping<R> {
             door,
             logged_at_checkpoint: 0,
             logged_at_reclaim: 0,
+            purged_under: 0,
             next_reclaim: now,
             next_retention: now + RETENTION_INTERVAL,
             next_mend: now,
@@ -79,6 +82,7 @@ impl<R: Runtime> Housekeeping<R> {
             self.finish_files().await;
             self.scrub_if_due().await;
             self.checkpoint_if_due().await;
+            self.purge_if_due().await;
             self.reclaim_if_due().await;
             if leading(&self.raft).is_ok() {
                 self.tick_if_due().await;
@@ -168,19 +172,23 @@ impl<R: Runtime> Housekeeping<R> {
         checkpoint(&self.raft, &self.replica).await;
         let journal = self.replica.journal.clone();
         self.blocking("merging the checkpoint", move || journal.merge_checkpoint()).await;
-        self.purge().await;
     }
 
     /// Moves the Raft log's floor: not above the checkpoint, and with other replicas leaving them
     /// something to catch up from.
-    async fn purge(&self) {
-        let alone = self.raft.server_metrics().borrow_watched().membership_config.nodes().count() <= 1;
+    async fn purge_if_due(&mut self) {
+        if self.replica.purges.carry_out() {
+            // What only the log needed can be given back.
+            self.replica.shrank.store(true, Relaxed);
+        }
         let covered = self.replica.journal.checkpoint_at().index;
-        let kept = if alone {
-            u64::MAX
-        } else {
-            self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes)
-        };
+        if covered == self.purged_under {
+            return;
+        }
+        self.purged_under = covered;
+        let alone = self.raft.server_metrics().borrow_watched().membership_config.nodes().count() <= 1;
+        let kept =
+            if alone { u64::MAX } else { self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes) };
         let upto = covered.min(kept.saturating_sub(1)).max(covered.saturating_sub(LOG_KEPT_ENTRIES));
         if upto > self.replica.journal.floor().index {
             let _ = self.raft.trigger().purge_log(to_raft(upto)).await;

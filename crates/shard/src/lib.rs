@@ -19,6 +19,7 @@ pub mod environment;
 mod housekeeping;
 mod liveness;
 mod network;
+mod purges;
 pub mod raft;
 mod receiver;
 mod repair;

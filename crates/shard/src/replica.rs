@@ -1,6 +1,7 @@
 //! What the parts of one replica share: the machine, the journal, how far it has applied.
 
 use crate::environment::Environment;
+use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
 use crate::store::{encode_membership, log_id, position, take_membership};
 use journal::checkpoint::{Changes, Objects};
@@ -30,6 +31,7 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) shard: ShardId,
     pub(crate) environment: Environment,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) purges: Arc<Purges<R>>,
     pub(crate) machine: RwLock<Machine>,
     pub(crate) applied: Mutex<AppliedState<R>>,
     /// Rung after every applied entry.
@@ -88,10 +90,12 @@ impl<R: Runtime> Replica<R> {
         let shard = journal.shard();
         let (at, objects) = journal.read_checkpoint()?;
         let (machine, membership) = rebuild::<R>(shard, &objects)?;
+        let purges = Arc::new(Purges::new(journal.clone(), environment.upkeep.purge_delay));
         Ok(Replica {
             shard,
             environment,
             journal,
+            purges,
             machine: RwLock::new(machine),
             applied: Mutex::new(AppliedState { at, membership }),
             progress: tokio::sync::Notify::new(),

@@ -124,7 +124,7 @@ impl Shard {
         };
         let consensus = |error: &dyn fmt::Display| StartError::Consensus(error.to_string());
         let config = Arc::new(config.validate().map_err(|error| consensus(&error))?);
-        let store = Store::<R>::new(journal.clone());
+        let store = Store::<R>::new(journal.clone(), replica.purges.clone());
         let machine = StateMachine::new(replica.clone());
         let network = Network::<R> { replica: replica.clone() };
         let raft = Raft::<R>::new(me.0, config, network, store, machine).await.map_err(|error| consensus(&error))?;

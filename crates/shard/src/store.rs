@@ -1,6 +1,7 @@
 //! The Raft log and vote, over the journal. Which invariant each method upholds is said at the
 //! method: it is what openraft relies on.
 
+use crate::purges::Purges;
 use crate::raft::{LogId, Membership, Payload, RaftEntry, Runtime, Types, Vote};
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -15,7 +16,6 @@ use openraft::{EntryPayload, OptionalSend};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
-use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,20 +24,20 @@ use std::time::Duration;
 const DAMAGE_INTERVAL: Duration = Duration::from_millis(50);
 
 /// openraft's view of a journal.
-pub(crate) struct Store<R> {
+pub(crate) struct Store<R: Runtime> {
     journal: Arc<Journal>,
-    runtime: PhantomData<fn() -> R>,
+    purges: Arc<Purges<R>>,
 }
 
-impl<R> Store<R> {
-    pub(crate) fn new(journal: Arc<Journal>) -> Self {
-        Store { journal, runtime: PhantomData }
+impl<R: Runtime> Store<R> {
+    pub(crate) fn new(journal: Arc<Journal>, purges: Arc<Purges<R>>) -> Self {
+        Store { journal, purges }
     }
 }
 
-impl<R> Clone for Store<R> {
+impl<R: Runtime> Clone for Store<R> {
     fn clone(&self) -> Self {
-        Store::new(self.journal.clone())
+        Store::new(self.journal.clone(), self.purges.clone())
     }
 }
 
@@ -275,9 +275,10 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Store<R> {
         Ok(())
     }
 
-    /// Moves the floor. Files are given back by reclaim, later, when their pieces are dead too.
+    /// Moves the floor, a moment later: see [`Purges`]. Files are given back by reclaim, when their
+    /// pieces are dead too.
     async fn purge(&mut self, id: LogId<R>) -> Result<(), io::Error> {
-        self.journal.purge(position::<R>(&id));
+        self.purges.add(position::<R>(&id));
         Ok(())
     }
 }
