@@ -303,7 +303,7 @@ impl Run {
         for shard in self.running() {
             shard.checkpoint().await;
         }
-        SimRuntime::sleep(Duration::from_secs(3)).await;
+        SimRuntime::sleep(upkeep.purge_delay + Duration::from_secs(2)).await;
         // Log that is kept for followers and that no checkpoint covers yet, the files that the ends
         // of it lie in, the reserve, and the checkpoints.
         let constant = upkeep.checkpoint_log_bytes

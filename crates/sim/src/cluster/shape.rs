@@ -2,6 +2,7 @@
 
 use crate::rng::Rng;
 use shard::Upkeep;
+use std::time::Duration;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +28,7 @@ impl Shape {
             upkeep: Upkeep {
                 checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
                 log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
+                purge_delay: Duration::from_secs(2),
             },
             pause_micros: one_of(rng, [20_000, 60_000, 150_000]),
         }
