@@ -26,7 +26,11 @@ pub struct Upkeep {
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Upkeep { checkpoint_log_bytes: 32 * limit::MIB as u64, log_kept_bytes: 64 * limit::MIB as u64, purge_delay: Duration::from_secs(10) }
+        Upkeep {
+            checkpoint_log_bytes: 32 * limit::MIB as u64,
+            log_kept_bytes: 64 * limit::MIB as u64,
+            purge_delay: Duration::from_secs(10),
+        }
     }
 }
 

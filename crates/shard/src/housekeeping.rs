@@ -187,8 +187,11 @@ impl<R: Runtime> Housekeeping<R> {
         }
         self.purged_under = covered;
         let alone = self.raft.server_metrics().borrow_watched().membership_config.nodes().count() <= 1;
-        let kept =
-            if alone { u64::MAX } else { self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes) };
+        let kept = if alone {
+            u64::MAX
+        } else {
+            self.replica.journal.index_keeping(self.replica.environment.upkeep.log_kept_bytes)
+        };
         let upto = covered.min(kept.saturating_sub(1)).max(covered.saturating_sub(LOG_KEPT_ENTRIES));
         if upto > self.replica.journal.floor().index {
             let _ = self.raft.trigger().purge_log(to_raft(upto)).await;
