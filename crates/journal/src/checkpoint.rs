@@ -7,8 +7,10 @@
 
 use crate::canary::Fault;
 use crate::disk::{Disk, DiskFile};
+use crate::file::FileKind;
 use crate::journal::Journal;
-use crate::manifest::{CheckpointFile, LogPosition};
+use crate::manifest::{CheckpointFile, LogPosition, Manifest};
+use crate::state::State;
 use model::checksum::{crc32c, crc32c_of};
 use model::wire::{Input, Wire, WireError, put_varint};
 use std::collections::BTreeMap;
@@ -135,7 +137,56 @@ impl Journal {
     /// See [`CheckpointError`].
     pub fn read_checkpoint(&self) -> Result<(LogPosition, Objects), CheckpointError> {
         let chain = self.state.lock().manifest.checkpoint.clone();
-        read_chain(&*self.disk, &chain)
+        read_chain(&*self.disk, &chain).inspect_err(|error| {
+            if let CheckpointError::Damaged { .. } = error {
+                tracing::error!(shard = %self.options.shard, %error, "the next checkpoint will be a whole one");
+                self.state.lock().wants_base = true;
+            }
+        })
+    }
+
+    /// Says whether other replicas have what this one has. Stored with the next manifest.
+    pub fn set_replicated(&self, replicated: bool) {
+        self.state.lock().manifest.replicated = replicated;
+    }
+
+    /// Whether other replicas have what this one has.
+    #[must_use]
+    pub fn is_replicated(&self) -> bool {
+        self.state.lock().manifest.replicated
+    }
+
+    /// Gives up everything but the vote, because the checkpoint it rests on cannot be read, so that it
+    /// can be copied from another replica. In doubt from now on. Only before anything is appended.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn start_over(&self) -> io::Result<()> {
+        let mut names = Vec::new();
+        let mut freed = 0;
+        self.write_manifest(|state| {
+            names.extend(state.finished.iter().map(|file| crate::file::name(file.id, file.kind)));
+            names.extend(state.open_files.values().map(|file| crate::file::name(file.id, FileKind::Log)));
+            names.extend(state.manifest.checkpoint.iter().map(|file| name(file.number)));
+            freed = state.cached_bytes;
+            let empty = Manifest {
+                floor: LogPosition::default(),
+                checkpoint: Vec::new(),
+                checkpoint_at: LogPosition::default(),
+                refused: Vec::new(),
+                in_doubt: true,
+                lost: Vec::new(),
+                ..state.manifest.clone()
+            };
+            let (vote, number, sequence) = (state.vote.take(), state.vote_number, state.next_sequence);
+            *state = State::new(empty);
+            (state.vote, state.vote_number, state.next_sequence) = (vote, number, sequence);
+        })?;
+        self.options.cache.release(freed);
+        for name in names {
+            self.disk.remove(&name)?;
+        }
+        Ok(())
     }
 
     /// The entry that the checkpoint covers.

@@ -1,6 +1,7 @@
 //! The one file that says which other files count. Replaced as a whole, by rename, so a change of
 //! many files (packing, a checkpoint, an installed snapshot) happens at one instant or not at all.
-//! Drawn in docs/formats/journal.md.
+//! Everything rests on it and it is small, so it is in the file twice. Drawn in
+//! docs/formats/journal.md.
 
 use crate::disk::Disk;
 use crate::file::{FileId, FileKind};
@@ -99,6 +100,8 @@ model::wire_struct! {
         /// Entries up to the floor that were lost to damage, first and last: records that came with
         /// them may be missing until they are copied from another replica.
         pub lost: Vec<(u64, u64)>,
+        /// Whether other replicas have what this one has.
+        pub replicated: bool,
         /// The last file that the scrubber has read in the pass it is in.
         pub scrubbed: Option<FileId>,
     }
@@ -133,17 +136,36 @@ impl Manifest {
             Err(error) => return Err(error.into()),
         };
         let length = file.length()?;
-        if !(12..=BYTES_MAX).contains(&length) {
+        if !(24..=BYTES_MAX).contains(&length) || length % 2 != 0 {
             return Err(ManifestError::Damaged("length"));
         }
         let mut bytes = vec![0; length as usize];
         file.read_at(0, &mut bytes)?;
-        let (content, stored) = bytes.split_at(bytes.len() - 4);
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        Manifest::decode(first).map(Some).or_else(|error| {
+            let manifest = Manifest::decode(second)?;
+            tracing::warn!(%error, "one of the manifest's two copies is damaged: the other counts");
+            Ok(Some(manifest))
+        })
+    }
+
+    /// Whether both copies are as they were written.
+    pub(crate) fn is_whole(disk: &dyn Disk) -> io::Result<bool> {
+        let file = disk.open(NAME)?;
+        let mut bytes = vec![0; file.length()?.min(BYTES_MAX) as usize];
+        file.read_at(0, &mut bytes)?;
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        Ok(first == second && Manifest::decode(first).is_ok())
+    }
+
+    /// Reads one copy.
+    fn decode(bytes: &[u8]) -> Result<Self, ManifestError> {
+        let (content, stored) = bytes.split_at(bytes.len().saturating_sub(4));
         if crc32c(content).to_le_bytes() != stored {
             return Err(ManifestError::Damaged("checksum"));
         }
         match content.strip_prefix(&MAGIC) {
-            Some(content) => Ok(Some(Manifest::from_wire(content)?)),
+            Some(content) => Ok(Manifest::from_wire(content)?),
             None => Err(ManifestError::Damaged("magic")),
         }
     }
@@ -156,6 +178,7 @@ impl Manifest {
         let mut bytes = MAGIC.to_vec();
         self.put(&mut bytes);
         crc32c(&bytes).put(&mut bytes);
+        bytes.extend_from_within(..);
         match disk.remove(TEMPORARY) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -205,13 +228,27 @@ mod tests {
             clean: false,
             in_doubt: true,
             lost: vec![(4, 5)],
+            replicated: true,
             scrubbed: Some(id),
         };
         manifest.write(&disk).unwrap();
         manifest.generation = 2;
         manifest.write(&disk).unwrap();
-        assert_eq!(Manifest::read(&disk).unwrap(), Some(manifest));
-        disk.open(NAME).unwrap().write_at(30, &[IoSlice::new(&[0xa5])]).unwrap();
+        assert_eq!(Manifest::read(&disk).unwrap(), Some(manifest.clone()));
+        let copy = disk.open(NAME).unwrap().length().unwrap() / 2;
+        for place in [30, copy + 30] {
+            let file = disk.open(NAME).unwrap();
+            assert!(Manifest::is_whole(&disk).unwrap());
+            file.write_at(place, &[IoSlice::new(&[0xa5])]).unwrap();
+            assert_eq!(Manifest::read(&disk).unwrap(), Some(manifest.clone()), "the other copy counts");
+            assert!(!Manifest::is_whole(&disk).unwrap());
+            if place == 30 {
+                manifest.write(&disk).unwrap();
+            }
+        }
+        let file = disk.open(NAME).unwrap();
+        file.write_at(30, &[IoSlice::new(&[0xa5])]).unwrap();
+        file.write_at(copy + 40, &[IoSlice::new(&[0xa5])]).unwrap();
         assert!(matches!(Manifest::read(&disk), Err(ManifestError::Damaged(_))));
     }
 }

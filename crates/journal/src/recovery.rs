@@ -162,6 +162,7 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
         clean: true,
         in_doubt: false,
         lost: Vec::new(),
+        replicated: false,
         scrubbed: None,
     }
 }

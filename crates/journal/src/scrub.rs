@@ -6,6 +6,7 @@
 use crate::damage::Damage;
 use crate::file::FileId;
 use crate::journal::Journal;
+use crate::manifest::Manifest;
 use crate::repair::holds_log;
 use crate::state::Finished;
 use std::sync::Arc;
@@ -114,9 +115,12 @@ impl Journal {
     }
 
     fn scrub_checkpoint(&self) {
-        if let Err(error) = self.read_checkpoint() {
-            tracing::error!(shard = %self.options.shard, %error, "the next checkpoint will be a whole one");
-            self.state.lock().wants_base = true;
+        // Reading it notes what is wrong, and the next checkpoint mends it.
+        let _ = self.read_checkpoint();
+        if !Manifest::is_whole(&*self.disk).unwrap_or(true)
+            && let Err(error) = self.write_manifest(|_| ())
+        {
+            tracing::error!(shard = %self.options.shard, %error, "the manifest is damaged on disk");
         }
     }
 

@@ -72,12 +72,16 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
                     Vec::new()
                 }
             };
+            let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
             {
                 let mut applied = self.replica.applied.lock();
                 applied.at = at;
                 if let EntryPayload::Membership(membership) = entry.payload {
                     applied.membership = StoredMembership::<R>::new(Some(entry.log_id), membership);
                 }
+            }
+            if is_membership {
+                self.replica.note_replicated();
             }
             self.replica.progress.notify_waiters();
             if let Some(responder) = responder {
@@ -124,15 +128,17 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
         self.replica.unsaved.lock().clear();
         let mut applied = self.replica.applied.lock();
         applied.at = at;
-        applied.membership = membership;
+        applied.membership = membership.clone();
         drop(applied);
+        self.replica.note_replicated();
+        *self.replica.saved.lock() = (at, membership);
         self.replica.progress.notify_waiters();
         Ok(())
     }
 
     /// The checkpoint and the files with the records it speaks of.
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<Types<R>, Snapshot>>, io::Error> {
-        self.replica.current_snapshot().await
+        self.replica.current_snapshot()
     }
 }
 
@@ -165,6 +171,7 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
                     replica.journal.write_checkpoint(at, &changes)?;
                 }
                 replica.forget_saved();
+                *replica.saved.lock() = (at, membership);
                 Ok::<(), CheckpointError>(())
             });
             match written.await.ok_or_else(|| io::Error::other("the node stops"))? {
@@ -177,7 +184,7 @@ impl<R: Runtime> RaftSnapshotBuilder<Types<R>> for Builder<R> {
                 Err(error) => return Err(io::Error::other(error)),
             }
         }
-        let snapshot = self.replica.current_snapshot().await?;
+        let snapshot = self.replica.current_snapshot()?;
         snapshot.ok_or_else(|| io::Error::other("no checkpoint"))
     }
 }

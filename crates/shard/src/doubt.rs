@@ -121,7 +121,8 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
             let voters: Vec<NodeId> = metrics.membership_config.voter_ids().map(NodeId).collect();
             (voters, metrics.current_leader.map(NodeId))
         };
-        if voters.is_empty() || (voters == [me] && leading(&raft).is_ok()) {
+        // Without a membership, either nothing was ever promised here or all of it was given up.
+        if (voters.is_empty() && !replica.journal.is_replicated()) || (voters == [me] && leading(&raft).is_ok()) {
             break;
         }
         if leading(&raft).is_ok() {

@@ -38,6 +38,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) progress: tokio::sync::Notify,
     /// Something died since the files were last checked for it.
     pub(crate) shrank: AtomicBool,
+    /// What the journal's checkpoint covers, and the membership in it.
+    pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
     /// Changes taken out of the machine that no checkpoint holds yet.
     pub(crate) unsaved: Mutex<Unsaved>,
 }
@@ -97,11 +99,18 @@ impl<R: Runtime> Replica<R> {
             journal,
             purges,
             machine: RwLock::new(machine),
+            saved: Mutex::new((at, membership.clone())),
             applied: Mutex::new(AppliedState { at, membership }),
             progress: tokio::sync::Notify::new(),
             shrank: AtomicBool::new(true),
             unsaved: Mutex::default(),
         })
+    }
+
+    /// Tells the journal whether other replicas have what this one has.
+    pub(crate) fn note_replicated(&self) {
+        let others = self.applied.lock().membership.membership().nodes().count() > 1;
+        self.journal.set_replicated(others);
     }
 
     /// Takes what changed since the last checkpoint, in memory only. Called between two entries.

@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::transport::TransportError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use journal::checkpoint::CheckpointError;
 use journal::{Journal, LogPosition, Space};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
@@ -104,7 +105,15 @@ impl Shard {
         in_doubt: bool,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        let replica = Arc::new(Replica::<R>::restore(environment, journal.clone())?);
+        let (replica, in_doubt) = match Replica::<R>::restore(environment.clone(), journal.clone()) {
+            Err(RestoreError::Checkpoint(error @ CheckpointError::Damaged { .. })) if journal.is_replicated() => {
+                tracing::error!(shard = %journal.shard(), %error, "starting over: everything is copied from other replicas");
+                journal.start_over().map_err(|error| RestoreError::Checkpoint(error.into()))?;
+                (Replica::<R>::restore(environment, journal.clone())?, true)
+            }
+            restored => (restored?, in_doubt),
+        };
+        let replica = Arc::new(replica);
         let config = openraft::Config {
             cluster_name: "mainstem".into(),
             heartbeat_interval: HEARTBEAT_MILLIS,

@@ -58,6 +58,7 @@ impl Node {
             offload: Arc::new(|work| drop(tokio::task::spawn_blocking(work))),
             on_effects: Arc::new(|_, _| ()),
             on_role: Arc::new(|_| ()),
+            upkeep: shard::Upkeep::default(),
         };
         let shard = Shard::start::<Tokio>(NodeId(1), journal, recovered.in_doubt, environment).await?;
         shard.initialize(vec![NodeId(1)]).await?;

@@ -271,3 +271,47 @@ fn log_path(f: &Fixture) -> PathBuf {
     let paths = std::fs::read_dir(f.path()).unwrap().map(|entry| entry.unwrap().path());
     paths.filter(|path| path.extension().is_some_and(|suffix| suffix == "log")).max().unwrap()
 }
+
+fn checkpoint_path(f: &Fixture) -> PathBuf {
+    let paths = std::fs::read_dir(f.path()).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.to_string_lossy().contains("checkpoint-")).max().unwrap()
+}
+
+#[test]
+fn a_damaged_checkpoint_is_replaced_by_a_whole_one() {
+    let f = filled();
+    checkpoint(&f, true);
+    flip(&checkpoint_path(&f), 80);
+    assert!(!f.journal.wants_base());
+    let mut cursor = f.journal.scrub_cursor();
+    while !f.journal.scrub(&mut cursor, 1 << 20) {}
+    assert!(f.journal.wants_base());
+    let at = f.journal.checkpoint_at();
+    f.journal.write_base(at, &vec![(b"all".to_vec(), Some(vec![1]))]).unwrap();
+    assert!(!f.journal.wants_base());
+    let f = f.restart();
+    let (found, objects) = f.journal.read_checkpoint().unwrap();
+    assert_eq!((found, objects.len()), (at, 1));
+    read(&f).unwrap();
+}
+
+#[test]
+fn starting_over_keeps_the_vote_and_nothing_else() {
+    let mut f = filled();
+    f.journal.save_vote(b"vote".to_vec().into(), Box::new(|| ()));
+    f.settle();
+    f.journal.set_replicated(true);
+    checkpoint(&f, true);
+    flip(&checkpoint_path(&f), 80);
+    let f = f.restart();
+    assert!(f.journal.read_checkpoint().is_err() && f.journal.is_replicated());
+    f.journal.start_over().unwrap();
+    let mut f = f.restart();
+    assert!(f.recovered.in_doubt, "nobody may count on what it has forgotten");
+    assert_eq!(f.journal.vote().as_deref(), Some(&b"vote"[..]));
+    assert_eq!((f.journal.last(), f.journal.checkpoint_at()), Default::default());
+    assert!(f.journal.finished().is_empty() && f.journal.read_checkpoint().unwrap().1.is_empty());
+    assert_eq!(f.store(&[(1, 0, 10)]), 1);
+    let f = f.restart();
+    assert_eq!(f.journal.last().index, 1);
+}
