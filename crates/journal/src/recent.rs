@@ -10,6 +10,7 @@ use crate::log::EntryLog;
 use crate::read::Slice;
 use bytes::Bytes;
 use model::{Offset, StreamId, limit};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -34,10 +35,10 @@ impl Recent {
     pub(crate) fn keep(&mut self, extents: Vec<(StreamId, ActiveExtent)>, last: u64, log: &mut EntryLog) {
         let mut file = RecentFile::default();
         for (stream, extent) in extents {
-            if !file.entries.contains_key(&extent.index) {
+            if let Entry::Vacant(vacant) = file.entries.entry(extent.index) {
                 let Some(bytes) = log.get_mut(extent.index).and_then(|slot| slot.cached.take()) else { continue };
                 debug_assert!(extent.index <= last, "only what is finished");
-                file.entries.insert(extent.index, bytes);
+                vacant.insert(bytes);
             }
             file.streams.entry(stream).or_default().push(extent);
         }
