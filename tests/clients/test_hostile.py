@@ -430,6 +430,17 @@ def metric_or_none(broker, name: str) -> float | None:
         return None
 
 
+def test_a_large_request_leaves_no_memory_behind(healthy):
+    """A connection that was busy once costs no more than one that never was."""
+    body = wire.produce_body(TOPIC, 0, bytes(80 * MIB))
+    with wire.Connection(healthy.kafka) as first, wire.Connection(healthy.kafka) as second:
+        before = resident_bytes(healthy)
+        for connection in [first, second]:
+            assert wire.produced(connection.ask(wire.PRODUCE, 3, body)).error == wire.UNSUPPORTED_FOR_MESSAGE_FORMAT
+        wait_until("memory given back", lambda: resident_bytes(healthy) - before < 40 * MIB)
+        assert is_open(first) and is_open(second)
+
+
 def test_a_client_that_asks_for_much_and_reads_nothing(healthy):
     """100 requests for 30 MiB each on one connection must not take 3 GiB of the broker's memory."""
     with wire.Connection(healthy.kafka) as connection:

@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
@@ -97,12 +97,19 @@ impl Connection {
                 return violation.map_or(Ok(()), |reason| Err(End::Violation(reason)));
             }
             let may_read = violation.is_none() && !session.is_over() && session.wants_input();
-            self.input.reserve(READ_BYTES);
+            if self.input.is_empty() {
+                // An idle connection has no buffer, let alone one as large as its largest request.
+                self.input = BytesMut::new();
+            }
             tokio::select! {
                 Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
-                read = self.reader.read_buf(&mut self.input), if may_read => {
-                    if read? == 0 {
-                        return Ok(());
+                ready = self.reader.readable(), if may_read => {
+                    ready?;
+                    self.input.reserve(READ_BYTES);
+                    match self.reader.try_read_buf(&mut self.input) {
+                        Ok(0) => return Ok(()),
+                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
+                        Ok(_) | Err(_) => {}
                     }
                 }
                 () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Timeout("idle")),

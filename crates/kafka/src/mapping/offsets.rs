@@ -1,9 +1,10 @@
 //! ListOffsets.
 
 use super::error::{code, invalid_request};
-use super::{Step, ask, partition_ref, topic_ref};
+use super::{Step, Then, partition_ref, topic_ref};
 use crate::codec::batch::Batches;
 use crate::codec::body::ResponseBody;
+use crate::codec::error_code::ErrorCode;
 use crate::codec::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
@@ -12,6 +13,7 @@ use broker::request::{FoundOffset, OffsetQuery, OffsetSpec};
 use broker::{Reply, Request};
 use bytes::Bytes;
 use model::{LeaderEpoch, Timestamp, limit};
+use std::collections::VecDeque;
 
 /// Special timestamps (KIP-79, KIP-734, KIP-405): there is one tier, so local is all.
 fn spec(timestamp: i64) -> Option<OffsetSpec> {
@@ -24,42 +26,64 @@ fn spec(timestamp: i64) -> Option<OffsetSpec> {
     }
 }
 
+/// What is asked about a partition, and where in the response its answer belongs.
+struct Question {
+    topic: usize,
+    partition: usize,
+    query: OffsetQuery,
+}
+
 pub(super) fn handle(request: ListOffsetsRequest) -> Step {
-    let mut queries = Vec::new();
+    let mut questions = VecDeque::new();
     let mut topics = Vec::new();
-    let mut specs = Vec::new();
     for topic in request.topics {
         let name = topic_ref(&topic.name, Uuid::default(), false);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
-            let which = spec(partition.timestamp);
-            specs.push(which);
-            if let Some(which) = which {
-                queries.push(OffsetQuery {
-                    partition: partition_ref(&name, partition.partition_index),
-                    which,
-                    epoch: u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch),
-                });
-            }
-            partitions.push(ListOffsetsPartitionResponse {
+            let mut answer = ListOffsetsPartitionResponse {
                 partition_index: partition.partition_index,
                 ..ListOffsetsPartitionResponse::default()
-            });
+            };
+            match spec(partition.timestamp) {
+                Some(which) => {
+                    let epoch = u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch);
+                    let query =
+                        OffsetQuery { partition: partition_ref(&name, partition.partition_index), which, epoch };
+                    questions.push_back(Question { topic: topics.len(), partition: partitions.len(), query });
+                }
+                None => answer.error_code = invalid_request(),
+            }
+            partitions.push(answer);
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
-    ask(Request::Offsets(queries), move |reply| {
-        let Reply::Offsets(found) = reply else { return ResponseBody::ListOffsets(ListOffsetsResponse::default()) };
-        let (mut found, mut specs) = (found.into_iter(), specs.into_iter());
-        for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            match specs.next().flatten().and_then(|which| Some((which, found.next()?))) {
-                Some((which, Ok(found))) => fill(partition, which, found),
-                Some((_, Err(error))) => partition.error_code = code(&error),
-                None => partition.error_code = invalid_request(),
+    next(topics, questions)
+}
+
+/// Asks, then answers. The answer to a search by time has a piece with it, which may be large: so no more
+/// than one of those is asked for at a time.
+fn next(mut topics: Vec<ListOffsetsTopicResponse>, mut questions: VecDeque<Question>) -> Step {
+    let is_search =
+        |question: &Question| matches!(question.query.which, OffsetSpec::AtOrAfter(_) | OffsetSpec::MaxTimestamp);
+    let count = questions.iter().position(is_search).map_or(questions.len(), |nth| nth + 1);
+    if count == 0 {
+        return Step::Reply(ResponseBody::ListOffsets(ListOffsetsResponse { topics, ..Default::default() }));
+    }
+    let asked: Vec<Question> = questions.drain(..count).collect();
+    let queries = asked.iter().map(|question| question.query.clone()).collect();
+    let then: Then = Box::new(move |reply| {
+        let mut found = if let Reply::Offsets(found) = reply { found } else { Vec::new() }.into_iter();
+        for Question { topic, partition, query } in asked {
+            let partition = &mut topics[topic].partitions[partition];
+            match found.next() {
+                Some(Ok(found)) => fill(partition, query.which, found),
+                Some(Err(error)) => partition.error_code = code(&error),
+                None => partition.error_code = ErrorCode::UnknownServerError.code(),
             }
         }
-        ResponseBody::ListOffsets(ListOffsetsResponse { topics, ..ListOffsetsResponse::default() })
-    })
+        next(topics, questions)
+    });
+    Step::Ask(Request::Offsets(queries), then)
 }
 
 fn fill(partition: &mut ListOffsetsPartitionResponse, which: OffsetSpec, found: FoundOffset) {
