@@ -176,7 +176,15 @@ def test_a_start_on_a_port_that_is_taken_is_refused(broker, tmp_path):
         assert taken in second.stderr, "it says which listener"
 
 
-@pytest.mark.parametrize("arguments", [["--listen", "amqp=127.0.0.1:1"], ["--listen", "9092"], ["--no-such-option"]])
+WRONG_ARGUMENTS = {
+    "unknown protocol": ["--listen", "amqp=127.0.0.1:1"],
+    "no protocol": ["--listen", "9092"],
+    "two listeners of one protocol": ["--listen", "kafka=127.0.0.1:1", "--listen", "kafka=127.0.0.1:2"],
+    "unknown option": ["--no-such-option"],
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_ARGUMENTS.values(), ids=WRONG_ARGUMENTS)
 def test_a_wrong_command_line_is_explained(arguments, tmp_path):
     command = [setting("MAINSTEM_BIN"), "serve", "--data-dir", str(tmp_path / "data"), *arguments]
     said = subprocess.run(command, capture_output=True, text=True, timeout=20)

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args, Parser, Subcommand};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -76,6 +77,12 @@ pub(crate) struct ListenerOption {
     pub(crate) address: SocketAddr,
 }
 
+impl fmt::Display for ListenerOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}={}", self.protocol.name(), self.address)
+    }
+}
+
 impl FromStr for ListenerOption {
     type Err = String;
 
@@ -95,9 +102,17 @@ impl FromStr for ListenerOption {
 }
 
 impl ServeOptions {
+    /// A listener for a protocol that has one already: one of the two would be left out without a word.
+    pub(crate) fn repeated(&self) -> Option<ListenerOption> {
+        let repeats = |(nth, listener): &(usize, &ListenerOption)| {
+            self.listeners[..*nth].iter().any(|earlier| earlier.protocol == listener.protocol)
+        };
+        self.listeners.iter().enumerate().find(repeats).map(|(_, listener)| *listener)
+    }
+
     /// The address of `protocol`: as given, or its standard port on loopback.
     pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
-        let given = self.listeners.iter().rev().find(|listener| listener.protocol == protocol);
+        let given = self.listeners.iter().find(|listener| listener.protocol == protocol);
         given.map_or(SocketAddr::from(([127, 0, 0, 1], protocol.standard_port())), |listener| listener.address)
     }
 }
@@ -110,6 +125,17 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_protocol_listens_once() {
+        let options = |listeners: &[&str]| {
+            let listeners = listeners.iter().map(|listener| listener.parse().unwrap()).collect();
+            ServeOptions { listeners, ..ServeOptions::default() }
+        };
+        assert_eq!(options(&["kafka=127.0.0.1:1", "http=127.0.0.1:2"]).repeated(), None);
+        let repeated = options(&["kafka=127.0.0.1:1", "http=127.0.0.1:2", "kafka=127.0.0.1:3"]).repeated();
+        assert_eq!(repeated.map(|listener| listener.to_string()).as_deref(), Some("kafka=127.0.0.1:3"));
     }
 
     #[test]

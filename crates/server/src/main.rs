@@ -10,12 +10,17 @@ mod metrics;
 mod serve;
 
 use arguments::{Arguments, Command};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let Command::Serve(options) = arguments.command.unwrap_or_default();
+    if let Some(listener) = options.repeated() {
+        let what = format!("--listen {listener}: this protocol has a listener already");
+        Arguments::command().error(ErrorKind::ArgumentConflict, what).exit();
+    }
     serve::start_logging();
     match serve::run(options) {
         Ok(()) => ExitCode::SUCCESS,
