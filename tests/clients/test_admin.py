@@ -230,7 +230,8 @@ def test_offsets_by_time_within_a_batch_of_every_codec(broker, codec):
     producer = confluent_kafka.Producer({
         "bootstrap.servers": broker.kafka,
         "compression.type": codec,
-        "linger.ms": 500,
+        # Until the batch is full or flushed, however slow this machine is.
+        "linger.ms": 10_000,
         "batch.num.messages": 500,
     })
     for number in range(1000):

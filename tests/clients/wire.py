@@ -286,14 +286,15 @@ def batch(
     return BATCH_HEAD.pack(0, length, -1, magic, checksum, *fields)[:COVERED] + covered
 
 
-def codecs(records: bytes) -> list[int]:
+def codecs(records: bytes, larger_than: int = 0) -> list[int]:
     """The codec of each whole batch in what Fetch returned."""
     found = []
     while len(records) >= BATCH_HEAD.size:
         length = 12 + struct.unpack_from(">i", records, 8)[0]
         if length > len(records):
             break
-        found.append(struct.unpack_from(">h", records, COVERED)[0] & 7)
+        if length > larger_than:
+            found.append(struct.unpack_from(">h", records, COVERED)[0] & 7)
         records = records[length:]
     return found
 
