@@ -7,7 +7,7 @@ from pathlib import Path
 TAIL_BYTES = 4000
 
 
-def run(command, stdin: bytes | Path | None = None, stdout: Path | None = None, timeout: float = 120) -> bytes:
+def run(command, stdin: bytes | Path | None = None, stdout: Path | None = None, timeout: float = 240) -> bytes:
     """Returns the program's standard output, or writes it to the file `stdout`.
 
     Much data goes through files, so that a test does not hold it in memory. A program that fails,
