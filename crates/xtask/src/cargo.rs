@@ -29,6 +29,11 @@ pub(crate) fn target() -> PathBuf {
     }
 }
 
+/// The broker as it is released.
+pub(crate) fn release_broker() -> PathBuf {
+    target().join("release").join("mainstem")
+}
+
 /// A command of the given name that starts in the root.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

@@ -31,6 +31,11 @@ pub(crate) fn prepare() -> Readiness {
     Readiness::Install(vec![copy, stamp_it])
 }
 
+/// Whether all jars are there.
+pub(crate) fn is_there() -> bool {
+    stamp().is_file()
+}
+
 /// The classpath with every jar on it.
 pub(crate) fn classpath() -> String {
     format!("{}/*", jars().display())

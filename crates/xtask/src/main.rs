@@ -7,6 +7,7 @@
 //! machine that has only the toolchains).
 #![allow(clippy::print_stdout, reason = "a chore's standard output is its user interface")]
 
+mod bench;
 mod cargo;
 mod counts;
 mod finding;
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
         Chore::Tidy { fix } => tidy::run(fix),
         Chore::Test { only, quick } => test::run(only, quick),
         Chore::Soak { kind } => soak::run(kind),
-        Chore::Bench { name, rest } => soak::run_release("bench", std::iter::once(name).chain(rest)),
+        Chore::Bench { name, rest } => bench::run(name, rest),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,9 +7,8 @@
 use crate::readiness::Readiness;
 use crate::suite::Suite;
 use crate::summary::{Row, Summary, Verdict};
-use crate::{Outcome, cargo, counts, java, kcat, python};
+use crate::{Outcome, bench, cargo, counts, java, kcat, python};
 use clap::ValueEnum;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,6 +21,8 @@ pub(crate) enum Only {
     Unit,
     /// Every family of clients
     Clients,
+    /// The benchmarks, in the form that takes seconds and only shows that they run
+    Bench,
     /// Clients that use confluent-kafka
     Python,
     /// Clients that use kcat
@@ -54,8 +55,11 @@ pub(crate) fn run(only: Option<Only>, quick: bool) -> Outcome<bool> {
     if wanted(Only::Unit) {
         summary.add(unit(quick).run()?);
     }
-    if !matches!(only, Some(Only::Tidy | Only::Unit)) {
+    if !matches!(only, Some(Only::Tidy | Only::Unit | Only::Bench)) {
         clients(only, quick, &mut summary)?;
+    }
+    if wanted(Only::Bench) {
+        summary.add(bench::smoke().run()?);
     }
     println!("\n{summary}");
     Ok(summary.good())
@@ -102,7 +106,7 @@ fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()
     }
     let asked: Vec<_> = FAMILIES.iter().filter(|family| asked(family)).map(|family| family.name).collect();
     let mut command = python::pytest(&markers(&asked, &absent));
-    command.env("MAINSTEM_BIN", binary());
+    command.env("MAINSTEM_BIN", cargo::release_broker());
     command.env("MAINSTEM_KAFKA_CP", java::classpath());
     shorten(&mut command, quick);
     summary.add(Suite { name: "clients", steps: vec![command], counts: counts::of_pytest }.run()?);
@@ -123,7 +127,7 @@ fn server() -> Outcome<Row> {
     let mut build = cargo::cargo();
     build.args(["build", "--release", "--package", "server"]);
     let mut row = Suite { name: "server", steps: vec![build], counts: counts::none }.run()?;
-    if row.verdict == Verdict::Passed && !binary().is_file() {
+    if row.verdict == Verdict::Passed && !cargo::release_broker().is_file() {
         row = Row {
             suite: "server",
             verdict: Verdict::Failed,
@@ -134,10 +138,6 @@ fn server() -> Outcome<Row> {
         println!("server: {}", row.note);
     }
     Ok(row)
-}
-
-fn binary() -> PathBuf {
-    cargo::target().join("release").join("mainstem")
 }
 
 /// Tests that can be short look at this variable, whatever language they are written in.
