@@ -42,6 +42,15 @@ pub(crate) struct Options {
     /// Turns that each case gets; medians are printed
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     repetitions: usize,
+    /// Appends of this mode only: for profiles
+    #[arg(long, value_name = "MODE")]
+    mode: Option<Mode>,
+    /// Appends of pieces of this size only
+    #[arg(long, value_name = "BYTES")]
+    size: Option<usize>,
+    /// Appends by this many writers only
+    #[arg(long, value_name = "COUNT")]
+    writers: Option<usize>,
     /// Seconds in all, small sizes: shows that everything runs, its figures mean nothing
     #[arg(long)]
     quick: bool,
@@ -112,7 +121,7 @@ impl Options {
 }
 
 /// When a producer is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Mode {
     /// After fdatasync.
     Fsync,

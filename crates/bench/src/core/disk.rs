@@ -1,6 +1,7 @@
 //! The disk itself: what everything that is made durable is compared with.
 
-use super::{Options, cost, report};
+use super::cost::{Cost, cpu_of, median};
+use super::{Options, report};
 use crate::Outcome;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use std::fs::{self, File, OpenOptions};
@@ -8,32 +9,54 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-const BLOCK_BYTES: usize = 1 << 20;
-const FILE_BYTES: u64 = 256 << 20;
 /// Direct writes want memory at a multiple of this.
 const ALIGNMENT: usize = 4096;
 
-/// MiB per second of direct writes of 1 MiB, back to back in a preallocated file, one fdatasync at
-/// the end of every 64 MiB.
+/// How a file is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Past the page cache.
+    Direct,
+    /// Through the page cache, as the journal does.
+    Buffered,
+}
+
+/// Writes of `block` bytes into one preallocated file, back to back, fdatasync after every
+/// `between` of them; the file is overwritten from its start when it is full.
+struct Writes {
+    way: Way,
+    block: usize,
+    between: usize,
+    file_bytes: u64,
+}
+
+/// MiB per second of direct writes of 1 MiB, one fdatasync at the end of every 64 MiB.
 pub(crate) fn direct_bandwidth(folder: &Path, window: Duration) -> Outcome<f64> {
-    let path = folder.join("direct");
-    let direct = OFlags::DIRECT.bits() as i32;
-    let file = OpenOptions::new().create(true).write(true).truncate(true).custom_flags(direct).open(&path)?;
-    rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, FILE_BYTES)?;
-    let memory = vec![7u8; BLOCK_BYTES + ALIGNMENT];
-    let shift = memory.as_ptr().align_offset(ALIGNMENT);
-    let block = &memory[shift..shift + BLOCK_BYTES];
-    let (start, mut blocks) = (Instant::now(), 0u64);
-    while start.elapsed() < window {
-        for _ in 0..64 {
-            file.write_all_at(block, blocks * BLOCK_BYTES as u64 % FILE_BYTES)?;
-            blocks += 1;
+    let writes = Writes { way: Way::Direct, block: 1 << 20, between: 64, file_bytes: 256 << 20 };
+    Ok(writes.run(folder, window)?.mib_a_second())
+}
+
+impl Writes {
+    fn run(&self, folder: &Path, window: Duration) -> Outcome<Cost> {
+        let path = folder.join("direct");
+        let flags = if self.way == Way::Direct { OFlags::DIRECT.bits() as i32 } else { 0 };
+        let file = OpenOptions::new().create(true).write(true).truncate(true).custom_flags(flags).open(&path)?;
+        rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, self.file_bytes)?;
+        let memory = vec![7u8; self.block + ALIGNMENT];
+        let shift = memory.as_ptr().align_offset(ALIGNMENT);
+        let block = &memory[shift..shift + self.block];
+        let (cpu, start, mut bytes) = (cpu_of(std::process::id())?, Instant::now(), 0u64);
+        while start.elapsed() < window {
+            for _ in 0..self.between {
+                file.write_all_at(block, bytes % self.file_bytes)?;
+                bytes += self.block as u64;
+            }
+            file.sync_data()?;
         }
-        file.sync_data()?;
+        let cost = Cost { records: bytes >> 16, bytes, wall: start.elapsed(), cpu: cpu_of(std::process::id())? - cpu };
+        fs::remove_file(path)?;
+        Ok(cost)
     }
-    let took = start.elapsed().as_secs_f64();
-    fs::remove_file(path)?;
-    Ok(blocks as f64 * BLOCK_BYTES as f64 / (1 << 20) as f64 / took)
 }
 
 /// Takes every file below `folder` out of the kernel's page cache, as far as it is on the disk.
@@ -74,11 +97,34 @@ pub(crate) fn fresh(folder: &Path, name: &str) -> Outcome<std::path::PathBuf> {
 }
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
-    report::section("Disk", "Direct writes (O_DIRECT) of 1 MiB into one preallocated file, fdatasync every 64 MiB.");
-    let turns = (0..options.repetitions().max(3)).map(|_| direct_bandwidth(&options.folder, options.window()));
-    let turns = turns.collect::<Outcome<Vec<f64>>>()?;
-    report::head(&["lowest MiB/s", "median MiB/s", "highest MiB/s"]);
-    let (low, high) = (turns.iter().copied().fold(f64::MAX, f64::min), turns.iter().copied().fold(0.0, f64::max));
-    report::row(&[report::number(low), report::number(cost::median(turns)), report::number(high)]);
+    report::section(
+        "Disk",
+        "Writes into one preallocated file. Direct is O_DIRECT, past the page cache; buffered is what the journal does. \
+         Fresh pages: the file is new to the page cache; same pages: 16 MiB are written over and over.",
+    );
+    report::head(&["writes", "fdatasync after", "lowest MiB/s", "median MiB/s", "highest MiB/s", "CPU µs per 64 KiB"]);
+    let large: u64 = 8 << 30;
+    for (name, way, block, between, file_bytes) in [
+        ("1 MiB direct", Way::Direct, 1 << 20, 64, 256 << 20),
+        ("256 KiB direct", Way::Direct, 256 << 10, 1, 256 << 20),
+        ("256 KiB buffered, fresh pages", Way::Buffered, 256 << 10, 1, large),
+        ("256 KiB buffered, same pages", Way::Buffered, 256 << 10, 1, 16 << 20),
+        ("4 KiB direct", Way::Direct, 4 << 10, 1, 256 << 20),
+        ("4 KiB buffered, fresh pages", Way::Buffered, 4 << 10, 1, large),
+    ] {
+        let file_bytes = if options.quick { file_bytes.min(256 << 20) } else { file_bytes };
+        let writes = Writes { way, block, between, file_bytes };
+        let turns = (0..options.repetitions().max(3)).map(|_| writes.run(&options.folder, options.window()));
+        let turns = turns.collect::<Outcome<Vec<_>>>()?;
+        let speeds = || turns.iter().map(Cost::mib_a_second);
+        report::row(&[
+            name.into(),
+            report::size(block * between),
+            report::number(speeds().fold(f64::MAX, f64::min)),
+            report::number(median(speeds())),
+            report::number(speeds().fold(0.0, f64::max)),
+            report::number(median(turns.iter().map(Cost::cpu_micros))),
+        ]);
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! Memory of streams that nobody uses.
+//! Memory of streams and connections that nobody uses.
 
-use super::broker::{Broker, is_there};
+use super::broker::{Broker, client_runtime, is_there};
+use super::client::Client;
 use super::piece::Size;
 use super::{Options, disk, report, streams};
 use crate::Outcome;
@@ -42,6 +43,36 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         broker.stop()?;
         report::row(&[count.to_string(), each(made), each(restarted), each(used)]);
     }
+    std::fs::remove_dir_all(folder)?;
+    connections(options)
+}
+
+/// Connections that have asked once and are silent since.
+fn connections(options: &Options) -> Outcome<()> {
+    report::section(
+        "Memory per idle connection",
+        "Proportional set size of the broker with so many connections that were answered once (Metadata) and are \
+         silent since, less that before, divided by their number. What the kernel holds for a socket is not in it.",
+    );
+    report::head(&["connections", "B each"]);
+    let count = if options.quick { 100 } else { 2000 };
+    let folder = disk::fresh(&options.folder, "idle")?;
+    let broker = Broker::start(options, &folder)?;
+    let none = settled(options, &broker)?;
+    let runtime = client_runtime()?;
+    let clients = runtime.block_on(async {
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            let mut client = Client::connect(broker.address).await?;
+            client.metadata().await?;
+            clients.push(client);
+        }
+        Outcome::Ok(clients)
+    })?;
+    let some = settled(options, &broker)?;
+    drop(clients);
+    broker.stop()?;
+    report::row(&[count.to_string(), report::number(some.saturating_sub(none) as f64 / f64::from(count))]);
     Ok(std::fs::remove_dir_all(folder)?)
 }
 

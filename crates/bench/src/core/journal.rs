@@ -33,8 +33,12 @@ pub(crate) struct Case {
 pub(crate) fn cases(options: &Options) -> Vec<Case> {
     let sizes = SIZES.into_iter().flat_map(|size| Mode::ALL.map(|mode| (size, mode)));
     let all = sizes.flat_map(|(size, mode)| WRITERS.map(|writers| Case { size, mode, writers }));
-    // Quick looks at the corners only.
-    all.filter(|case| !options.quick || case.writers == 64).collect()
+    all.filter(|case| {
+        options.mode.is_none_or(|mode| mode == case.mode)
+            && options.size.is_none_or(|bytes| bytes == case.size.bytes)
+            && options.writers.map_or(!options.quick || case.writers == 64, |writers| writers == case.writers)
+    })
+    .collect()
 }
 
 /// A case's cost, and what the disk did right before, in MiB per second.

@@ -125,7 +125,10 @@ fn amplification(options: &Options) -> Outcome<()> {
          checkpoints, the records rewritten by packing.",
     );
     report::head(&["piece", "mode", "writers", "produced, MiB", "written / produced"]);
-    let picked = |case: &Case| case.writers != 1 && (case.size.bytes != 100 || case.writers == 1000 || options.quick);
+    let picked = |case: &Case| {
+        case.writers != 1
+            && (case.size.bytes != 100 || case.writers == 1000 || options.quick || options.writers.is_some())
+    };
     for case in cases(options).into_iter().filter(picked) {
         let folder = disk::fresh(&options.folder, "amplification")?;
         let (produced, written) = written_for(options, &case, &folder)?;
