@@ -14,8 +14,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+/// The least and the most room that input gets at once. It grows while the client fills it: much
+/// room moves large requests seldom from one buffer to the next, and of little room little is held
+/// by a small request that waits.
+const READ_BYTES_MIN: usize = 8 << 10;
+const READ_BYTES_MAX: usize = 256 << 10;
 /// A client that takes nothing for so long while output waits is dropped.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
@@ -41,7 +44,8 @@ pub(crate) async fn run(
     let Origin { listener, peer } = origin;
     let (reader, writer) = stream.into_split();
     let pending = FuturesUnordered::new();
-    let mut connection = Connection { reader, writer, broker, pending, input: BytesMut::new(), output: Vec::new() };
+    let (input, room) = (BytesMut::new(), READ_BYTES_MIN);
+    let mut connection = Connection { reader, writer, broker, pending, input, room, output: Vec::new() };
     match connection.run(&mut *session).await {
         Ok(()) => tracing::debug!(listener, %peer, "closed"),
         Err(End::Socket(error)) => tracing::debug!(listener, %peer, %error, "closed"),
@@ -77,6 +81,8 @@ struct Connection {
     broker: Broker,
     pending: FuturesUnordered<PendingReply>,
     input: BytesMut,
+    /// How much room the input gets next.
+    room: usize,
     output: Vec<Bytes>,
 }
 
@@ -97,24 +103,39 @@ impl Connection {
                 return violation.map_or(Ok(()), |reason| Err(End::Violation(reason)));
             }
             let may_read = violation.is_none() && !session.is_over() && session.wants_input();
-            if self.input.is_empty() {
-                // An idle connection has no buffer, let alone one as large as its largest request.
+            if self.input.is_empty() && self.pending.is_empty() {
+                // An idle connection holds no buffer.
                 self.input = BytesMut::new();
             }
             tokio::select! {
                 Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
-                ready = self.reader.readable(), if may_read => {
-                    ready?;
-                    self.input.reserve(READ_BYTES);
-                    match self.reader.try_read_buf(&mut self.input) {
-                        Ok(0) => return Ok(()),
-                        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error.into()),
-                        Ok(_) | Err(_) => {}
+                readable = self.reader.readable(), if may_read => {
+                    readable?;
+                    if !self.read()? {
+                        return Ok(());
                     }
                 }
                 () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Timeout("idle")),
             }
         }
+    }
+
+    /// Takes what has come, making room for it first. Returns whether the client may send more.
+    fn read(&mut self) -> io::Result<bool> {
+        if self.input.capacity() - self.input.len() < self.room / 2 {
+            self.input.reserve(self.room);
+        }
+        let read = match self.reader.try_read_buf(&mut self.input) {
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error),
+        };
+        if self.input.len() == self.input.capacity() {
+            self.room = (self.room * 2).min(READ_BYTES_MAX);
+        } else if read < self.room / 8 {
+            self.room = (self.room / 2).max(READ_BYTES_MIN);
+        }
+        Ok(read > 0)
     }
 
     /// Takes requests off the input and hands them on, for as long as the session lets us. Returns
