@@ -1,5 +1,5 @@
-//! Programs that run for as long as asked: the simulator, the fuzz targets and the benchmarks. They
-//! are started here so that their names are in one place; what they do is theirs.
+//! Programs that run for as long as asked: the simulator and the fuzz targets. They are started here so
+//! that their names are in one place; what they do is theirs.
 
 use crate::{Outcome, cargo};
 use clap::Subcommand;
