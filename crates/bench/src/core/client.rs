@@ -14,6 +14,7 @@ use kafka::codec::metadata::MetadataRequest;
 use kafka::codec::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use kafka::codec::reader::Reader;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
@@ -111,6 +112,7 @@ impl Client {
         Ok(self.call(METADATA, &request).await?.brokers.len())
     }
 
+    /// Makes a topic, and waits until its partitions answer.
     pub(crate) async fn create_topic(&mut self, name: &str, partitions: usize) -> Outcome<()> {
         let topic = CreatableTopic {
             name: name.into(),
@@ -120,7 +122,16 @@ impl Client {
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: TIMEOUT_MILLIS, validate_only: false };
         let response = self.call(CREATE_TOPICS, &request).await?;
-        response.topics.iter().try_for_each(|topic| accepted("making a topic", topic.error_code))
+        response.topics.iter().try_for_each(|topic| accepted("making a topic", topic.error_code))?;
+        // Kafka answers before the partitions have leaders.
+        let deadline = Instant::now() + Duration::from_millis(TIMEOUT_MILLIS as u64);
+        while let Err(error) = self.count(name, partitions).await {
+            if Instant::now() > deadline {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
     }
 
     /// How many records the partitions of a topic hold together.
