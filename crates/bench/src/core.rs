@@ -62,6 +62,9 @@ pub(crate) struct Options {
     kafka_classpath: Option<String>,
 }
 
+/// How a measurement is made.
+type Measure = fn(&Options) -> Outcome<()>;
+
 /// One measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
@@ -144,7 +147,7 @@ impl Mode {
 pub(crate) fn run(options: Options) -> Outcome<()> {
     std::fs::create_dir_all(&options.folder)?;
     report::conditions(&options)?;
-    let parts: [(Part, fn(&Options) -> Outcome<()>); 11] = [
+    let parts: [(Part, Measure); 11] = [
         (Part::Disk, disk::run),
         (Part::Machine, machine::run),
         (Part::Journal, journal::run),
