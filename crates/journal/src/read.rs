@@ -77,6 +77,16 @@ struct Place {
     before: Offset,
 }
 
+/// Finished files that need not be looked at again while a stream is read upwards: those first by
+/// rank that had nothing at or above an offset passed since. Without it, reading a stream to its end
+/// would look into every file once for each file.
+#[derive(Default)]
+struct Passed {
+    /// Of these.
+    files: Arc<Vec<Arc<Finished>>>,
+    count: usize,
+}
+
 struct Located {
     extent: Extent,
     /// The Raft entry it is in, or the finished file.
@@ -94,6 +104,7 @@ impl Journal {
     pub fn read(&self, stream: StreamId, from: Offset, to: Offset, bytes_max: usize) -> Result<Vec<Slice>, ReadError> {
         let mut slices = Vec::new();
         let mut left = bytes_max;
+        let mut passed = Passed::default();
         let mut next = from;
         while next < to {
             if let Some(recent) = self.read_recent(stream, next, to, left, slices.is_empty()) {
@@ -103,7 +114,7 @@ impl Journal {
                 slices.extend(recent);
                 continue;
             }
-            let located = self.locate(stream, next, to, left, slices.is_empty())?;
+            let located = self.locate(&mut passed, stream, next, to, left, slices.is_empty())?;
             if located.is_empty() {
                 match self.missing(stream, next, to) {
                     Some(error) if slices.is_empty() => return Err(error),
@@ -159,9 +170,9 @@ impl Journal {
         to: Offset,
         time: Timestamp,
     ) -> Result<Option<(Offset, Timestamp)>, ReadError> {
-        let mut next = from;
+        let (mut next, mut passed) = (from, Passed::default());
         while next < to {
-            let located = self.locate(stream, next, to, limit::MIB, true)?;
+            let located = self.locate(&mut passed, stream, next, to, limit::MIB, true)?;
             let Some(last) = located.last() else { break };
             next = last.extent.end();
             if let Some(found) = located.iter().map(|located| located.extent).find(|found| found.max_timestamp >= time)
@@ -179,9 +190,10 @@ impl Journal {
     /// See [`ReadError`].
     pub fn find_size(&self, stream: StreamId, from: Offset, to: Offset, bytes_max: u64) -> Result<Offset, ReadError> {
         let (mut next, mut first, mut bytes) = (from, from, 0u64);
+        let mut passed = Passed::default();
         let mut kept = std::collections::VecDeque::new();
         while next < to {
-            let located = self.locate(stream, next, to, limit::MIB, true)?;
+            let located = self.locate(&mut passed, stream, next, to, limit::MIB, true)?;
             let Some(last) = located.last() else { break };
             next = last.extent.end();
             for Located { extent, .. } in located {
@@ -201,6 +213,7 @@ impl Journal {
     /// Extents from the one that covers or follows `from`: all from one file or all from memory.
     fn locate(
         &self,
+        passed: &mut Passed,
         stream: StreamId,
         from: Offset,
         to: Offset,
@@ -251,11 +264,13 @@ impl Journal {
             }
             state.finished.clone()
         };
-        let Some(Place { file, first, before }) = self.find_file(&finished, stream, from)? else {
+        let Some(Place { file, first, before }) = self.find_file(&finished, passed, stream, from)? else {
             // Not in any finished file: what memory has above `from`, if anything, is next.
             let next = self.state.lock().active.extents_from(stream, from).next().map(|extent| extent.base);
             return match next {
-                Some(base) if base > from && base < to => self.locate(stream, base, to, bytes_max, at_least_one),
+                Some(base) if base > from && base < to => {
+                    self.locate(passed, stream, base, to, bytes_max, at_least_one)
+                }
                 _ => Ok(found),
             };
         };
@@ -278,17 +293,26 @@ impl Journal {
     /// overlap: files that were packed together, and repaired records.
     fn find_file(
         &self,
-        finished: &[Arc<Finished>],
+        finished: &Arc<Vec<Arc<Finished>>>,
+        passed: &mut Passed,
         stream: StreamId,
         from: Offset,
     ) -> Result<Option<Place>, ReadError> {
+        if !Arc::ptr_eq(finished, &passed.files) {
+            *passed = Passed { files: finished.clone(), count: 0 };
+        }
         let mut found: Option<Place> = None;
         let mut last_index = 0;
-        for file in finished {
+        for (nth, file) in finished.iter().enumerate().skip(passed.count) {
             if found.is_some() && file.table.first_index > last_index {
                 break;
             }
-            let Some(extent) = file.table.extents_from(&*file.file, stream, from).next() else { continue };
+            let Some(extent) = file.table.extents_from(&*file.file, stream, from).next() else {
+                if found.is_none() {
+                    passed.count = nth + 1;
+                }
+                continue;
+            };
             let extent = extent.inspect_err(|_| self.note_damage(Damage::Table { file: file.id }))?;
             last_index = last_index.max(file.table.last_index);
             let base = extent.base;
