@@ -138,6 +138,18 @@ impl Journal {
         }
     }
 
+    /// Removes the parts of a snapshot that was not installed. Blocks on the disk.
+    pub fn discard_parts(&self, snapshot: &SnapshotManifest) {
+        let finished = self.finished();
+        for (part, _, name) in snapshot.parts() {
+            let counts = matches!(part, Part::File { id, .. } if finished.iter().any(|file| file.id == id));
+            if !counts {
+                // Most of them are not there; what cannot be removed is, at the next start.
+                let _ = self.disk.remove(&name);
+            }
+        }
+    }
+
     /// The machine's objects in a snapshot whose parts are here. Blocks on the disk.
     ///
     /// # Errors

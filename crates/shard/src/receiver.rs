@@ -12,6 +12,7 @@ use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use journal::LogPosition;
+use journal::canary::Fault;
 use journal::install::SnapshotManifest;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
@@ -36,6 +37,8 @@ pub(crate) struct Receiver<R: Runtime> {
     pub(crate) doubt: Arc<Doubt>,
     /// Each sender's AppendEntries go through a stream of their own, in order.
     appends: Mutex<BTreeMap<NodeId, mpsc::Sender<Append<R>>>>,
+    /// Held while a snapshot is pulled and installed.
+    installing: tokio::sync::Mutex<()>,
 }
 
 fn refused(why: impl Into<String>) -> TransportError {
@@ -44,7 +47,7 @@ fn refused(why: impl Into<String>) -> TransportError {
 
 impl<R: Runtime> Receiver<R> {
     pub(crate) fn new(replica: Arc<Replica<R>>, raft: Raft<R>, doubt: Arc<Doubt>) -> Self {
-        Receiver { replica, raft, doubt, appends: Mutex::default() }
+        Receiver { replica, raft, doubt, appends: Mutex::default(), installing: tokio::sync::Mutex::default() }
     }
 
     /// Takes a request; what has to happen in the order of requests happens before this returns.
@@ -66,6 +69,10 @@ impl<R: Runtime> Receiver<R> {
         if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&append.vote)) {
             return Box::pin(async move { Err(refused(why)) });
         }
+        let early = self.replica.journal.faulty(Fault::AcknowledgeBeforeQuorum).then(|| {
+            let last = append.entries.last().map(|entry| entry.log_id).or(append.prev_log_id);
+            rpc::encode_appended::<R>(&Ok(last))
+        });
         let (answer, wait) = oneshot::channel();
         let mut appends = self.appends.lock();
         let mut unsent = Some((append, answer));
@@ -85,6 +92,9 @@ impl<R: Runtime> Receiver<R> {
             }
         }
         drop(appends);
+        if let Some(answer) = early {
+            return Box::pin(async { Ok(answer) });
+        }
         Box::pin(async move { wait.await.map_err(|_| refused("the append stream ended")) })
     }
 
@@ -192,8 +202,23 @@ impl<R: Runtime> Receiver<R> {
         Ok(Bytes::from(copies.to_wire()))
     }
 
-    /// Pulls the snapshot's files, then installs it.
+    /// Pulls the snapshot's files, then installs it. What was pulled and is not needed goes again:
+    /// entries may have been faster, or another leader.
     async fn install(&self, from: NodeId, vote: &[u8], manifest: SnapshotManifest) -> Result<Bytes, TransportError> {
+        // Two would write into each other's parts; the leader offers it again.
+        let _one_at_a_time = self.installing.try_lock().map_err(|_| refused("a snapshot is being pulled"))?;
+        let installed = self.pull_and_install(from, vote, manifest.clone()).await;
+        let journal = self.replica.journal.clone();
+        self.replica.environment.blocking(move || journal.discard_parts(&manifest)).await;
+        installed
+    }
+
+    async fn pull_and_install(
+        &self,
+        from: NodeId,
+        vote: &[u8],
+        manifest: SnapshotManifest,
+    ) -> Result<Bytes, TransportError> {
         let io = |error: std::io::Error| refused(error.to_string());
         self.replica.pull(from, &manifest).await.map_err(io)?;
         let (journal, pulled) = (self.replica.journal.clone(), manifest.clone());
