@@ -1,5 +1,8 @@
 //! Faults that a test build can switch on, to prove that the checkers would notice them.
 //!
+//! Those of the crates above are here too, because a journal's options are what reaches every
+//! replica.
+//!
 //! Without the feature `canary` no fault can be chosen and every question below is a constant.
 
 /// A known fault.
@@ -17,6 +20,16 @@ pub enum Fault {
     TruncateOffByOne,
     /// Reclaim takes pieces that are alive.
     ReclaimLive,
+    /// Reclaim takes nothing.
+    ReclaimNothing,
+    /// In a shard: a follower says that it has entries before it has them.
+    AcknowledgeBeforeQuorum,
+    /// In a shard: message ids are not looked at.
+    IgnoreMessageIds,
+    /// In a shard: the batcher takes the second of two waiting requests first.
+    TakeSecondFirst,
+    /// In a machine: what expires is found by iterating over a hash map.
+    HashMapIteration,
 }
 
 impl Fault {
@@ -28,5 +41,10 @@ impl Fault {
         Fault::EvictUnflushed,
         Fault::TruncateOffByOne,
         Fault::ReclaimLive,
+        Fault::ReclaimNothing,
+        Fault::AcknowledgeBeforeQuorum,
+        Fault::IgnoreMessageIds,
+        Fault::TakeSecondFirst,
+        Fault::HashMapIteration,
     ];
 }

@@ -212,7 +212,9 @@ impl Journal {
         self.options.shard
     }
 
-    pub(crate) fn faulty(&self, fault: Fault) -> bool {
+    /// Whether this known fault is switched on: see [`crate::canary`].
+    #[must_use]
+    pub fn faulty(&self, fault: Fault) -> bool {
         #[cfg(feature = "canary")]
         return self.options.fault == Some(fault);
         #[cfg(not(feature = "canary"))]

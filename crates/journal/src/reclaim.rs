@@ -170,7 +170,7 @@ impl Journal {
             let live_bytes = distinct_bytes(&extents);
             plan.usage.live_bytes += live_bytes;
             plan.usage.file_bytes += file.length;
-            if file.table.last_index > floor || pinned.contains_key(&file.id) {
+            if self.faulty(Fault::ReclaimNothing) || file.table.last_index > floor || pinned.contains_key(&file.id) {
                 plan.usage.needed_by_log += file.length;
                 plan.pack.extend(group.take());
                 continue;

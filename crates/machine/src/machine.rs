@@ -139,6 +139,12 @@ impl Machine {
         Ok(machine)
     }
 
+    /// Switches on a known fault, so that the simulator can prove that it compares states.
+    #[cfg(feature = "canary")]
+    pub fn iterate_over_hash_maps(&mut self) {
+        self.messaging.dedup.iterates_over_hash_map = true;
+    }
+
     /// Whose state it is.
     #[must_use]
     pub fn shard(&self) -> ShardId {

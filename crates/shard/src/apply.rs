@@ -1,7 +1,7 @@
 //! Applying committed entries, and the machine's checkpoints as openraft's snapshots.
 
 use crate::raft::{Runtime, StoredMembership, Types};
-use crate::replica::{Replica, rebuild};
+use crate::replica::{Replica, rebuild, switch_faults_on};
 use crate::snapshot::Snapshot;
 use crate::store::{log_id, position};
 use futures::{Stream, TryStreamExt};
@@ -123,7 +123,8 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
                 Err(error) => return Err(io::Error::other(error)),
             }
         };
-        let (machine, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(io::Error::other)?;
+        let (mut machine, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(io::Error::other)?;
+        switch_faults_on(&self.replica.journal, &mut machine);
         *self.replica.machine.write() = machine;
         self.replica.unsaved.lock().clear();
         let mut applied = self.replica.applied.lock();

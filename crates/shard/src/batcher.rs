@@ -6,6 +6,7 @@
 
 use crate::raft::{Callback, Payload, Raft, Runtime, Types, leading};
 use crate::replica::Replica;
+use journal::canary::Fault;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
 use machine::{Command, Refusal, Reply};
 use model::{EntryBuilder, Hlc, NodeId, limit};
@@ -162,6 +163,11 @@ impl<R: Runtime> Batcher<R> {
             while !self.is_full()
                 && let Ok(submission) = self.submissions.try_recv()
             {
+                if self.replica.journal.faulty(Fault::TakeSecondFirst)
+                    && let Ok(second) = self.submissions.try_recv()
+                {
+                    self.take(second).await;
+                }
                 self.take(submission).await;
             }
             let may_propose = self.in_flight < limit::ENTRIES_IN_FLIGHT_MAX && (self.in_flight == 0 || self.is_full());
@@ -206,7 +212,12 @@ impl<R: Runtime> Batcher<R> {
 
     /// Sequences a request into the entry being built, or answers it.
     async fn take(&mut self, submission: Submission) {
-        let Submission { request, answer, room } = submission;
+        let Submission { mut request, answer, room } = submission;
+        if let Request::Append(append) = &mut request
+            && self.replica.journal.faulty(Fault::IgnoreMessageIds)
+        {
+            append.message_id = None;
+        }
         if let Err(error) = self.lead().await {
             return answer(Err(error));
         }

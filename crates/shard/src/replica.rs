@@ -72,6 +72,16 @@ pub(crate) fn rebuild<R: Runtime>(
     Ok((machine, membership))
 }
 
+/// Passes a known fault on to the machine, in builds that have any.
+pub(crate) fn switch_faults_on(journal: &Journal, machine: &mut Machine) {
+    #[cfg(feature = "canary")]
+    if journal.faulty(journal::canary::Fault::HashMapIteration) {
+        machine.iterate_over_hash_maps();
+    }
+    #[cfg(not(feature = "canary"))]
+    let _ = (journal, machine);
+}
+
 fn decode_stored<R: Runtime>(bytes: &[u8]) -> Result<StoredMembership<R>, WireError> {
     let mut input = Input::new(bytes);
     let at = LogPosition::take(&mut input)?;
@@ -91,7 +101,8 @@ impl<R: Runtime> Replica<R> {
     pub(crate) fn restore(environment: Environment, journal: Arc<Journal>) -> Result<Self, RestoreError> {
         let shard = journal.shard();
         let (at, objects) = journal.read_checkpoint()?;
-        let (machine, membership) = rebuild::<R>(shard, &objects)?;
+        let (mut machine, membership) = rebuild::<R>(shard, &objects)?;
+        switch_faults_on(&journal, &mut machine);
         let purges = Arc::new(Purges::new(journal.clone(), environment.upkeep.purge_delay));
         Ok(Replica {
             shard,

@@ -24,11 +24,20 @@ pub struct Dedup {
     by_expiry: BTreeMap<StreamId, BTreeSet<(Timestamp, Bytes)>>,
     /// The streams by the time their first id expires; made from the table.
     firsts: BTreeSet<(Timestamp, StreamId)>,
+    /// A known fault: see [`Dedup::expire_as_a_hash_map_says`].
+    #[cfg(feature = "canary")]
+    pub(crate) iterates_over_hash_map: bool,
 }
 
 impl Dedup {
     pub(crate) fn new(tag: u8) -> Self {
-        Dedup { ids: Table::new(tag), by_expiry: BTreeMap::new(), firsts: BTreeSet::new() }
+        Dedup {
+            ids: Table::new(tag),
+            by_expiry: BTreeMap::new(),
+            firsts: BTreeSet::new(),
+            #[cfg(feature = "canary")]
+            iterates_over_hash_map: false,
+        }
     }
 
     /// Where `id` was seen on `stream`, if that still counts at `now`.
@@ -95,12 +104,28 @@ impl Dedup {
 
     /// Forgets ids whose window is over, at most `left` of them, which it counts down.
     pub(crate) fn expire(&mut self, now: Hlc, left: &mut usize) {
+        #[cfg(feature = "canary")]
+        if self.iterates_over_hash_map {
+            return self.expire_as_a_hash_map_says(now);
+        }
         while *left > 0
             && let Some((until, stream)) = self.firsts.first().copied()
             && until <= now.timestamp()
             && self.forget_first(stream)
         {
             *left -= 1;
+        }
+    }
+
+    /// Forgets one id whose window is over: the first that iterating over a hash map shows. Each
+    /// replica sees another one first.
+    #[cfg(feature = "canary")]
+    #[expect(clippy::disallowed_types, reason = "the fault that the simulator has to find")]
+    fn expire_as_a_hash_map_says(&mut self, now: Hlc) {
+        let expired = self.ids.iter().filter(|(_, seen)| seen.until <= now.timestamp());
+        let expired: std::collections::HashMap<_, ()> = expired.map(|(key, _)| (key.clone(), ())).collect();
+        if let Some(((stream, id), ())) = expired.into_iter().next() {
+            self.forget(stream, &id);
         }
     }
 
