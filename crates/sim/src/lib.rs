@@ -1,11 +1,12 @@
-//! The simulator: the real journal, and later the real shard, over a disk and a network that lose,
-//! tear, reorder and refuse, as a seed says.
+//! The simulator: the real journal and the real shard over a disk and a network that lose, tear,
+//! reorder and refuse, as a seed says.
 //!
 //! Its checkers share no code with what they check. A checker counts only when a canary, a build
 //! with a known fault, shows that it would notice.
 //!
-//! Start with [`disk`] (the hardware), then [`journal_run`] (one journal, no consensus), then
-//! [`campaign`] (many seeds, and the ones kept as regressions).
+//! Start with [`disk`] (the hardware), then [`journal_run`] (one journal, no consensus) and
+//! [`campaign`] (many seeds of it, and the ones kept as regressions), then [`cluster`] (three
+//! replicas, a network and clients, with a campaign of its own).
 
 pub mod campaign;
 pub mod cluster;

@@ -72,7 +72,7 @@ fn fault(name: &str) -> Result<Fault, String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if arguments.trace {
+    if arguments.trace && std::env::var_os("RUST_LOG").is_some() {
         let filter = EnvFilter::from_default_env();
         tracing_subscriber::fmt().with_env_filter(filter).with_timer(VirtualTime).with_writer(std::io::stderr).init();
     }

@@ -38,7 +38,7 @@ pub(super) fn now() -> Duration {
 /// How a client works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Manner {
-    /// Sends messages, sometimes two at once, and does not repeat them.
+    /// Sends messages, sometimes several at once, and does not repeat them.
     Plain,
     /// Sends batches with sequences, and repeats each until it is answered (KIP-98).
     Numbering,
@@ -135,18 +135,19 @@ impl Client {
 
     async fn send_plainly(&mut self, stream: StreamId) {
         let Some(shard) = self.somebody() else { return };
-        let count = if self.rng.percent(20) { 2 } else { 1 };
+        let count = if self.rng.percent(20) { self.rng.between(2, 4) } else { 1 };
         let from_memory = self.rng.percent(10);
         let mut requests = Vec::new();
         for _ in 0..count {
             let id = self.numbers(1);
-            let size = self.rng.between(8, 900) as usize;
+            let size = if self.rng.percent(5) { self.rng.between(1_000, 6_000) } else { self.rng.between(8, 900) };
+            let size = size as usize;
             let durability = from_memory.then_some(Durability::QuorumMemory);
             let bytes = Bytes::from(record::message(id, size));
             requests.push((id, Request::Append(AppendRequest { stream, bytes, message_id: None, durability })));
             self.world.ledger.lock().asked(stream, id, 1, from_memory);
         }
-        // Both are on their way before either is answered.
+        // All are on their way before one is answered.
         let answers = requests.into_iter().map(|(id, request)| {
             let shard = shard.clone();
             async move { (id, propose(&shard, request).await) }

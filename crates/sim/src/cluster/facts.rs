@@ -60,6 +60,8 @@ facts! {
     absences,
     /// One-way cuts.
     cuts,
+    /// Leaders that nobody heard and that went on.
+    leaders_stranded,
     /// Nodes cut off from everybody.
     isolations,
     /// Times in which the network lost and delayed.

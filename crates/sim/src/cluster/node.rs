@@ -18,7 +18,7 @@ use shard::environment::Blocking;
 use shard::runtime::{Instant, Runtime};
 use shard::{Environment, Shard};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -48,10 +48,14 @@ pub(super) struct Node {
 
 struct Running {
     shard: Shard,
+    /// The same, for what the shard itself calls. Emptied in the end, because it goes in a circle.
+    inside: Inside,
     life: Arc<Life>,
     /// The journal had files when it was opened.
     had_files: bool,
 }
+
+type Inside = Arc<Mutex<Option<Shard>>>;
 
 /// A process's life, shared with what runs in it.
 struct Life {
@@ -147,8 +151,8 @@ impl Node {
         self.facts.reversions += u64::from(recovered.in_doubt && journal.last() < self.last_seen);
         let had_files = !journal.finished().is_empty();
         drop(SimRuntime::spawn(drive(writer, life.clone(), self.disk.clone(), self.rng.fork())));
-        let shard_there = Arc::new(OnceLock::new());
-        let environment = self.environment(&life, shard_there.clone());
+        let inside = Inside::default();
+        let environment = self.environment(&life, inside.clone());
         let started = Shard::start::<SimRuntime>(self.id, journal.clone(), recovered.in_doubt, environment).await;
         let shard = match started {
             Ok(shard) => shard,
@@ -159,13 +163,13 @@ impl Node {
                 return Err(format!("{}: start: {error}", self.id));
             }
         };
-        let _ = shard_there.set(shard.clone());
+        *inside.lock() = Some(shard.clone());
         self.net.plug(self.id, self.starts, shard.clone());
-        self.running = Some(Running { shard, life, had_files });
+        self.running = Some(Running { shard, inside, life, had_files });
         Ok(())
     }
 
-    fn environment(&mut self, life: &Arc<Life>, shard: Arc<OnceLock<Shard>>) -> Environment {
+    fn environment(&mut self, life: &Arc<Life>, inside: Inside) -> Environment {
         let clock_error = self.clock_error.clone();
         let (states, node) = (self.states.clone(), self.id);
         let (life, rng) = (life.clone(), Mutex::new(self.rng.fork()));
@@ -182,8 +186,9 @@ impl Node {
                 }));
             }),
             on_effects: Arc::new(move |_, _: &[Effect]| {
-                if let Some(shard) = shard.get() {
-                    compare_state(shard, node, &states);
+                let shard = inside.lock().clone();
+                if let Some(shard) = shard {
+                    compare_state(&shard, node, &states);
                 }
             }),
             on_role: Arc::new(|_| ()),
@@ -211,6 +216,7 @@ impl Node {
             life.bell.notify_one();
             running.shard.journal().stop();
             running.shard.shutdown().await;
+            running.inside.lock().take();
         }
         if power {
             self.disk.power_loss();
@@ -236,6 +242,8 @@ impl Node {
     pub(super) fn finish(&mut self) {
         if let Some(running) = self.running.take() {
             self.count(&running);
+            self.net.unplug(self.id);
+            running.inside.lock().take();
         }
     }
 }

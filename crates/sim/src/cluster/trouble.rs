@@ -17,7 +17,7 @@ impl Run {
     pub(super) async fn trouble(&mut self) -> Result<(), String> {
         let victim = self.rng.below(NODES) as usize;
         let pause = self.moment(2_000);
-        match self.rng.below(24) {
+        match self.rng.below(26) {
             0 | 1 => self.down(victim, false, pause).await?,
             2..=4 => {
                 self.outcome.facts.power_losses_of_one += 1;
@@ -36,7 +36,8 @@ impl Run {
             18 => self.slow_disk(victim, pause).await,
             19 => self.clock_jump(victim),
             20 | 21 => self.transfer(victim).await,
-            22 if self.plan.flips => self.flip(),
+            22 | 23 => self.strand_leader().await?,
+            24 if self.plan.flips => self.flip(),
             _ => self.checkpoint(victim).await,
         }
         let pause = self.moment(1_500);
@@ -133,6 +134,19 @@ impl Run {
         }
         SimRuntime::sleep(pause * 2).await;
         self.net.heal();
+    }
+
+    /// A leader that nobody hears goes on taking requests, which another leader's then replace.
+    async fn strand_leader(&mut self) -> Result<(), String> {
+        let Some(victim) = self.leader_nth() else { return Ok(()) };
+        self.outcome.facts.leaders_stranded += 1;
+        let pause = Duration::from_millis(self.rng.between(400, 1_200));
+        self.isolate(victim, pause).await;
+        if self.rng.percent(30) {
+            let power = self.rng.percent(30);
+            self.down(victim, power, Duration::from_millis(20)).await?;
+        }
+        Ok(())
     }
 
     async fn bad_weather(&mut self, pause: Duration) {
