@@ -7,16 +7,19 @@
 use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES, Kind};
 use crate::journal::Journal;
-use crate::reclaim::{LiveExtent, PackGroup, ReclaimError};
+use crate::reclaim::{LiveExtent, ONE_BY_ONE, PackGroup, ReclaimError};
 use crate::state::Finished;
 use crate::table::{Extent, Table, TableHead};
 use bytes::Bytes;
 use model::checksum::crc32c;
-use model::{EntryBuilder, Hlc, PieceDesc, limit};
+use model::{EntryBuilder, Hlc, Offset, PieceDesc, limit};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Several pieces of a stream share one extent up to so many bytes: what one look-up reads.
+const RUN_BYTES_MAX: u32 = 64 << 10;
 
 /// Bytes to copy and every place in a stream that they have.
 struct Body {
@@ -83,7 +86,7 @@ impl Journal {
         let mut output = Output::create(self, rank)?;
         let id = output.id;
         let mut fill = || {
-            pieces.iter().try_for_each(|(extent, bytes)| output.keep(bytes, &[*extent]))?;
+            pieces.iter().try_for_each(|(extent, bytes)| output.keep(bytes, &[*extent], false))?;
             output.finish(self)
         };
         fill().inspect_err(|_| self.remove_output(id))
@@ -121,6 +124,11 @@ struct Output {
     shard: model::ShardId,
     position: u64,
     builder: EntryBuilder,
+    /// Extents of the frame being built, and whether each may be part of a run: positions are those
+    /// in the entry until it is written.
+    pending: Vec<(u32, Extent, bool)>,
+    /// Whether the table's last extent may be part of a run.
+    run_open: bool,
     table: Table,
 }
 
@@ -135,7 +143,7 @@ impl Output {
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
         let table = Table { first_index, last_index, ..Table::default() };
         let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
-        Ok(Output { id, file, shard, position, builder, table })
+        Ok(Output { id, file, shard, position, builder, pending: Vec::new(), run_open: false, table })
     }
 
     /// Copies a body: the pieces of it, if it is a run of several.
@@ -153,16 +161,18 @@ impl Output {
             if first.pieces > 1 {
                 // A run is never shared, and its pieces say themselves where they belong.
                 let extent = Extent { base: head.base, count: head.count, epoch: head.epoch, ..first };
-                self.keep(piece, &[Extent { max_timestamp: head.max_timestamp, ..extent }])?;
+                let extent = Extent { max_timestamp: head.max_timestamp, ..extent };
+                self.keep(piece, &[extent], body.may_run(head.base, head.end()))?;
             } else {
                 let extents: Vec<Extent> = body.extents.iter().map(|live| live.extent).collect();
-                self.keep(piece, &extents)?;
+                self.keep(piece, &extents, head.base == first.base && body.may_run(first.base, first.end()))?;
             }
         }
         Ok(())
     }
 
-    fn keep(&mut self, piece: &[u8], extents: &[Extent]) -> io::Result<()> {
+    /// Copies a piece for its places; `may_run` says whether it may be part of a run.
+    fn keep(&mut self, piece: &[u8], extents: &[Extent], may_run: bool) -> io::Result<()> {
         let full = self.builder.bytes() + piece.len() > limit::PACKED_FRAME_BYTES_TARGET
             || self.builder.piece_count() as usize + extents.len() > limit::ENTRY_PIECES_MAX;
         if full && self.builder.piece_count() > 0 {
@@ -184,6 +194,7 @@ impl Output {
                 Some(first) => self.builder.keep_shared(first, desc),
             };
             kept.get_or_insert(nth);
+            self.pending.push((nth, *extent, may_run));
         }
         Ok(())
     }
@@ -207,7 +218,21 @@ impl Output {
         let padding = vec![0; used.next_multiple_of(ALIGNMENT) - used];
         let parts = [IoSlice::new(&bytes), IoSlice::new(entry.bytes()), IoSlice::new(&padding)];
         self.file.write_at(self.position, &parts)?;
-        self.table.add_packed(self.position, &entry);
+        for (nth, extent, may_run) in std::mem::take(&mut self.pending) {
+            let Some(desc) = entry.piece(nth) else { continue };
+            let position = self.position + HEAD_BYTES as u64 + u64::from(desc.position);
+            let extent = Extent { position, length: desc.length, pieces: 1, ..extent };
+            match self.table.extents.last_mut() {
+                Some(last) if self.run_open && may_run && joins(last, &extent) => {
+                    last.length += extent.length;
+                    last.count += extent.count;
+                    last.pieces += 1;
+                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
+                }
+                _ => self.table.extents.push(extent),
+            }
+            self.run_open = may_run;
+        }
         self.position += head.frame_bytes();
         Ok(())
     }
@@ -233,4 +258,23 @@ impl Output {
             refused: Vec::new(),
         }))
     }
+}
+
+impl Body {
+    /// Whether a piece of it, with these offsets, may share an extent with its neighbours: nobody
+    /// else has its bytes, so that they say themselves where they belong, and all of it is alive and
+    /// dies in order, so that what is left of the run can be told without reading it.
+    fn may_run(&self, from: Offset, to: Offset) -> bool {
+        let alone = self.extents.len() == 1;
+        let whole = self.extents[0].ranges.iter().any(|range| range.start <= from.0 && to.0 <= range.end);
+        self.class != ONE_BY_ONE && alone && whole
+    }
+}
+
+/// Whether `next` continues `last`, in the stream and in the file.
+fn joins(last: &Extent, next: &Extent) -> bool {
+    last.stream == next.stream
+        && last.end() == next.base
+        && last.position + u64::from(last.length) == next.position
+        && last.length + next.length <= RUN_BYTES_MAX
 }

@@ -184,7 +184,7 @@ impl Journal {
     }
 
     /// The first offset of `stream` from which on its pieces up to `to` take at most `bytes_max`
-    /// bytes. Walks all of the stream's extents; may read files.
+    /// bytes, or as much more as the run of pieces has in which that offset lies. Walks all of the stream's extents; may read files.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -198,12 +198,15 @@ impl Journal {
             next = last.extent.end();
             for Located { extent, .. } in located {
                 bytes += u64::from(extent.length);
-                kept.push_back((u64::from(extent.length), extent.end()));
-                while bytes > bytes_max
-                    && let Some((length, end)) = kept.pop_front()
+                kept.push_back((u64::from(extent.length), extent.pieces, extent.end()));
+                while let Some((length, pieces, end)) = kept.front().copied()
+                    && bytes > bytes_max
+                    // A run goes only when not one of its pieces would be kept.
+                    && (pieces == 1 || bytes - length >= bytes_max)
                 {
                     bytes -= length;
                     first = end;
+                    kept.pop_front();
                 }
             }
         }

@@ -7,7 +7,7 @@ use crate::manifest::Listed;
 use crate::scan::{End, Scanner};
 use crate::state::Finished;
 use crate::table::{EntryRow, Extent, Table, TableError, TableHead};
-use model::ShardId;
+use model::{PieceDesc, ShardId};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,17 +15,19 @@ use std::sync::Arc;
 /// Opens a listed file; its table is rebuilt when it is damaged.
 pub(crate) fn open_finished(disk: &dyn Disk, shard: ShardId, listed: &Listed) -> Result<Arc<Finished>, TableError> {
     let file = disk.open(&name(listed.id, listed.kind))?;
-    let table = match read_whole(&*file, listed) {
-        Ok(table) => table,
-        Err(TableError::Io(error)) => return Err(error.into()),
+    match read_whole(&*file, listed) {
+        Ok(table) => Ok(finished(file, listed, table)),
+        Err(TableError::Io(error)) => Err(error.into()),
         Err(damaged) => {
             tracing::warn!(file = %listed.id, error = %damaged, "rebuilding a table");
-            rebuild(&*file, shard, listed)?;
-            read_whole(&*file, listed)?
+            rebuild(file, shard, listed)
         }
-    };
+    }
+}
+
+fn finished(file: Arc<dyn DiskFile>, listed: &Listed, table: TableHead) -> Arc<Finished> {
     let refused = listed.refused.clone();
-    Ok(Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table, refused }))
+    Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table, refused })
 }
 
 /// Whether the file's header and its table, the table's pages aside, are as they were written.
@@ -56,24 +58,24 @@ fn read_whole(file: &dyn DiskFile, listed: &Listed) -> Result<TableHead, TableEr
     Ok(table)
 }
 
-/// Writes the table that the file's frames give. On stable storage on return.
+/// Writes the table that the file's frames give, which may be longer than the one before: the file's
+/// new length counts when it is listed, and until then this is done again. On stable storage on
+/// return.
 ///
 /// # Errors
 /// When a frame cannot be read either, or as the disk says.
-pub(crate) fn rebuild(file: &dyn DiskFile, shard: ShardId, listed: &Listed) -> Result<(), TableError> {
-    if read_header(file)?.is_none() {
+pub(crate) fn rebuild(file: Arc<dyn DiskFile>, shard: ShardId, listed: &Listed) -> Result<Arc<Finished>, TableError> {
+    if read_header(&*file)?.is_none() {
         // What it says of the file before mattered only until this one was finished.
         let header = FileHeader { id: listed.id, kind: listed.kind, shard, previous: None, copy: false };
         file.write_at(0, &[IoSlice::new(&header.encode())])?;
     }
-    let table = derive(file, listed)?;
-    let bytes = table.encode(listed.id);
-    if listed.frames_end + bytes.len() as u64 != listed.length {
-        return Err(TableError::Damaged("its frames give another"));
-    }
+    let bytes = derive(&*file, listed)?.encode(listed.id);
     file.write_at(listed.frames_end, &[IoSlice::new(&bytes)])?;
     file.sync()?;
-    Ok(())
+    let listed = Listed { length: listed.frames_end + bytes.len() as u64, ..listed.clone() };
+    let table = read_whole(&*file, &listed)?;
+    Ok(finished(file, &listed, table))
 }
 
 fn derive(file: &dyn DiskFile, listed: &Listed) -> Result<Table, TableError> {
@@ -102,7 +104,8 @@ fn derive(file: &dyn DiskFile, listed: &Listed) -> Result<Table, TableError> {
                 let mut bytes = vec![0; content];
                 file.read_at(found.position + HEAD_BYTES as u64, &mut bytes)?;
                 let entry = model::Entry::parse(bytes.into()).map_err(|_| TableError::Damaged("a frame is, too"))?;
-                table.add_packed(found.position, &entry);
+                let pieces: Vec<_> = entry.pieces().collect();
+                table.extents.extend(pieces.iter().map(|piece| placed(piece, found.position)));
             }
             Kind::Entry | Kind::Blank | Kind::Membership => {
                 entries.split_off(&found.head.index);
@@ -129,22 +132,27 @@ fn derive(file: &dyn DiskFile, listed: &Listed) -> Result<Table, TableError> {
             let pieces = model::entry::descriptions(&found.meta);
             let pieces = pieces.map_err(|_| TableError::Damaged("a frame's meta is no meta"))?;
             let refused = |nth: usize| listed.refused.contains(&(index, nth as u32));
-            table.extents.extend(pieces.iter().enumerate().filter(|(nth, _)| !refused(*nth)).map(|(_, piece)| {
-                Extent {
-                    stream: piece.stream,
-                    base: piece.base,
-                    max_timestamp: piece.max_timestamp,
-                    position: found.position + HEAD_BYTES as u64 + u64::from(piece.position),
-                    length: piece.length,
-                    count: piece.count,
-                    epoch: piece.epoch,
-                    pieces: 1,
-                }
-            }));
+            let accepted = pieces.iter().enumerate().filter(|(nth, _)| !refused(*nth));
+            table.extents.extend(accepted.map(|(_, piece)| placed(piece, found.position)));
         }
     }
     table.extents.sort_by_key(|extent| (extent.stream, extent.base));
     Ok(table)
+}
+
+/// A piece of the frame at `frame` as an extent. Runs of pieces in packed files are not put together
+/// again: that takes knowing what was alive then.
+fn placed(piece: &PieceDesc, frame: u64) -> Extent {
+    Extent {
+        stream: piece.stream,
+        base: piece.base,
+        max_timestamp: piece.max_timestamp,
+        position: frame + HEAD_BYTES as u64 + u64::from(piece.position),
+        length: piece.length,
+        count: piece.count,
+        epoch: piece.epoch,
+        pieces: 1,
+    }
 }
 
 impl From<TableError> for io::Error {

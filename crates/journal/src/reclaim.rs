@@ -1,9 +1,15 @@
 //! Giving space back.
 //!
-//! The promise: the bytes of finished files are at most [`FACTOR`] times the bytes of live pieces in
-//! them, plus files the Raft log still needs and the one being rewritten. It holds because every
-//! finished file below the Raft floor is checked against what is alive, removed when nothing in it
-//! is, and rewritten (see [`crate::pack`]) when less than half of it is.
+//! The promise, once what died has been looked for: the bytes of finished files are at most
+//! [`FACTOR`] times what is alive in them, plus files that the Raft log still needs, plus
+//! [`REWRITE_BYTES`]. A piece that is alive counts its bytes once, and [`PLACE_BYTES`] for each of its
+//! places in a stream; it lives as a whole.
+//!
+//! It holds because every finished file below the Raft floor is checked against what is alive and
+//! removed when nothing in it is. Neighbours of which three sevenths are dead are rewritten together
+//! (see [`crate::pack`]); that leaves each large file that stays enough slack for the heads and
+//! half-empty pages of the small ones beside it, and small ones are merged before there are many.
+//! It ends because rewriting is done only when it pays: what it makes is known before.
 //!
 //! What is alive is the machine's to say. A verdict may rest on an entry that is applied and not yet
 //! on stable storage; power loss could take the entry back, never the bytes. So checking makes a
@@ -24,6 +30,23 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Finished files take at most so many times the bytes of what is alive in them.
 pub const FACTOR: u64 = 2;
+/// What a place of a piece in a stream costs in a packed file beside the piece's bytes: its
+/// description in the frame and its extent in the table, with its part of the page.
+pub const PLACE_BYTES: u64 = 90;
+/// What finished files may take beyond the factor: the files being written while the ones they
+/// replace are still there, and the heads and pages of small files.
+pub const REWRITE_BYTES: u64 = limit::PACKED_FILE_BYTES_MAX;
+/// Expiry class of streams whose records die one by one.
+pub const ONE_BY_ONE: u8 = 0;
+
+/// Files are rewritten when they take more than so many fourths of what is alive in them.
+const WASTE_FOURTHS: u64 = 7;
+/// What a packed file takes beside its pieces: header, a frame's head, a page, trailer.
+const FILE_BYTES: u64 = 4608;
+/// A smaller file is rewritten with its neighbours when many become few.
+const SMALL_FILE_BYTES: u64 = limit::MIB as u64;
+/// So many small files for each that becomes of them.
+const MERGE_FILES: usize = 4;
 
 /// What the machine says about pieces.
 pub trait Liveness {
@@ -32,14 +55,15 @@ pub trait Liveness {
     fn live(&self, stream: StreamId, from: Offset, to: Offset) -> Vec<Range<u64>>;
 
     /// When the stream's records tend to expire: those of a class are packed together, so that they
-    /// die together. Ascending with the time they live.
+    /// die together. Ascending with the time they live; [`ONE_BY_ONE`] when it is not their place
+    /// that says.
     fn expiry_class(&self, stream: StreamId) -> u8;
 }
 
 /// What checking the files found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of live pieces in finished files; shared bytes count once.
+    /// Bytes of live pieces in finished files, shared ones once, and [`PLACE_BYTES`] for each place.
     pub live_bytes: u64,
     /// Bytes of finished files, tables included.
     pub file_bytes: u64,
@@ -51,7 +75,7 @@ impl Usage {
     /// The bytes that finished files may take by the promise.
     #[must_use]
     pub fn bound(&self) -> u64 {
-        FACTOR * self.live_bytes + self.needed_by_log + limit::PACKED_FILE_BYTES_MAX
+        FACTOR * self.live_bytes + self.needed_by_log + REWRITE_BYTES
     }
 }
 
@@ -69,11 +93,34 @@ pub struct Plan {
 }
 
 /// Files that are rewritten together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PackGroup {
     pub(crate) sources: Vec<Arc<Finished>>,
     /// Their live extents.
     pub(crate) extents: Vec<LiveExtent>,
+    /// What these cost.
+    live_bytes: u64,
+}
+
+impl PackGroup {
+    fn add(&mut self, file: Arc<Finished>, extents: Vec<LiveExtent>, live_bytes: u64) {
+        let source = self.sources.len();
+        self.extents.extend(extents.into_iter().map(|extent| LiveExtent { source, ..extent }));
+        self.sources.push(file);
+        self.live_bytes += live_bytes;
+    }
+
+    /// Whether the files are better for being rewritten: smaller by far, sorted for the first time,
+    /// or few instead of many. Never true of what was just made of them, or they would be rewritten
+    /// for ever.
+    fn pays(&self) -> bool {
+        let classes: BTreeSet<u8> = self.extents.iter().map(|live| live.class).collect();
+        let length: u64 = self.sources.iter().map(|file| file.length).sum();
+        let made = self.live_bytes + classes.len() as u64 * FILE_BYTES;
+        is_wasteful(length, made)
+            || self.sources.iter().any(|file| is_scattered(file))
+            || self.sources.len() >= MERGE_FILES * classes.len()
+    }
 }
 
 /// An extent with something alive in it.
@@ -89,14 +136,16 @@ pub(crate) struct LiveExtent {
 }
 
 impl LiveExtent {
-    /// Bytes alive: a piece lives as a whole; of a run of pieces, as many as offsets are alive.
-    fn bytes(&self) -> u64 {
-        let (length, count) = (u64::from(self.extent.length), u64::from(self.extent.count));
-        if self.extent.pieces == 1 {
-            return length;
-        }
+    /// How much of `whole` is alive. A piece lives as a whole; of a run of pieces, as much as
+    /// offsets are alive, and the piece that the first of them cuts.
+    fn part_of(&self, whole: u32) -> u64 {
+        let (count, pieces) = (u64::from(self.extent.count.max(1)), u64::from(self.extent.pieces.max(1)));
         let alive: u64 = self.ranges.iter().map(|range| range.end - range.start).sum();
-        length * alive / count.max(1)
+        if pieces == 1 || alive >= count {
+            return u64::from(whole);
+        }
+        let cut = count / pieces - 1;
+        (u64::from(whole) * (alive + cut).min(count)).div_ceil(count)
     }
 
     /// Whether anything of a piece with these offsets is alive.
@@ -106,6 +155,14 @@ impl LiveExtent {
 }
 
 impl Plan {
+    /// Ends a group of neighbours, and plans to rewrite it if that pays.
+    fn close(&mut self, group: &mut PackGroup) {
+        let group = std::mem::take(group);
+        if !group.sources.is_empty() && group.pays() {
+            self.pack.push(group);
+        }
+    }
+
     /// Whether there is anything to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -153,7 +210,7 @@ impl Journal {
             (state.finished.clone(), state.floor.index, state.pins.clone())
         };
         let mut plan = Plan { at: 0, usage: Usage::default(), dead: Vec::new(), pack: Vec::new() };
-        let mut group: Option<PackGroup> = None;
+        let mut group = PackGroup::default();
         for file in files.iter() {
             let extents = match self.live_extents(file, live) {
                 Err(ReclaimError::Table(error @ TableError::Damaged(_))) => {
@@ -162,48 +219,33 @@ impl Journal {
                     self.note_damage(Damage::Table { file: file.id });
                     plan.usage.file_bytes += file.length;
                     plan.usage.needed_by_log += file.length;
-                    plan.pack.extend(group.take());
+                    plan.close(&mut group);
                     continue;
                 }
                 other => other?,
             };
-            let live_bytes = distinct_bytes(&extents);
+            let live_bytes = cost(&extents);
             plan.usage.live_bytes += live_bytes;
             plan.usage.file_bytes += file.length;
             if self.faulty(Fault::ReclaimNothing) || file.table.last_index > floor || pinned.contains_key(&file.id) {
                 plan.usage.needed_by_log += file.length;
-                plan.pack.extend(group.take());
+                plan.close(&mut group);
                 continue;
             }
             if extents.is_empty() {
                 plan.dead.push(file.clone());
                 continue;
             }
-            if live_bytes * FACTOR > file.length && !is_scattered(file) {
-                plan.pack.extend(group.take());
+            if !is_wasteful(file.length, live_bytes) && !is_scattered(file) && file.length >= SMALL_FILE_BYTES {
+                plan.close(&mut group);
                 continue;
             }
-            let add = |mut group: PackGroup| {
-                let source = group.sources.len();
-                group.extents.extend(extents.into_iter().map(|extent| LiveExtent { source, ..extent }));
-                group.sources.push(file.clone());
-                group
-            };
-            let fits = |group: &PackGroup| {
-                let bytes: u64 = group.extents.iter().map(|live| u64::from(live.extent.length)).sum();
-                bytes + live_bytes <= limit::PACKED_FILE_BYTES_MAX / 2
-            };
-            let empty = PackGroup { sources: Vec::new(), extents: Vec::new() };
-            group = Some(match group.take() {
-                Some(open) if fits(&open) => add(open),
-                Some(full) => {
-                    plan.pack.push(full);
-                    add(empty)
-                }
-                None => add(empty),
-            });
+            if group.live_bytes + live_bytes > limit::PACKED_FILE_BYTES_MAX / 2 {
+                plan.close(&mut group);
+            }
+            group.add(file.clone(), extents, live_bytes);
         }
-        plan.pack.extend(group);
+        plan.close(&mut group);
         // Verdicts may rest on anything applied until now.
         plan.at = self.applied();
         Ok(plan)
@@ -302,10 +344,18 @@ impl Journal {
     }
 }
 
-/// Bytes of the pieces; those that several streams share count once.
-fn distinct_bytes(extents: &[LiveExtent]) -> u64 {
-    let places: BTreeMap<u64, u64> = extents.iter().map(|live| (live.extent.position, live.bytes())).collect();
-    places.values().sum()
+/// What live extents cost in a packed file: the bytes of their pieces, those that several streams
+/// share once, and every place.
+fn cost(extents: &[LiveExtent]) -> u64 {
+    let part = |live: &LiveExtent| (live.extent.position, live.part_of(live.extent.length));
+    let bodies: BTreeMap<u64, u64> = extents.iter().map(part).collect();
+    let places: u64 = extents.iter().map(|live| live.part_of(live.extent.pieces)).sum();
+    bodies.values().sum::<u64>() + PLACE_BYTES * places
+}
+
+/// Whether files of `length` bytes hold too little for their size.
+fn is_wasteful(length: u64, live_bytes: u64) -> bool {
+    length * 4 > live_bytes * WASTE_FOURTHS
 }
 
 /// Whether a log file is mostly small pieces of many streams: reading one of them back would touch

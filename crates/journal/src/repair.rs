@@ -27,7 +27,11 @@ impl Journal {
     /// See [`TableError`]: when the file's frames are damaged too.
     pub fn repair_table(&self, id: FileId) -> Result<(), TableError> {
         if let Some(file) = self.finished().iter().find(|file| file.id == id) {
-            crate::rebuild::rebuild(&*file.file, self.options.shard, &file.listed())?;
+            let rebuilt = crate::rebuild::rebuild(file.file.clone(), self.options.shard, &file.listed())?;
+            self.write_manifest(|state| {
+                let same = |file: &Arc<Finished>| if file.id == id { rebuilt.clone() } else { file.clone() };
+                state.finished = Arc::new(state.finished.iter().map(same).collect());
+            })?;
         }
         self.forget_damage(Damage::Table { file: id });
         Ok(())

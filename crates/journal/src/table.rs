@@ -13,7 +13,7 @@
 
 use crate::disk::DiskFile;
 use crate::file::FileId;
-use crate::frame::{HEAD_BYTES, Kind};
+use crate::frame::Kind;
 use model::checksum::{crc32c, crc32c_of};
 use model::wire::{Input, Wire, WireError};
 use model::{LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit, piece};
@@ -29,8 +29,6 @@ const ROW_BYTES: usize = 32;
 const FENCE_BYTES: usize = 16;
 /// Bytes of the trailer, the last of the file.
 pub const TRAILER_BYTES: usize = 128;
-/// Several pieces of a stream share one extent up to so many bytes: what one look-up reads.
-const RUN_BYTES_MAX: u32 = 64 << 10;
 const MAGIC: [u8; 8] = *b"MSTABLE1";
 
 const _: () = assert!(PAGE_HEAD_BYTES + limit::TABLE_PAGE_EXTENTS * EXTENT_BYTES <= PAGE_BYTES);
@@ -92,15 +90,6 @@ impl Extent {
             pieces.push((head, range));
         }
         (pieces.len() == self.pieces as usize && next == self.end()).then_some(pieces)
-    }
-
-    /// Whether `next` continues it, in the stream and in the file, and both are small enough for one
-    /// look-up to read.
-    fn precedes(&self, next: &Extent) -> bool {
-        self.stream == next.stream
-            && self.end() == next.base
-            && self.position + u64::from(self.length) == next.position
-            && self.length + next.length <= RUN_BYTES_MAX
     }
 }
 
@@ -198,37 +187,6 @@ pub struct Table {
 }
 
 impl Table {
-    /// Adds the pieces of a packed file's frame at `position`. Pieces that lie back to back, in the
-    /// stream and in the file, that say themselves where they belong and belong nowhere else, share
-    /// an extent.
-    pub fn add_packed(&mut self, position: u64, entry: &model::Entry) {
-        let pieces: Vec<_> = entry.pieces().collect();
-        for (nth, desc) in pieces.iter().enumerate() {
-            let is_same = |other: Option<&model::PieceDesc>| other.is_some_and(|other| other.position == desc.position);
-            let shared = is_same(pieces.get(nth + 1)) || (nth > 0 && is_same(pieces.get(nth - 1)));
-            let extent = Extent {
-                stream: desc.stream,
-                base: desc.base,
-                max_timestamp: desc.max_timestamp,
-                position: position + HEAD_BYTES as u64 + u64::from(desc.position),
-                length: desc.length,
-                count: desc.count,
-                epoch: desc.epoch,
-                pieces: 1,
-            };
-            let says_itself = || PieceHead::parse(entry.body(desc)).is_ok_and(|head| head.base == extent.base);
-            match self.extents.last_mut() {
-                Some(last) if !shared && last.precedes(&extent) && says_itself() => {
-                    last.length += extent.length;
-                    last.count += extent.count;
-                    last.pieces += 1;
-                    last.max_timestamp = last.max_timestamp.max(extent.max_timestamp);
-                }
-                _ => self.extents.push(extent),
-            }
-        }
-    }
-
     /// The bytes that follow the frames, trailer included.
     #[must_use]
     pub fn encode(&self, file: FileId) -> Vec<u8> {
@@ -299,6 +257,30 @@ pub struct TableHead {
     entries_crc: u32,
     pages_at: u64,
     fences: Vec<(StreamId, Offset)>,
+}
+
+/// A checked page of extents. They are read one by one: a look-up needs few of them.
+struct Page {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Page {
+    fn extent(&self, nth: usize) -> Result<Extent, TableError> {
+        let at = PAGE_HEAD_BYTES + nth * EXTENT_BYTES;
+        Extent::from_wire(&self.bytes[at..at + EXTENT_BYTES]).map_err(|_| TableError::Damaged("page"))
+    }
+
+    /// The first extent of `stream` that ends above `from`, or what follows where it would be.
+    fn first_above(&self, stream: StreamId, from: Offset) -> Result<usize, TableError> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low.midpoint(high);
+            let extent = self.extent(middle)?;
+            if (extent.stream, extent.end()) <= (stream, from) { low = middle + 1 } else { high = middle }
+        }
+        Ok(low)
+    }
 }
 
 impl TableHead {
@@ -377,6 +359,11 @@ impl TableHead {
     /// # Errors
     /// See [`TableError`].
     pub fn page(&self, disk_file: &dyn DiskFile, page: u32) -> Result<Vec<Extent>, TableError> {
+        let page = self.read_page(disk_file, page)?;
+        (0..page.count).map(|nth| page.extent(nth)).collect()
+    }
+
+    fn read_page(&self, disk_file: &dyn DiskFile, page: u32) -> Result<Page, TableError> {
         let mut bytes = vec![0; PAGE_BYTES];
         disk_file.read_at(self.pages_at + u64::from(page) * PAGE_BYTES as u64, &mut bytes)?;
         let u32_at = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
@@ -384,9 +371,7 @@ impl TableHead {
         if u32_at(4) != page_crc(self.file, page, &bytes) || count > limit::TABLE_PAGE_EXTENTS {
             return Err(TableError::Damaged("page"));
         }
-        let mut input = Input::new(&bytes[PAGE_HEAD_BYTES..]);
-        let extents = (0..count).map(|_| Extent::take(&mut input)).collect::<Result<_, _>>();
-        extents.map_err(|_| TableError::Damaged("page"))
+        Ok(Page { bytes, count })
     }
 
     /// The extents of `stream` that end above `from`, ascending, page by page.
@@ -399,24 +384,33 @@ impl TableHead {
         // The page before the first key above (stream, from) may hold the extent that covers it.
         let after = self.fences.partition_point(|fence| *fence <= (stream, from));
         let mut page = after.saturating_sub(1) as u32;
-        let mut waiting: std::vec::IntoIter<Extent> = Vec::new().into_iter();
+        let mut current: Option<(Page, usize)> = None;
         let mut failed = false;
         std::iter::from_fn(move || {
             while !failed {
-                if let Some(extent) = waiting.find(|e| e.stream > stream || (e.stream == stream && e.end() > from)) {
-                    return (extent.stream == stream).then_some(Ok(extent));
-                }
-                if self.fences.get(page as usize).is_none_or(|fence| fence.0 > stream) {
-                    return None;
-                }
-                match self.page(disk_file, page) {
-                    Ok(extents) => waiting = extents.into_iter(),
-                    Err(error) => {
-                        failed = true;
-                        return Some(Err(error));
+                let next = match &mut current {
+                    Some((content, nth)) if *nth < content.count => {
+                        *nth += 1;
+                        content.extent(*nth - 1)
                     }
-                }
-                page += 1;
+                    _ if self.fences.get(page as usize).is_none_or(|fence| fence.0 > stream) => return None,
+                    _ => match self.read_page(disk_file, page).and_then(|content| {
+                        let first = content.first_above(stream, from)?;
+                        Ok((content, first))
+                    }) {
+                        Ok(content) => {
+                            current = Some(content);
+                            page += 1;
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    },
+                };
+                failed = next.is_err();
+                return match next {
+                    Ok(extent) if extent.stream > stream => None,
+                    other => Some(other),
+                };
             }
             None
         })

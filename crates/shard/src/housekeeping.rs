@@ -9,11 +9,11 @@ use crate::liveness::MachineLiveness;
 use crate::raft::{Raft, Runtime, leading};
 use crate::repair::note_missing;
 use crate::replica::Replica;
+use crate::retention::expired;
 use crate::store::{from_raft, to_raft};
-use journal::ReadError;
 use journal::scrub::ScrubCursor;
 use machine::Command;
-use model::{NodeId, Offset, StreamId, Timestamp, limit};
+use model::{NodeId, limit};
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
@@ -239,39 +239,13 @@ impl<R: Runtime> Housekeeping<R> {
         self.next_retention = R::Instant::now() + RETENTION_INTERVAL;
         let now = (self.replica.environment.wall)();
         let replica = self.replica.clone();
-        let Some(trims) = self.blocking("retention", move || expired(&replica, now)).await else { return };
+        let work = move || expired(&replica.journal, &replica.machine, now);
+        let Some(trims) = self.blocking("retention", work).await else { return };
         for (stream, to) in trims {
             let Some(door) = self.door.upgrade() else { return };
             let _ = door.command(Command::Trim { stream, to }).await;
         }
     }
-}
-
-/// Where streams with a retention shall start at `now`. Blocks on the disk.
-fn expired<R: Runtime>(replica: &Replica<R>, now: Timestamp) -> Result<Vec<(StreamId, Offset)>, ReadError> {
-    let streams: Vec<_> = {
-        let machine = replica.machine.read();
-        let limited = machine.messaging.streams().filter(|(_, stream)| {
-            let config = &stream.config;
-            stream.start < stream.end && (config.retention_millis.is_some() || config.retention_bytes.is_some())
-        });
-        limited.map(|(id, stream)| (id, stream.start, stream.end, stream.config.clone())).collect()
-    };
-    let mut trims = Vec::new();
-    for (id, start, end, config) in streams {
-        let mut to = start;
-        if let Some(millis) = config.retention_millis {
-            let kept = replica.journal.find_timestamp(id, start, end, now.minus(millis))?;
-            to = to.max(kept.map_or(end, |(base, _)| base));
-        }
-        if let Some(bytes) = config.retention_bytes {
-            to = to.max(replica.journal.find_size(id, to, end, bytes)?);
-        }
-        if to > start {
-            trims.push((id, to));
-        }
-    }
-    Ok(trims)
 }
 
 /// Writes a checkpoint of what is applied now, and waits for it.

@@ -1,6 +1,7 @@
 //! What the machine says is alive, for the journal to give back the rest.
 
 use journal::Liveness;
+use journal::reclaim::ONE_BY_ONE;
 use machine::Machine;
 use model::config::Settlement;
 use model::{Offset, StreamId};
@@ -10,7 +11,8 @@ use std::ops::Range;
 const HOUR_MILLIS: u64 = 3_600_000;
 
 /// The machine, looked at one extent at a time so that `apply` does not wait.
-pub(crate) struct MachineLiveness<'a>(pub(crate) &'a RwLock<Machine>);
+#[derive(Debug)]
+pub struct MachineLiveness<'a>(pub &'a RwLock<Machine>);
 
 impl Liveness for MachineLiveness<'_> {
     fn live(&self, stream: StreamId, from: Offset, to: Offset) -> Vec<Range<u64>> {
@@ -39,7 +41,7 @@ impl Liveness for MachineLiveness<'_> {
         let machine = self.0.read();
         let Some(state) = machine.messaging.stream(stream) else { return 0 };
         match (state.config.settlement, state.config.retention_millis) {
-            (Settlement::Each, _) => 0,
+            (Settlement::Each, _) => ONE_BY_ONE,
             (_, Some(millis)) if millis <= HOUR_MILLIS => 1,
             (_, Some(millis)) if millis <= 24 * HOUR_MILLIS => 2,
             (_, Some(_)) => 3,

@@ -1,7 +1,7 @@
 //! Space comes back, and nothing alive goes with it.
 
 use crate::fixture::{Fixture, entry, value};
-use journal::reclaim::FACTOR;
+use journal::reclaim::{FACTOR, ONE_BY_ONE};
 use journal::{Liveness, LogPosition, ReclaimError};
 use model::record::Message;
 use model::{Offset, StreamId};
@@ -18,7 +18,7 @@ impl Liveness for Alive {
         offsets.map(|offset| *offset..offset + 1).collect()
     }
     fn expiry_class(&self, stream: StreamId) -> u8 {
-        (stream.0 % 2) as u8
+        ONE_BY_ONE + 1 + (stream.0 % 2) as u8
     }
 }
 

@@ -17,8 +17,8 @@ use parking_lot::Mutex;
 use shard::environment::Blocking;
 use shard::runtime::{Instant, Runtime};
 use shard::{Environment, Shard};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::Notify;
 
