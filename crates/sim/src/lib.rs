@@ -6,11 +6,13 @@
 //!
 //! Start with [`disk`] (the hardware), then [`journal_run`] (one journal, no consensus) and
 //! [`campaign`] (many seeds of it, and the ones kept as regressions), then [`cluster`] (three
-//! replicas, a network and clients, with a campaign of its own).
+//! replicas, a network and clients, with a campaign of its own). [`queue_run`] asks whether the disk is
+//! given back.
 
 pub mod campaign;
 pub mod cluster;
 pub mod disk;
 pub mod journal_run;
+pub mod queue_run;
 pub mod rng;
 pub mod trace;

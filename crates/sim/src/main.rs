@@ -1,7 +1,7 @@
 //! `sim`: the simulator's command line.
 //!
 //! It runs campaigns and prints what they found; what a run does is said in the library, starting
-//! with `journal_run` and `cluster`.
+//! with `journal_run`, `queue_run` and `cluster`.
 #![allow(clippy::print_stdout, reason = "what a run found is this program's output")]
 
 use clap::{Parser, ValueEnum};
@@ -10,12 +10,16 @@ use openraft_rt_sim::SimInstant;
 use sim::campaign;
 use sim::cluster::{self, Plan};
 use sim::journal_run;
+use sim::queue_run;
 use sim::trace::Trace;
 use std::fmt;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::FormatTime;
+
+/// Small, so that a run has many and what is alive outweighs them.
+const QUEUE_LOG_FILE_BYTES: u64 = 4 << 20;
 
 /// Runs the real journal and the real shard over disks and a network that lose, tear, flip, reorder
 /// and refuse, as a seed says.
@@ -45,12 +49,20 @@ struct Arguments {
     /// Flip bits on the disk of one node of the cluster
     #[arg(long)]
     flips: bool,
+    /// Of the queue workload: how many messages
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    messages: u64,
+    /// Of the queue workload: over how many streams
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    streams: u64,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Campaign {
     /// One journal without consensus
     Journal,
+    /// A journal and a machine under a queue workload: is the disk given back as promised?
+    Queue,
     /// Three replicas of a shard
     Cluster,
 }
@@ -78,10 +90,13 @@ fn main() -> ExitCode {
     }
     // A run that panics is a finding like any other, and told as one.
     std::panic::set_hook(Box::new(|_| ()));
-    // Both, also when the first has found something.
-    let journal = matches!(arguments.campaign, None | Some(Campaign::Journal));
-    let cluster = matches!(arguments.campaign, None | Some(Campaign::Cluster));
-    let good = (!journal || run_journal(&arguments)) & (!cluster || run_cluster(&arguments));
+    // All of them, also when the first has found something.
+    let good = match arguments.campaign {
+        None => run_journal(&arguments) & run_queue(&arguments) & run_cluster(&arguments),
+        Some(Campaign::Journal) => run_journal(&arguments),
+        Some(Campaign::Queue) => run_queue(&arguments),
+        Some(Campaign::Cluster) => run_cluster(&arguments),
+    };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -116,4 +131,17 @@ fn run_cluster(arguments: &Arguments) -> bool {
     let summary = cluster::campaign(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
     summary.failures.is_empty()
+}
+
+/// Returns whether the bound held.
+fn run_queue(arguments: &Arguments) -> bool {
+    let Arguments { messages, streams, fault, .. } = *arguments;
+    let seed = arguments.seed.unwrap_or(arguments.from);
+    let settings = queue_run::Settings { messages, streams, seed, log_file_bytes: QUEUE_LOG_FILE_BYTES, fault };
+    let outcome = queue_run::run(&settings);
+    match &outcome {
+        Ok(figures) => println!("{figures}"),
+        Err(violation) => println!("queue, seed {seed} FAILED: {violation}"),
+    }
+    outcome.is_ok()
 }

@@ -23,6 +23,18 @@ pub(crate) enum Soak {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Run the queue workload: is the disk given back as promised?
+    Queue {
+        /// How many messages
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        messages: u64,
+        /// Over how many streams
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        streams: u64,
+        /// The seed
+        #[arg(long, value_name = "S", default_value_t = 1)]
+        seed: u64,
+    },
     /// Run every fuzz target of every crate
     Fuzz {
         /// Seconds for each target
@@ -37,6 +49,11 @@ pub(crate) fn run(kind: Soak) -> Outcome<bool> {
         Soak::Sim { seeds, from, rest } => {
             let arguments = ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), from.to_string()];
             run_release("sim", arguments.into_iter().chain(rest))
+        }
+        Soak::Queue { messages, streams, seed } => {
+            let numbers = [("--messages", messages), ("--streams", streams), ("--seed", seed)];
+            let arguments = numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]);
+            run_release("sim", std::iter::once("queue".to_owned()).chain(arguments))
         }
         Soak::Fuzz { seconds } => fuzz(seconds),
     }
