@@ -165,5 +165,5 @@ pub(crate) fn run(options: Options) -> Outcome<()> {
             measure(&options)?;
         }
     }
-    Ok(std::fs::remove_dir_all(&options.folder)?)
+    disk::remove(&options.folder)
 }

@@ -5,8 +5,10 @@ use super::{Options, report};
 use crate::Outcome;
 use rustix::fs::{Advice, FallocateFlags, OFlags};
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Direct writes want memory at a multiple of this.
@@ -86,11 +88,23 @@ pub(crate) fn bytes_below(folder: &Path) -> Outcome<u64> {
     Ok(bytes)
 }
 
+/// Removes a folder in which somebody who is stopping may still be making files.
+pub(crate) fn remove(folder: &Path) -> Outcome<()> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty && Instant::now() < deadline => {}
+            other => return Ok(other?),
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// An empty folder of this name.
 pub(crate) fn fresh(folder: &Path, name: &str) -> Outcome<std::path::PathBuf> {
     let path = folder.join(name);
     if path.exists() {
-        fs::remove_dir_all(&path)?;
+        remove(&path)?;
     }
     fs::create_dir_all(&path)?;
     Ok(path)

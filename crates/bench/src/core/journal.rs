@@ -60,7 +60,7 @@ pub(crate) fn measure(
             let direct = direct_bandwidth(&options.folder, options.window() / 4)?;
             let folder = disk::fresh(&options.folder, "append")?;
             turns[nth].push(Turn { cost: one(case, &folder)?, direct });
-            std::fs::remove_dir_all(folder)?;
+            disk::remove(&folder)?;
         }
     }
     report::head(&[
