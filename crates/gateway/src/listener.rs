@@ -10,13 +10,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// How long to leave the socket alone when the system has no file descriptors or memory left. Whoever
 /// waits to be accepted waits in the kernel meanwhile.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Connections that may wait to be accepted, if the system allows as many. Every client of a node that
+/// starts comes at once, and those that find no room are reset after they believed to be connected.
+/// Tokio's own choice is 128.
+const BACKLOG: u32 = 4096;
 
 /// A bound address and the protocol spoken there.
 pub struct Listener {
@@ -32,7 +37,11 @@ impl Listener {
     /// # Errors
     /// As the operating system says.
     pub async fn bind(name: &'static str, address: SocketAddr, sessions: Arc<SessionFactory>) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // What `TcpListener::bind` does, but for the backlog: so that a restart can bind at once.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         Ok(Listener { name, listener, sessions, counters: Arc::default() })
     }
 
