@@ -117,3 +117,19 @@ pub async fn accept(
     tokio::time::sleep(ACCEPT_RETRY).await;
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream as Client;
+
+    #[tokio::test]
+    async fn a_burst_of_clients_finds_room_before_anybody_is_accepted() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = Listener::bind("test", address, Arc::new(|_| unreachable!("nobody is accepted"))).await.unwrap();
+        let address = listener.address().unwrap();
+        let connect = || Client::connect_timeout(&address, Duration::from_secs(5));
+        let clients: Vec<_> = (0..400).map(|_| connect().unwrap()).collect();
+        assert_eq!(clients.len(), 400);
+    }
+}
