@@ -52,6 +52,7 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 /// Asserts that `fault` is caught at least once within `seeds` seeds, by what says `words`.
+#[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught(fault: Fault, seeds: u64, words: &str) {
     let summary: Summary = campaign(0..seeds, Plan { fault: Some(fault), ..Plan::default() });
     let found = summary.failures.iter().find_map(|outcome| {

@@ -231,7 +231,8 @@ impl Known {
                 && before.id != id
             {
                 let memory = self.records.get(&before.id).is_some_and(|record| record.memory);
-                if !(memory && losses.may_lose(before.at)) && !excused {
+                let either_excused = excused || (memory && losses.may_lose(before.at));
+                if !either_excused {
                     wrong.push(format!("{how} {id} at @{offset} at {at:?}, and {} at {:?}", before.id, before.at));
                 }
             }

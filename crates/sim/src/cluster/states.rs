@@ -19,7 +19,7 @@ pub(super) struct States {
 impl States {
     /// Whether the state after entry `index` is of interest.
     pub(super) fn wants(index: u64) -> bool {
-        index % EVERY == 0
+        index.is_multiple_of(EVERY)
     }
 
     /// `node` has this state after the entry at `at`.
