@@ -485,7 +485,13 @@ impl LogScan<'_> {
         if !found.head.kind.is_entry() {
             return;
         }
-        if self.state.finished.iter().any(|file| index <= file.table.last_index) {
+        let (own, floor) = (self.state.manifest.journal, self.state.floor.index);
+        let is_final = |file: &Arc<Finished>| {
+            // A file that came with a snapshot may reach above it. Its pieces can be read, but of the
+            // Raft log above the floor there is only what was written here.
+            index <= file.table.last_index && (file.id.journal == own || index <= floor)
+        };
+        if self.state.finished.iter().any(is_final) {
             // What a finished file has is final: this is the same, written again after an error.
             return;
         }
@@ -520,10 +526,12 @@ impl LogScan<'_> {
     /// the others follow as they are applied again.
     fn index_applied(&mut self) -> io::Result<()> {
         let applied = self.state.manifest.checkpoint_at.index;
+        // The pieces of entries that came with a snapshot's files are in their tables.
+        let finished = self.state.finished.iter().map(|file| file.table.last_index).max().unwrap_or(0);
         let mut indexes = Vec::new();
         for file in self.state.open_files.values() {
             if let Some((first, last)) = file.entries {
-                indexes.extend(first..=last.min(applied));
+                indexes.extend(first.max(finished + 1)..=last.min(applied));
             }
         }
         for index in indexes {

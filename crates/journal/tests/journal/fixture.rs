@@ -8,7 +8,10 @@ use model::record::Message;
 use model::{Entry, EntryBuilder, Hlc, LeaderEpoch, Offset, PieceDesc, PieceHead, ShardId, StreamId, Timestamp};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// Journals have different ids, as if drawn at random.
+static FRESH_ID: AtomicU64 = AtomicU64::new(0xfeed);
 
 pub(crate) struct Fixture {
     _folder: Option<tempfile::TempDir>,
@@ -51,7 +54,7 @@ impl Fixture {
         log_file_bytes: u64,
     ) -> Self {
         let disk = Arc::new(Folder::open(&path).unwrap());
-        let mut options = Options::new(ShardId(1), cache.clone(), 0xfeed);
+        let mut options = Options::new(ShardId(1), cache.clone(), FRESH_ID.fetch_add(1, Ordering::SeqCst));
         options.log_file_bytes = log_file_bytes;
         options.reserve_bytes = log_file_bytes;
         let (journal, writer, recovered) = Journal::open(disk, options).unwrap();
