@@ -207,6 +207,8 @@ impl<R: Runtime> Receiver<R> {
     async fn install(&self, from: NodeId, vote: &[u8], manifest: SnapshotManifest) -> Result<Bytes, TransportError> {
         // Two would write into each other's parts; the leader offers it again.
         let _one_at_a_time = self.installing.try_lock().map_err(|_| refused("a snapshot is being pulled"))?;
+        // What is here already is not pulled, and must still be here when the snapshot is installed.
+        let _lease = self.replica.lease(&manifest);
         let installed = self.pull_and_install(from, vote, manifest.clone()).await;
         let journal = self.replica.journal.clone();
         self.replica.environment.blocking(move || journal.discard_parts(&manifest)).await;

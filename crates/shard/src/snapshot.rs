@@ -30,7 +30,7 @@ pub struct Snapshot {
     pub pulled: Option<Arc<SnapshotManifest>>,
 }
 
-/// Keeps a snapshot's files while a receiver pulls them.
+/// Keeps a snapshot's files: at the sender while they are pulled, at the receiver until they count.
 pub(crate) struct Lease {
     journal: Arc<Journal>,
     manifest: SnapshotManifest,
