@@ -4,7 +4,7 @@
 //! has reached its target size, with a bounded number in flight: so a lone request is not delayed
 //! and many requests share one write, one sync and one round trip.
 
-use crate::raft::{Callback, Payload, Raft, Runtime, Types, leading};
+use crate::raft::{Callback, Payload, Raft, Runtime, Types, is_sure_to_lead, leading};
 use crate::replica::Replica;
 use journal::canary::Fault;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
@@ -136,6 +136,8 @@ pub(crate) struct Batcher<R: Runtime> {
     clock: Hlc,
 }
 
+/// How old a quorum's word that this node leads may be: shorter than the shortest election timeout.
+const LEASE: Duration = Duration::from_millis(250);
 /// How long a new leader waits for its own first entry before looking again.
 const READINESS: Duration = Duration::from_millis(20);
 
@@ -254,6 +256,11 @@ impl<R: Runtime> Batcher<R> {
         };
         match sequenced {
             Sequenced::Added => self.waiting.push((answer, room)),
+            // Judged by a state that may be old: a leader whom nobody hears would call a producer's
+            // next batch out of order. What was applied stays so, whoever leads.
+            Sequenced::Answer(Reply::Refused(_)) if !is_sure_to_lead(&self.raft, LEASE) => {
+                answer(Err(ProposeError::NotLeader(None)));
+            }
             Sequenced::Answer(reply) => answer(Ok(reply)),
         }
     }
