@@ -318,7 +318,11 @@ impl Run {
                 live += content(shard, StreamId(stream)).map_or(0, |(_, bytes)| bytes);
             }
             let used = node.disk.used();
-            self.trace.line(format_args!("{} uses {used} bytes for {live}", node.id));
+            let (id, journal) = (node.id, shard.journal());
+            let (counted, floor, at) = (journal.disk_bytes(), journal.floor().index, journal.checkpoint_at().index);
+            self.trace.line(format_args!(
+                "{id} uses {used} bytes, {counted} in files that count, for {live}; floor {floor}, checkpoint {at}"
+            ));
             if used > 2 * live + constant {
                 let what = format!("{} uses {used} bytes of disk for {live} that are alive", node.id);
                 self.outcome.violations.push(what);
