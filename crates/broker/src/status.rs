@@ -1,7 +1,7 @@
 //! How the node's shards are: for health checks and metrics.
 
 use crate::broker::Broker;
-use journal::{Counters, Space};
+use journal::{Counters, Space, Usage};
 use model::ShardId;
 use shard::Role;
 use std::sync::Arc;
@@ -17,6 +17,10 @@ pub struct ShardStatus {
     pub applied: u64,
     /// Bytes of files.
     pub disk_bytes: u64,
+    /// What is alive and what finished files take, as last looked for.
+    pub usage: Usage,
+    /// How far the clocks of most replicas are ahead of this node's, in milliseconds.
+    pub clock_offset_millis: i64,
     /// Streams in it.
     pub streams: u64,
     /// The journal's counters.
@@ -33,6 +37,8 @@ impl Broker {
                 leads: shard.role() == Role::Leader,
                 applied: shard.journal().applied(),
                 disk_bytes: shard.journal().disk_bytes(),
+                usage: shard.journal().usage(),
+                clock_offset_millis: shard.clock_offset_millis(),
                 streams: shard.machine().messaging.streams().count() as u64,
                 counters: shard.journal().counters.clone(),
             })

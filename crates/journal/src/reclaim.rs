@@ -248,6 +248,7 @@ impl Journal {
         plan.close(&mut group);
         // Verdicts may rest on anything applied until now.
         plan.at = self.applied();
+        self.state.lock().usage = plan.usage;
         Ok(plan)
     }
 
@@ -290,11 +291,13 @@ impl Journal {
                 Err(error) => return Err(error),
             }
         }
-        self.state.lock().usage = plan.usage;
+        let mut state = self.state.lock();
+        let file_bytes = state.finished.iter().map(|file| file.length).sum();
+        state.usage = Usage { file_bytes, ..plan.usage };
         Ok(freed)
     }
 
-    /// What the last check found.
+    /// What the last check found, and what finished files took after space was given back.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.state.lock().usage

@@ -73,6 +73,9 @@ pub const ENTRY_FORGETS_MAX: usize = 16 * KIB;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
+/// How far the clock of a shard's leader may differ from that of most replicas, in milliseconds.
+/// Beyond it leadership is handed away.
+pub const CLOCK_SKEW_MILLIS_MAX: u64 = 10_000;
 /// Slots that consumer groups, transactional ids and sessions hash to.
 pub const SLOTS: u32 = 4096;
 /// Shards of one cluster.

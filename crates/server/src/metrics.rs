@@ -48,6 +48,7 @@ impl fmt::Debug for Journals {
 impl Collector for Journals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&broker::ShardStatus) -> u64;
+        type Gauge = fn(&broker::ShardStatus) -> i64;
         let counters: [(&str, &str, Read); 6] = [
             ("journal_log_bytes", "Bytes written to log files", |s| s.counters.log_bytes.load(Relaxed)),
             ("journal_packed_bytes", "Bytes written to packed files", |s| s.counters.packed_bytes.load(Relaxed)),
@@ -56,11 +57,23 @@ impl Collector for Journals {
             ("journal_storage_errors", "Writes and syncs that failed", |s| s.counters.storage_errors.load(Relaxed)),
             ("journal_cache_misses", "Reads of pieces that went to a file", |s| s.counters.cache_misses.load(Relaxed)),
         ];
-        let gauges: [(&str, &str, Read); 4] = [
-            ("journal_disk_bytes", "Bytes of files on disk", |s| s.disk_bytes),
-            ("shard_applied_index", "Raft index applied", |s| s.applied),
-            ("shard_leads", "1 when this node leads the shard", |s| u64::from(s.leads)),
-            ("shard_streams", "Streams in the shard", |s| s.streams),
+        let gauges: [(&str, &str, Gauge); 10] = [
+            ("journal_disk_bytes", "Bytes of files on disk", |s| s.disk_bytes as i64),
+            ("journal_live_bytes", "Bytes alive in finished files", |s| s.usage.live_bytes as i64),
+            ("journal_file_bytes", "Bytes of finished files", |s| s.usage.file_bytes as i64),
+            ("journal_log_needed_bytes", "Of these, of files that the Raft log needs", |s| {
+                s.usage.needed_by_log as i64
+            }),
+            ("journal_bound_bytes", "The most that finished files may take", |s| s.usage.bound() as i64),
+            ("shard_clock_offset_millis", "How far most replicas' clocks are ahead of this node's", |s| {
+                s.clock_offset_millis
+            }),
+            ("shard_clock_skewed", "1 when that is more than a leader's clock may differ", |s| {
+                i64::from(s.clock_offset_millis.unsigned_abs() > model::limit::CLOCK_SKEW_MILLIS_MAX)
+            }),
+            ("shard_applied_index", "Raft index applied", |s| s.applied as i64),
+            ("shard_leads", "1 when this node leads the shard", |s| i64::from(s.leads)),
+            ("shard_streams", "Streams in the shard", |s| s.streams as i64),
         ];
         let shards: Vec<_> = self.broker.status();
         for (name, help, read) in counters {
@@ -74,7 +87,7 @@ impl Collector for Journals {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
             for status in &shards {
                 let labels = [("shard", status.shard.0.to_string())];
-                ConstGauge::new(read(status) as i64).encode(family.encode_family(&labels)?)?;
+                ConstGauge::new(read(status)).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

@@ -27,6 +27,7 @@ mod replica;
 pub mod retention;
 mod rpc;
 pub mod shard;
+mod skew;
 pub mod snapshot;
 mod store;
 pub mod transport;

@@ -177,6 +177,7 @@ impl<R: Runtime> Receiver<R> {
                 }
                 Ok(Bytes::from(standing.to_wire()))
             }
+            Question::Clock => Ok(Bytes::from((self.replica.environment.wall)().to_wire())),
         }
     }
 

@@ -13,7 +13,7 @@ use model::wire::{Input, Wire, WireError};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 
 /// Key of the membership among a checkpoint's objects. The machine's keys start at 1.
 const MEMBERSHIP_KEY: [u8; 1] = [0];
@@ -40,6 +40,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) shrank: AtomicBool,
     /// What the journal's checkpoint covers, and the membership in it.
     pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
+    /// How far the clocks of most replicas are ahead of ours, in milliseconds.
+    pub(crate) clock_offset: AtomicI64,
     /// Changes taken out of the machine that no checkpoint holds yet.
     pub(crate) unsaved: Mutex<Unsaved>,
 }
@@ -114,6 +116,7 @@ impl<R: Runtime> Replica<R> {
             applied: Mutex::new(AppliedState { at, membership }),
             progress: tokio::sync::Notify::new(),
             shrank: AtomicBool::new(true),
+            clock_offset: AtomicI64::new(0),
             unsaved: Mutex::default(),
         })
     }

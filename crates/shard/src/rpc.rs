@@ -57,6 +57,8 @@ model::wire_enum! {
         7 = Entry { at: LogPosition },
         /// Records that are damaged at the asker; as many from the first on as fit an answer.
         8 = Records { stream: StreamId, from: Offset, to: Offset },
+        /// What does your clock show?
+        9 = Clock,
     }
 }
 

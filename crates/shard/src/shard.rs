@@ -10,6 +10,7 @@ use crate::network::Network;
 use crate::raft::{Raft, Runtime, leading};
 use crate::receiver::Receiver;
 use crate::replica::{Replica, RestoreError};
+use crate::skew;
 use crate::store::Store;
 use crate::transport::TransportError;
 use bytes::Bytes;
@@ -24,6 +25,7 @@ use parking_lot::RwLockReadGuard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Raft's timing.
@@ -69,6 +71,7 @@ trait Consensus: Send + Sync {
     fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()>;
     fn is_in_doubt(&self) -> bool;
+    fn clock_offset_millis(&self) -> i64;
 }
 
 /// See the module's documentation.
@@ -148,6 +151,7 @@ impl Shard {
         let inner = Arc::new(Inner { raft, replica, doubt, receiver });
         drop(R::spawn(watch_role(inner.clone())));
         drop(R::spawn(Housekeeping::new(inner.raft.clone(), inner.replica.clone(), door.downgrade()).run()));
+        drop(R::spawn(skew::watch(inner.raft.clone(), inner.replica.clone())));
         Ok(Shard { id: journal.shard(), journal, consensus: inner, door })
     }
 
@@ -226,6 +230,12 @@ impl Shard {
     #[must_use]
     pub fn is_in_doubt(&self) -> bool {
         self.consensus.is_in_doubt()
+    }
+
+    /// How far the clocks of most replicas are ahead of this node's, as last asked.
+    #[must_use]
+    pub fn clock_offset_millis(&self) -> i64 {
+        self.consensus.clock_offset_millis()
     }
 
     /// Stands for election now instead of after a timeout.
@@ -342,6 +352,10 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn is_in_doubt(&self) -> bool {
         self.doubt.is_in_doubt()
+    }
+
+    fn clock_offset_millis(&self) -> i64 {
+        self.replica.clock_offset.load(Relaxed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Space comes back, and nothing alive goes with it.
 
 use crate::fixture::{Fixture, entry, value};
-use journal::reclaim::{FACTOR, ONE_BY_ONE};
+use journal::reclaim::{FACTOR, ONE_BY_ONE, PLACE_BYTES, REWRITE_BYTES};
 use journal::{Liveness, LogPosition, ReclaimError};
 use model::record::Message;
 use model::{Offset, StreamId};
@@ -114,6 +114,38 @@ fn packed_runs_lose_their_settled_records_only() {
     }
     let runs: u32 = f.journal.finished().iter().map(|file| file.table.extents).sum();
     assert!(runs < 300, "{runs} extents: consecutive records share one");
+}
+
+#[test]
+fn what_files_take_is_bounded_by_what_is_alive_and_rewriting_ends() {
+    let mut f = Fixture::with(0, 64 << 10);
+    let mut alive = Alive::default();
+    // Tiny records: descriptions and tables outweigh them.
+    for offset in 0..2_000 {
+        let pieces: Vec<_> = (0..10).map(|stream| (stream, offset, 5)).collect();
+        f.store(&pieces);
+        (0..10).for_each(|stream| {
+            alive.0.entry(stream).or_default().insert(offset);
+        });
+    }
+    while f.journal.finish_next().unwrap() {}
+    release_log(&f);
+    for left in [2_000, 900, 250, 60, 3, 0] {
+        for offsets in alive.0.values_mut() {
+            offsets.retain(|offset| offset % 2_000 < left);
+        }
+        f.journal.reclaim(f.journal.plan_reclaim(&alive).unwrap()).unwrap();
+        let usage = f.journal.usage();
+        assert_eq!(usage.file_bytes, f.journal.finished().iter().map(|file| file.length).sum::<u64>());
+        let slack = usage.bound() - REWRITE_BYTES + 40_000;
+        assert!(usage.file_bytes <= slack, "{left}: {usage:?}");
+        let places = 10 * alive.0[&0].len() as u64;
+        assert!(usage.live_bytes >= places * PLACE_BYTES, "{usage:?}");
+        let again = f.journal.plan_reclaim(&alive).unwrap();
+        assert!(again.is_empty(), "{left}: what was just written is written again");
+        alive.check(&f, 0..10, 2_000);
+    }
+    assert_eq!(f.journal.usage().live_bytes, 0);
 }
 
 #[test]
