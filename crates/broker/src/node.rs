@@ -116,7 +116,12 @@ impl DataFolder {
     }
 
     fn shard_folder(&self, shard: ShardId) -> PathBuf {
-        self.path.join("shards").join(format!("{:08}", shard.0))
+        DataFolder::path_of(&self.path, shard)
+    }
+
+    /// Where the node with its data in `folder` keeps `shard`.
+    pub(crate) fn path_of(folder: &Path, shard: ShardId) -> PathBuf {
+        folder.join("shards").join(format!("{:08}", shard.0))
     }
 
     /// The shards that have a folder.

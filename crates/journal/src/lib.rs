@@ -34,6 +34,7 @@ mod repair;
 mod reserve;
 pub mod scan;
 pub mod scrub;
+pub mod skips;
 mod state;
 pub mod table;
 pub mod thread;

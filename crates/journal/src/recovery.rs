@@ -187,6 +187,7 @@ fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Ma
             None => {
                 name == crate::manifest::NAME
                     || name == crate::reserve::NAME
+                    || name == crate::skips::NAME
                     || manifest.checkpoint.iter().any(|file| crate::checkpoint::name(file.number) == *name)
             }
         };

@@ -18,6 +18,26 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the broker. This is what happens without a command, too.
     Serve(ServeOptions),
+    /// Skip an entry that stops a shard, as the last resort: what the entry carried is lost. The node
+    /// must not run. Skip it on every node that has the shard. The decision is kept in the data folder
+    /// and logged at every start
+    SkipEntry(SkipOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SkipOptions {
+    /// Where everything is kept.
+    #[arg(long, value_name = "FOLDER", default_value = "data")]
+    pub(crate) data_dir: PathBuf,
+    /// The shard, as the log names it
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) shard: u32,
+    /// The entry's index, as the log names it
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) index: u64,
+    /// Why, for whoever reads the log later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 impl Default for Command {

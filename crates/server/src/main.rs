@@ -9,20 +9,27 @@ mod http;
 mod metrics;
 mod serve;
 
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, SkipOptions};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let Command::Serve(options) = arguments.command.unwrap_or_default();
-    if let Some(listener) = options.repeated() {
+    if let Some(Command::Serve(options)) = &arguments.command
+        && let Some(listener) = options.repeated()
+    {
         let what = format!("--listen {listener}: this protocol has a listener already");
         Arguments::command().error(ErrorKind::ArgumentConflict, what).exit();
     }
     serve::start_logging();
-    match serve::run(options) {
+    let outcome = match arguments.command.unwrap_or_default() {
+        Command::Serve(options) => serve::run(options),
+        Command::SkipEntry(SkipOptions { data_dir, shard, index, reason }) => {
+            broker::skip_entry(&data_dir, model::ShardId(shard), index, &reason).map_err(Into::into)
+        }
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

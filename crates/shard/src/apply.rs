@@ -31,6 +31,12 @@ impl<R: Runtime> StateMachine<R> {
 
     fn apply_entry(&self, at: journal::LogPosition, payload: &crate::raft::Payload) -> io::Result<Vec<machine::Reply>> {
         let entry = Entry::parse(payload.bytes.clone()).map_err(io::Error::other)?;
+        if self.replica.skips.contains(&at.index) {
+            tracing::warn!(shard = %self.replica.shard, index = at.index, "entry skipped");
+            let refused: Vec<u32> = (0..entry.piece_count()).collect();
+            self.replica.journal.publish(at.index, &[], &refused);
+            return Ok(Vec::new());
+        }
         let position = Position { term: at.term, index: at.index };
         let outcome = self.replica.machine.write().apply(position, &entry).map_err(|error| {
             tracing::error!(shard = %self.replica.shard, %error, "the shard stops: an entry cannot be applied");

@@ -5,13 +5,14 @@ use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
 use crate::store::{encode_membership, log_id, position, take_membership};
 use journal::checkpoint::{Changes, Objects};
+use journal::skips::Skip;
 use journal::{Journal, LogPosition};
 use machine::table::Object;
 use machine::{ApplyError, Machine};
 use model::ShardId;
 use model::wire::{Input, Wire, WireError};
 use parking_lot::{Mutex, RwLock};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
@@ -36,6 +37,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) applied: Mutex<AppliedState<R>>,
     /// Rung after every applied entry.
     pub(crate) progress: tokio::sync::Notify,
+    /// Entries that are applied as if they were blank: an operator has decided so.
+    pub(crate) skips: BTreeSet<u64>,
     /// Something died since the files were last checked for it.
     pub(crate) shrank: AtomicBool,
     /// What the journal's checkpoint covers, and the membership in it.
@@ -55,6 +58,9 @@ pub enum RestoreError {
     /// Its objects are not this version's.
     #[error(transparent)]
     Machine(#[from] ApplyError),
+    /// What an operator decided to skip cannot be read.
+    #[error(transparent)]
+    Skips(#[from] journal::skips::SkipsError),
     /// Its membership is not one.
     #[error("checkpoint: membership: {0}")]
     Membership(WireError),
@@ -106,6 +112,11 @@ impl<R: Runtime> Replica<R> {
         let (mut machine, membership) = rebuild::<R>(shard, &objects)?;
         switch_faults_on(&journal, &mut machine);
         let purges = Arc::new(Purges::new(journal.clone(), environment.upkeep.purge_delay));
+        let mut skips = BTreeSet::new();
+        for Skip { index, decided, reason } in journal.skips()? {
+            tracing::warn!(%shard, index, decided = decided.0, reason, "this entry is skipped");
+            skips.insert(index);
+        }
         Ok(Replica {
             shard,
             environment,
@@ -114,6 +125,7 @@ impl<R: Runtime> Replica<R> {
             machine: RwLock::new(machine),
             saved: Mutex::new((at, membership.clone())),
             applied: Mutex::new(AppliedState { at, membership }),
+            skips,
             progress: tokio::sync::Notify::new(),
             shrank: AtomicBool::new(true),
             clock_offset: AtomicI64::new(0),

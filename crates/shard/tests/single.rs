@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use journal::disk::Folder;
+use journal::skips::{self, Skip};
 use journal::thread::{Bell, spawn};
 use journal::{CacheBudget, Journal, Options};
 use machine::messaging::sequencer::AppendRequest;
@@ -16,7 +17,7 @@ use shard::{Environment, ProposeError, Request, Role, Shard};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 struct Node {
     shard: Shard,
@@ -117,6 +118,42 @@ async fn acknowledged_records_survive_restarts_with_and_without_a_checkpoint() {
     }
     assert_eq!(node.shard.role(), Role::Leader);
     node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_cannot_be_applied_stops_the_shard_until_it_is_skipped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shard");
+    let node = Node::start(&path).await;
+    node.command(Command::CreateStream { stream: StreamId(1), config: StreamConfig::default() }).await;
+    node.append(b"before").await.unwrap();
+    let index = node.shard.journal().last().index + 1;
+    // A behaviour that this build does not have.
+    assert!(node.shard.command(Command::Barrier { version: u32::MAX }).await.is_err());
+    assert_eq!(node.shard.role(), Role::Stopped);
+    node.stop().await;
+    let node = Node::start(&path).await;
+    for _ in 0..500 {
+        if node.shard.role() == Role::Stopped {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(node.shard.role(), Role::Stopped, "it comes to the entry again");
+    assert_eq!(node.shard.journal().applied(), index - 1);
+    node.stop().await;
+    let skip = Skip { index, decided: Timestamp(1), reason: "written by a newer version".into() };
+    skips::add(&Folder::open(&path).unwrap(), skip.clone()).unwrap();
+    for _ in 0..2 {
+        let node = Node::start(&path).await;
+        assert_eq!(node.shard.journal().skips().unwrap(), std::slice::from_ref(&skip));
+        node.command(Command::Tick).await;
+        node.append(b"after").await.unwrap();
+        let values = node.values();
+        assert_eq!((values[0].as_slice(), values[1].as_slice()), (&b"before"[..], &b"after"[..]));
+        node.shard.checkpoint().await;
+        node.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
