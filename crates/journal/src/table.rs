@@ -310,12 +310,14 @@ impl TableHead {
         };
         let ((frames_end, first_index, last_index), (entry_count, entries_crc), (pages, extents, fences_crc)) =
             fields().map_err(|_| TableError::Damaged("trailer"))?;
-        let pages_at = frames_end + u64::from(entry_count) * ROW_BYTES as u64;
-        let fences_at = pages_at + u64::from(pages) * PAGE_BYTES as u64;
+        let (row_bytes, page_bytes) = (u64::from(entry_count) * ROW_BYTES as u64, u64::from(pages) * PAGE_BYTES as u64);
         let fence_bytes = u64::from(pages) * FENCE_BYTES as u64;
-        if fences_at + fence_bytes != trailer_at {
+        // The sizes of a table are what fits between the frames and the trailer, and nothing else.
+        if frames_end.checked_add(row_bytes + page_bytes + fence_bytes) != Some(trailer_at) {
             return Err(TableError::Damaged("sizes"));
         }
+        let pages_at = frames_end + row_bytes;
+        let fences_at = pages_at + page_bytes;
         let mut bytes = vec![0; fence_bytes as usize];
         disk_file.read_at(fences_at, &mut bytes)?;
         if crc32c(&bytes) != fences_crc {

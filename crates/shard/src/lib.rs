@@ -41,5 +41,6 @@ pub mod runtime {
 }
 pub use raft::Runtime;
 pub use replica::RestoreError;
+pub use rpc::is_readable;
 pub use shard::{Role, Shard, StartError};
 pub use transport::{Alone, Lane, Transport, TransportError};

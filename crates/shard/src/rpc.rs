@@ -251,6 +251,17 @@ pub(crate) fn decode_appended<R: Runtime>(bytes: &[u8]) -> Result<StreamAppendRe
     }
 }
 
+/// Whether bytes are anything that replicas say to one another: for whoever throws bytes at it.
+#[must_use]
+pub fn is_readable(bytes: &[u8]) -> bool {
+    type R = crate::runtime::Tokio;
+    let ballot = Ballot::from_wire(bytes).is_ok_and(|b| b.to_request::<R>().is_ok() && b.to_response::<R>().is_ok());
+    let standing = Standing::from_wire(bytes).is_ok();
+    let chunk = Chunk::from_wire(bytes).is_ok();
+    let appended = decode_appended::<R>(bytes).is_ok();
+    decode::<R>(Bytes::copy_from_slice(bytes)).is_ok() || ballot || standing || chunk || appended
+}
+
 impl Ballot {
     pub(crate) fn of_request<R: Runtime>(request: &VoteRequest<Types<R>>) -> Self {
         let last = optional::<R>(request.last_log_id.as_ref());
@@ -276,3 +287,6 @@ impl Ballot {
         decode_vote::<R>(&self.vote)
     }
 }
+
+#[cfg(test)]
+mod tests;

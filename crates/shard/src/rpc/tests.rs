@@ -1,0 +1,130 @@
+//! The calls byte by byte, and whatever bytes there are: nothing panics.
+
+#[path = "../../../model/tests/golden/mod.rs"]
+mod golden;
+
+use super::*;
+use crate::runtime::Tokio;
+use golden::golden;
+use journal::file::{FileId, FileKind};
+use journal::manifest::{CheckpointFile, Listed};
+use model::record::Message;
+use model::{EntryBuilder, Hlc, LeaderEpoch, Offset, PieceHead, StreamId};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+fn at(term: u64, index: u64) -> LogPosition {
+    LogPosition { term, index }
+}
+
+fn questions() -> Vec<Question> {
+    let vote = encode_vote::<Tokio>(&Vote::<Tokio>::new(5, 2));
+    let ballot = Ballot { vote: vote.clone(), last: at(4, 77), flag: true };
+    let id = FileId { journal: 0xfeed, sequence: 9 };
+    let manifest = SnapshotManifest {
+        at: at(4, 70),
+        checkpoint: vec![CheckpointFile { number: 3, length: 100 }],
+        files: vec![Listed { id, kind: FileKind::Packed, length: 4096 }],
+    };
+    vec![
+        Question::Vote { ballot: ballot.clone() },
+        Question::PreVote { ballot },
+        Question::TransferLeader { vote: vote.clone(), to: NodeId(3), last: at(4, 77) },
+        Question::Snapshot { vote, manifest },
+        Question::Pull { part: Part::Checkpoint { number: 3 }, position: 8, bytes: 1000 },
+        Question::Pull { part: Part::File { id, kind: FileKind::Log }, position: 0, bytes: 1 },
+        Question::Standing { asker: NodeId(2), reverted: true },
+        Question::Clock,
+    ]
+}
+
+fn append() -> Bytes {
+    let mut builder = EntryBuilder::new();
+    let body = Message { value: b"value", ..Message::default() }.encode().unwrap();
+    let head = PieceHead::parse(&body).unwrap();
+    builder.add_piece(StreamId(7), Offset(3), LeaderEpoch(1), &head, &body, None);
+    builder.want_fsync();
+    let payload = builder.finish(Hlc(9));
+    let membership = Bytes::from((vec![vec![1u64, 2], vec![2u64, 3]], vec![1u64, 2, 3]).to_wire());
+    let logged = [(Kind::Entry, payload), (Kind::Blank, Bytes::new()), (Kind::Membership, membership)];
+    let entries = logged.into_iter().zip(6..).map(|((kind, payload), index)| {
+        from_journal::<Tokio>(LogEntry { at: at(2, index), kind, payload, meta_bytes: 0 }).unwrap()
+    });
+    let request = AppendEntriesRequest::<Types<Tokio>> {
+        vote: Vote::<Tokio>::new_committed(2, 1),
+        prev_log_id: log_id::<Tokio>(at(1, 5)),
+        entries: entries.collect(),
+        leader_commit: log_id::<Tokio>(at(1, 4)),
+    };
+    Bytes::from(encode_append::<Tokio>(request).concat())
+}
+
+#[test]
+fn questions_are_as_drawn() {
+    let questions = questions();
+    let encoded: Vec<Vec<u8>> = questions.iter().map(|question| encode_question(question).concat()).collect();
+    let kept: Vec<Vec<u8>> = Wire::from_wire(&golden(HERE, "questions", &encoded.to_wire())).unwrap();
+    assert_eq!(kept.len(), questions.len());
+    for (bytes, question) in kept.into_iter().zip(questions) {
+        let Ok(Incoming::Question(read)) = decode::<Tokio>(Bytes::from(bytes)) else { panic!("{question:?}") };
+        assert_eq!(read, question);
+    }
+}
+
+#[test]
+fn an_append_is_as_drawn() {
+    let bytes = Bytes::from(golden(HERE, "append", &append()));
+    let Ok(Incoming::Append(read)) = decode::<Tokio>(bytes.clone()) else { panic!("no append") };
+    assert_eq!(read.entries.len(), 3);
+    assert!(is_readable(&bytes) && !is_readable(&bytes[..bytes.len() - 1]));
+    assert_eq!(Bytes::from(encode_append::<Tokio>(read).concat()), bytes);
+}
+
+#[test]
+fn answers_are_as_drawn() {
+    let vote = encode_vote::<Tokio>(&Vote::<Tokio>::new_committed(6, 2));
+    let standing = Standing { last: at(5, 80), in_doubt: true, leading: Some(vote.clone()), confirmed: false };
+    assert_eq!(Standing::from_wire(&golden(HERE, "standing", &standing.to_wire())), Ok(standing));
+    let chunk = Chunk { crc: 0x1234_5678, bytes: Bytes::from_static(b"bytes") };
+    assert_eq!(Chunk::from_wire(&golden(HERE, "chunk", &chunk.to_wire())), Ok(chunk));
+    let appended: [StreamAppendResult<Types<Tokio>>; 4] = [
+        Ok(log_id::<Tokio>(at(2, 8))),
+        Ok(None),
+        Err(StreamAppendError::Conflict(log_id::<Tokio>(at(1, 3)).unwrap())),
+        Err(StreamAppendError::HigherVote(decode_vote::<Tokio>(&vote).unwrap())),
+    ];
+    let encoded: Vec<Bytes> = appended.iter().map(encode_appended::<Tokio>).collect();
+    let kept: Vec<Bytes> = Wire::from_wire(&golden(HERE, "appended", &encoded.to_wire())).unwrap();
+    for (bytes, appended) in kept.iter().zip(&appended) {
+        let read = decode_appended::<Tokio>(bytes).unwrap();
+        assert_eq!(format!("{read:?}"), format!("{appended:?}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(first in 0u8..9, mut bytes in vec(any::<u8>(), 0..200)) {
+        bytes.insert(0, first);
+        let _ = is_readable(&bytes);
+    }
+
+    #[test]
+    fn mutated_calls_do_not_panic(
+        which: prop::sample::Index,
+        changes in vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        cut in 0usize..20,
+    ) {
+        let mut calls: Vec<Vec<u8>> = questions().iter().map(|question| encode_question(question).concat()).collect();
+        calls.push(append().to_vec());
+        calls.push(append().to_vec());
+        let mut bytes = which.get(&calls).clone();
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(bytes.len().saturating_sub(cut));
+        let _ = is_readable(&bytes);
+    }
+}
