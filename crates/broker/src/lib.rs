@@ -11,6 +11,9 @@
 mod append;
 pub mod broker;
 mod delivery;
+#[cfg(test)]
+#[path = "../../model/tests/golden/mod.rs"]
+mod golden;
 
 pub mod group;
 mod groups;

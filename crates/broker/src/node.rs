@@ -229,3 +229,16 @@ impl LocalShard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::golden;
+
+    #[test]
+    fn the_identity_is_as_drawn() {
+        let identity = Identity { version: 1, cluster: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, node: NodeId(3) };
+        let bytes = golden(env!("CARGO_MANIFEST_DIR"), "identity", &identity.to_wire());
+        assert_eq!(Identity::from_wire(&bytes), Ok(identity));
+    }
+}

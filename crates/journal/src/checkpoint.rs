@@ -269,7 +269,11 @@ fn block_crc(number: u64, nth: u64, block: &[u8]) -> u32 {
     crc32c_of(&[&number.to_le_bytes(), &nth.to_le_bytes(), &(block.len() as u32).to_le_bytes(), block])
 }
 
-pub(crate) fn read_chain(disk: &dyn Disk, chain: &[CheckpointFile]) -> Result<(LogPosition, Objects), CheckpointError> {
+/// Reads files of a checkpoint, base first: the entry the last of them covers, and the objects.
+///
+/// # Errors
+/// See [`CheckpointError`].
+pub fn read_chain(disk: &dyn Disk, chain: &[CheckpointFile]) -> Result<(LogPosition, Objects), CheckpointError> {
     let mut objects = Objects::new();
     let mut at = LogPosition::default();
     for file in chain {

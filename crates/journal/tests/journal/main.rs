@@ -7,6 +7,7 @@
 
 mod damage;
 mod fixture;
+mod formats;
 mod install;
 mod log;
 mod pieces;

@@ -26,7 +26,15 @@ fn questions() -> Vec<Question> {
     let manifest = SnapshotManifest {
         at: at(4, 70),
         checkpoint: vec![CheckpointFile { number: 3, length: 100 }],
-        files: vec![Listed { id, kind: FileKind::Packed, length: 4096 }],
+        files: vec![Listed {
+            id,
+            kind: FileKind::Packed,
+            length: 4096,
+            frames_end: 1024,
+            first_index: 3,
+            last_index: 9,
+            refused: vec![(4, 1)],
+        }],
     };
     vec![
         Question::Vote { ballot: ballot.clone() },
@@ -36,6 +44,8 @@ fn questions() -> Vec<Question> {
         Question::Pull { part: Part::Checkpoint { number: 3 }, position: 8, bytes: 1000 },
         Question::Pull { part: Part::File { id, kind: FileKind::Log }, position: 0, bytes: 1 },
         Question::Standing { asker: NodeId(2), reverted: true },
+        Question::Entry { at: at(4, 77) },
+        Question::Records { stream: StreamId(3), from: Offset(5), to: Offset(9) },
         Question::Clock,
     ]
 }
@@ -89,6 +99,17 @@ fn answers_are_as_drawn() {
     assert_eq!(Standing::from_wire(&golden(HERE, "standing", &standing.to_wire())), Ok(standing));
     let chunk = Chunk { crc: 0x1234_5678, bytes: Bytes::from_static(b"bytes") };
     assert_eq!(Chunk::from_wire(&golden(HERE, "chunk", &chunk.to_wire())), Ok(chunk));
+    let copy = EntryCopy { kind: 1, meta_bytes: 3, payload: Bytes::from_static(b"metabody") };
+    assert_eq!(EntryCopy::from_wire(&golden(HERE, "entry-copy", &copy.to_wire())), Ok(copy));
+    let slice = SliceCopy {
+        base: Offset(5),
+        count: 2,
+        epoch: LeaderEpoch(1),
+        max_timestamp: Timestamp(7),
+        bytes: Bytes::from_static(b"pieces"),
+    };
+    let slices = vec![slice];
+    assert_eq!(Wire::from_wire(&golden(HERE, "slice-copies", &slices.to_wire())), Ok(slices));
     let appended: [StreamAppendResult<Types<Tokio>>; 4] = [
         Ok(log_id::<Tokio>(at(2, 8))),
         Ok(None),
