@@ -1,5 +1,7 @@
 //! Commands and a checkpoint's objects byte by byte. That no bytes panic is tested in `properties`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 #[path = "../../model/tests/golden/mod.rs"]
 mod golden;
 

@@ -1,6 +1,8 @@
 //! Entries, messages and interval sets byte by byte, and whatever bytes there are: nothing panics,
 //! and what is written is read back.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 mod golden;
 
 use bytes::Bytes;

@@ -1,5 +1,7 @@
 //! What travels between nodes byte by byte. That no bytes panic is tested beside the codec.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
 #[path = "../../model/tests/golden/mod.rs"]
 mod golden;
 
