@@ -140,7 +140,7 @@ impl Output {
         let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
         let shard = journal.options.shard;
         let header = FileHeader { id, kind: FileKind::Packed, shard, previous: None, copy: false };
-        file.write_at(0, &[IoSlice::new(&header.encode())])?;
+        file.write_at(0, &[IoSlice::new(&header.encode())]).inspect_err(|_| journal.remove_output(id))?;
         let table = Table { first_index, last_index, ..Table::default() };
         let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
         Ok(Output { id, file, shard, position, builder, pending: Vec::new(), run_open: false, table })

@@ -318,8 +318,10 @@ impl Journal {
             state.finished = Arc::new(files);
         })?;
         for file in old {
-            self.disk.remove(&name(file.id, file.kind))?;
-            self.counters.files_removed.fetch_add(1, Relaxed);
+            // They do not count any more; what cannot be removed is, at the next start.
+            if self.disk.remove(&name(file.id, file.kind)).is_ok() {
+                self.counters.files_removed.fetch_add(1, Relaxed);
+            }
         }
         let freed: u64 = old.iter().map(|file| file.length).sum();
         Ok(freed.saturating_sub(added))
