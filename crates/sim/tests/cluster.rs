@@ -4,6 +4,8 @@
 //!
 //! What is printed is seen with `cargo test -p sim -- --nocapture`.
 
+#![allow(clippy::print_stdout, reason = "how many seeds a canary takes is worth knowing")]
+
 use journal::canary::Fault;
 use sim::campaign::kept_seeds;
 use sim::cluster::{self, Plan, Summary, campaign};

@@ -231,8 +231,7 @@ impl Known {
                 && before.id != id
             {
                 let memory = self.records.get(&before.id).is_some_and(|record| record.memory);
-                let either_excused = excused || (memory && losses.may_lose(before.at));
-                if !either_excused {
+                if !(excused || memory && losses.may_lose(before.at)) {
                     wrong.push(format!("{how} {id} at @{offset} at {at:?}, and {} at {:?}", before.id, before.at));
                 }
             }
