@@ -152,9 +152,11 @@ impl Ledger {
         Some((*known.acknowledged.first()?, *known.acknowledged.last()?))
     }
 
-    /// Whether a reader of this stream may miss `offset`.
+    /// Whether a reader of this stream may miss `offset`: somebody gave it up. A replica that has
+    /// just installed a snapshot may not know that yet, and the snapshot's files may.
     pub(super) fn may_miss(&self, stream: StreamId, offset: u64) -> bool {
-        self.streams.get(&stream).is_some_and(|known| known.settling.contains(&offset))
+        let given_up = |known: &Known| offset < known.trimmed_to || known.settling.contains(&offset);
+        self.streams.get(&stream).is_some_and(given_up)
     }
 
     /// Compares what was told with what `who` has in the end.
