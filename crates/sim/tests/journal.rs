@@ -3,7 +3,6 @@
 //!
 //! What is printed is seen with `cargo test -p sim -- --nocapture`.
 #![allow(clippy::print_stdout, reason = "what a campaign did is worth seeing")]
-#![allow(clippy::print_stdout, reason = "how many seeds a canary takes is worth knowing")]
 
 use journal::canary::Fault;
 use sim::campaign::{self, Summary};
