@@ -96,10 +96,8 @@ impl Journal {
             state.manifest.checkpoint.push(written);
             state.manifest.checkpoint_at = at;
             state.wants_base &= !base;
+            state.leftovers.extend(old.iter().map(|file| name(file.number)));
         })?;
-        for file in old {
-            self.disk.remove(&name(file.number))?;
-        }
         Ok(())
     }
 
@@ -124,10 +122,8 @@ impl Journal {
             let newer = state.manifest.checkpoint.split_off(chain.len());
             state.manifest.checkpoint = vec![merged];
             state.manifest.checkpoint.extend(newer);
+            state.leftovers.extend(chain.iter().map(|file| name(file.number)));
         })?;
-        for file in chain {
-            self.disk.remove(&name(file.number))?;
-        }
         Ok(true)
     }
 
@@ -162,9 +158,9 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub fn start_over(&self) -> io::Result<()> {
-        let mut names = Vec::new();
         let mut freed = 0;
         self.write_manifest(|state| {
+            let mut names = Vec::new();
             names.extend(state.finished.iter().map(|file| crate::file::name(file.id, file.kind)));
             names.extend(state.open_files.values().map(|file| crate::file::name(file.id, FileKind::Log)));
             names.extend(state.manifest.checkpoint.iter().map(|file| name(file.number)));
@@ -181,11 +177,9 @@ impl Journal {
             let (vote, number, sequence) = (state.vote.take(), state.vote_number, state.next_sequence);
             *state = State::new(empty);
             (state.vote, state.vote_number, state.next_sequence) = (vote, number, sequence);
+            state.leftovers = names;
         })?;
         self.options.cache.release(freed);
-        for name in names {
-            self.disk.remove(&name)?;
-        }
         Ok(())
     }
 

@@ -53,8 +53,10 @@ impl Journal {
         let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, &moved);
         if copied {
             self.disk.sync_names()?;
-            self.write_manifest(change)?;
-            self.disk.remove(&name(ready.id, FileKind::Log))?;
+            self.write_manifest(|state| {
+                change(state);
+                state.leftovers.push(name(ready.id, FileKind::Log));
+            })?;
         } else {
             change(&mut self.state.lock());
         }
@@ -97,8 +99,8 @@ impl Journal {
     fn drop_empty(&self, ready: &Ready) -> io::Result<()> {
         self.write_manifest(|state| {
             state.open_files.remove(&ready.sequence);
-        })?;
-        self.disk.remove(&name(ready.id, FileKind::Log))
+            state.leftovers.push(name(ready.id, FileKind::Log));
+        })
     }
 
     /// Copies the frames of a file whose sync failed into a new one: it must not be synced again.

@@ -132,16 +132,29 @@ impl Journal {
         {
             return Ok(None);
         }
-        match self.disk.remove(name) {
+        let name = self.part_name(name);
+        self.state.lock().leftovers.retain(|leftover| *leftover != name);
+        match self.disk.remove(&name) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Some(self.disk.create(name, 0)?)),
+            _ => Ok(Some(self.disk.create(&name, 0)?)),
         }
+    }
+
+    /// Where a part is copied to. A log file of this journal that others have finished and that is
+    /// unfinished here stays as it is until the snapshot counts.
+    fn part_name(&self, name: &str) -> String {
+        let unfinished = parse_name(name).is_some_and(|(id, _)| {
+            let state = self.state.lock();
+            state.open_files.values().any(|file| file.id == id)
+        });
+        if unfinished { format!("pulled-{name}") } else { name.to_owned() }
     }
 
     /// Removes the parts of a snapshot that was not installed. Blocks on the disk.
     pub fn discard_parts(&self, snapshot: &SnapshotManifest) {
         let finished = self.finished();
         for (part, _, name) in snapshot.parts() {
+            let name = self.part_name(&name);
             let counts = matches!(part, Part::File { id, .. } if finished.iter().any(|file| file.id == id));
             if !counts {
                 // Most of them are not there; what cannot be removed is, at the next start.
@@ -176,6 +189,16 @@ impl Journal {
         let objects = self.read_pulled(snapshot)?;
         let mut files = Vec::with_capacity(snapshot.files.len());
         for listed in &snapshot.files {
+            let own = name(listed.id, listed.kind);
+            let pulled = self.part_name(&own);
+            if pulled != own {
+                // It has the same frames, and its table.
+                match self.disk.rename(&pulled, &own) {
+                    // Renamed by an earlier try.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    other => other?,
+                }
+            }
             files.push(open_finished(&*self.disk, self.options.shard, listed).map_err(io::Error::from)?);
         }
         let number = self.take_sequence();
@@ -183,26 +206,20 @@ impl Journal {
         let written = checkpoint::write_file(&*self.disk, number, at, entries)?;
         // The parts' names must not be younger than the manifest that lists them.
         self.disk.sync_names()?;
-        let (mut old_logs, mut old_files) = (Vec::new(), Vec::new());
         let mut freed = 0;
-        let old_chain = self.state.lock().manifest.checkpoint.clone();
         self.write_manifest(|state| {
             let before = state.cached_bytes;
-            (old_logs, old_files) = state.on_installed(at, files);
+            let (old_logs, old_files) = state.on_installed(at, files);
             freed = before - state.cached_bytes;
-            state.manifest.checkpoint = vec![written];
+            let old_chain = std::mem::replace(&mut state.manifest.checkpoint, vec![written]);
             state.manifest.checkpoint_at = at;
+            state.leftovers.extend(old_logs.into_iter().map(|id| name(id, FileKind::Log)));
+            state.leftovers.extend(old_files.iter().map(|file| name(file.id, file.kind)));
+            state.leftovers.extend(old_chain.iter().map(|file| checkpoint::name(file.number)));
+            state.leftovers.extend(snapshot.checkpoint.iter().map(|file| format!("pulled-{:016x}", file.number)));
         })?;
         self.options.cache.release(freed);
         self.counters.installs.fetch_add(1, Relaxed);
-        let names = old_logs.into_iter().map(|id| name(id, FileKind::Log));
-        let names = names.chain(old_files.iter().map(|file| name(file.id, file.kind)));
-        let names = names.chain(old_chain.iter().map(|file| checkpoint::name(file.number)));
-        let pulled = snapshot.checkpoint.iter().map(|file| format!("pulled-{:016x}", file.number));
-        for name in names.chain(pulled) {
-            // The snapshot counts already; what is left over is removed at the next start.
-            let _ = self.disk.remove(&name);
-        }
         Ok(objects)
     }
 }
@@ -229,6 +246,9 @@ impl State {
         let continues = self.log.get(at.index).is_some_and(|slot| slot.term == at.term);
         self.active.take_to(at.index);
         self.cached_bytes -= self.recent.evict(usize::MAX);
+        let kept: BTreeSet<FileId> = files.iter().map(|file| file.id).collect();
+        // What was unfinished here and is finished in the snapshot is the same file.
+        self.open_files.retain(|_, file| !kept.contains(&file.id));
         let mut old_logs = Vec::new();
         if continues {
             // An unfinished file that reaches above the position is needed for what is above it.
@@ -251,7 +271,6 @@ impl State {
             });
             self.roll = true;
         }
-        let kept: BTreeSet<FileId> = files.iter().map(|file| file.id).collect();
         // A finished own log file above the position is still part of the Raft log.
         let above = |file: &&Arc<Finished>| continues && file.table.last_index > at.index;
         let mut all: Vec<_> = self.finished.iter().filter(above).filter(|f| !kept.contains(&f.id)).cloned().collect();

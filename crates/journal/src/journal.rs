@@ -572,7 +572,25 @@ impl Journal {
             change(&mut state);
             state.describe()
         };
-        manifest.write(&*self.disk)
+        manifest.write(&*self.disk)?;
+        // Nothing on disk speaks of them any more.
+        let leftovers = std::mem::take(&mut self.state.lock().leftovers);
+        for name in leftovers {
+            match self.disk.remove(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => self.state.lock().leftovers.push(name),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries again to remove files that do not count any more. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        let none = self.state.lock().leftovers.is_empty();
+        if none { Ok(()) } else { self.write_manifest(|_| ()) }
     }
 
     /// Stops the writer once everything appended is on stable storage.

@@ -316,13 +316,9 @@ impl Journal {
             files.extend(new);
             State::sort_files(&mut files);
             state.finished = Arc::new(files);
+            state.leftovers.extend(old.iter().map(|file| name(file.id, file.kind)));
         })?;
-        for file in old {
-            // They do not count any more; what cannot be removed is, at the next start.
-            if self.disk.remove(&name(file.id, file.kind)).is_ok() {
-                self.counters.files_removed.fetch_add(1, Relaxed);
-            }
-        }
+        self.counters.files_removed.fetch_add(old.len() as u64, Relaxed);
         let freed: u64 = old.iter().map(|file| file.length).sum();
         Ok(freed.saturating_sub(added))
     }

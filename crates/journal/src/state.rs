@@ -125,6 +125,8 @@ pub(crate) struct State {
     pub(crate) finished: Arc<Vec<Arc<Finished>>>,
     pub(crate) manifest: Manifest,
     pub(crate) refused: Vec<(u64, u32)>,
+    /// Names of files that do not count any more, to be removed once the manifest says so too.
+    pub(crate) leftovers: Vec<String>,
     /// What is known to be damaged on disk.
     pub(crate) damage: BTreeSet<Damage>,
     pub(crate) cached_bytes: usize,
@@ -161,6 +163,7 @@ impl State {
             finished: Arc::default(),
             refused: manifest.refused.clone(),
             manifest,
+            leftovers: Vec::new(),
             damage: BTreeSet::new(),
             cached_bytes: 0,
             pins: BTreeMap::new(),

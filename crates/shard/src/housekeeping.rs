@@ -156,6 +156,7 @@ impl<R: Runtime> Housekeeping<R> {
         let journal = self.replica.journal.clone();
         let work = move || {
             journal.refill_reserve()?;
+            journal.remove_leftovers()?;
             while journal.finish_next()? {}
             Ok::<(), std::io::Error>(())
         };
@@ -211,14 +212,24 @@ impl<R: Runtime> Housekeeping<R> {
         self.logged_at_reclaim = logged;
         let replica = self.replica.clone();
         let plan = move || replica.journal.plan_reclaim(&MachineLiveness(&replica.machine));
-        let Some(plan) = self.blocking("checking what is alive", plan).await else { return };
-        // What the plan rests on must be on stable storage before anything is removed.
-        if !plan.is_empty() && self.replica.flushed().await {
+        let planned = self.blocking("checking what is alive", plan).await;
+        let mut took = R::Instant::now() - started;
+        let mut done = planned.is_some();
+        // What the plan rests on must be on stable storage before anything is removed. A full disk
+        // makes that wait long, which is no work.
+        if let Some(plan) = planned.filter(|plan| !plan.is_empty())
+            && self.replica.flushed().await
+        {
+            let resumed = R::Instant::now();
             let journal = self.replica.journal.clone();
             let freed = self.blocking("giving space back", move || journal.reclaim(plan)).await;
             tracing::debug!(shard = %self.replica.shard, freed, "space given back");
+            took += R::Instant::now() - resumed;
+            done = freed.is_some();
         }
-        let took = R::Instant::now() - started;
+        if !done {
+            self.replica.shrank.store(true, Relaxed);
+        }
         self.next_reclaim = R::Instant::now() + took * RECLAIM_SHARE;
     }
 

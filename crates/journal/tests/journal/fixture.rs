@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Journals have different ids, as if drawn at random.
-static FRESH_ID: AtomicU64 = AtomicU64::new(0xfeed);
+static FRESH_ID: AtomicU64 = AtomicU64::new(OF_FORMATS + 1);
+/// The id of the one journal whose bytes are compared with kept ones.
+const OF_FORMATS: u64 = 0xfeed;
 
 pub(crate) struct Fixture {
     _folder: Option<tempfile::TempDir>,
@@ -39,14 +41,31 @@ impl Fixture {
     pub(crate) fn beside(&self) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
-        Self::open_with(self.cache.clone(), Some(folder), path, self.cache_bytes, self.log_file_bytes)
+        Self::open_with(
+            FRESH_ID.fetch_add(1, Ordering::SeqCst),
+            self.cache.clone(),
+            Some(folder),
+            path,
+            self.cache_bytes,
+            self.log_file_bytes,
+        )
     }
 
     fn open(folder: Option<tempfile::TempDir>, path: PathBuf, cache_bytes: usize, log_file_bytes: u64) -> Self {
-        Self::open_with(CacheBudget::new(cache_bytes), folder, path, cache_bytes, log_file_bytes)
+        let fresh_id = FRESH_ID.fetch_add(1, Ordering::SeqCst);
+        Self::open_with(fresh_id, CacheBudget::new(cache_bytes), folder, path, cache_bytes, log_file_bytes)
+    }
+
+    /// A journal that has the same id in every run.
+    pub(crate) fn of_formats(cache_bytes: usize, log_file_bytes: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let cache = CacheBudget::new(cache_bytes);
+        Self::open_with(OF_FORMATS, cache, Some(folder), path, cache_bytes, log_file_bytes)
     }
 
     fn open_with(
+        fresh_id: u64,
         cache: Arc<CacheBudget>,
         folder: Option<tempfile::TempDir>,
         path: PathBuf,
@@ -54,7 +73,7 @@ impl Fixture {
         log_file_bytes: u64,
     ) -> Self {
         let disk = Arc::new(Folder::open(&path).unwrap());
-        let mut options = Options::new(ShardId(1), cache.clone(), FRESH_ID.fetch_add(1, Ordering::SeqCst));
+        let mut options = Options::new(ShardId(1), cache.clone(), fresh_id);
         options.log_file_bytes = log_file_bytes;
         options.reserve_bytes = log_file_bytes;
         let (journal, writer, recovered) = Journal::open(disk, options).unwrap();

@@ -45,7 +45,7 @@ struct Drawn {
 /// One of each sort: the first log file is finished and what lives in it packed, the second is
 /// finished, the third is not.
 fn files() -> Vec<Drawn> {
-    let mut f = Fixture::with(1 << 20, 64 << 10);
+    let mut f = Fixture::of_formats(1 << 20, 64 << 10);
     f.journal.save_vote(b"vote"[..].into(), Box::new(|| {}));
     f.settle();
     for offset in 0..3 {
