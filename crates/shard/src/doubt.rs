@@ -185,7 +185,12 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
     }
 }
 
-async fn ask<R: Runtime>(replica: &Replica<R>, me: NodeId, whom: NodeId, reverted: bool) -> Option<Standing> {
+pub(crate) async fn ask<R: Runtime>(
+    replica: &Replica<R>,
+    me: NodeId,
+    whom: NodeId,
+    reverted: bool,
+) -> Option<Standing> {
     let request = rpc::encode_question(&Question::Standing { asker: me, reverted });
     let sent = replica.environment.transport.call(whom, replica.shard, Lane::Control, request);
     let answer = R::timeout(ANSWER_TIMEOUT, sent).await.ok()?.ok()?;

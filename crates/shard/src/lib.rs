@@ -16,6 +16,7 @@ pub mod batcher;
 mod door;
 mod doubt;
 pub mod environment;
+mod handover;
 mod housekeeping;
 pub mod liveness;
 mod network;

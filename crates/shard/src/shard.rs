@@ -5,6 +5,7 @@ use crate::batcher::{Answer, Batcher, ProposeError, Request};
 use crate::door::Door;
 use crate::doubt::{self, Doubt};
 use crate::environment::Environment;
+use crate::handover::hand_over;
 use crate::housekeeping::Housekeeping;
 use crate::network::Network;
 use crate::raft::{Raft, Runtime, leading};
@@ -346,7 +347,7 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let _ = self.raft.trigger().transfer_leader(to.0).await;
+            hand_over(&self.raft, &self.replica, to).await;
         })
     }
 

@@ -5,6 +5,7 @@
 //! own differs from most hands leadership to one that agrees with them. Nobody's clock is set, and a
 //! replica that nobody answers goes on: being alone does not make a clock wrong.
 
+use crate::handover::hand_over;
 use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
 use crate::rpc::{self, Question};
@@ -75,7 +76,7 @@ pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
             && let Some(to) = successor(ahead, &offsets)
         {
             tracing::warn!(shard = %replica.shard, %to, "handing leadership away because of the clock");
-            let _ = raft.trigger().transfer_leader(to.0).await;
+            hand_over(&raft, &replica, to).await;
         }
     }
 }
