@@ -75,6 +75,7 @@ impl Journal {
     pub fn forget_damage(&self, damage: Damage) {
         let mut state = self.state.lock();
         if state.damage.remove(&damage) {
+            state.unpackable.clear();
             self.damaged.store(state.damage.len(), Relaxed);
             self.counters.damage_mended.fetch_add(1, Relaxed);
             tracing::warn!(shard = %self.options.shard, %damage, "no longer damaged");

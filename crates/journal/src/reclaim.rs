@@ -205,9 +205,9 @@ impl Journal {
     /// # Errors
     /// When a table cannot be read.
     pub fn plan_reclaim(&self, live: &dyn Liveness) -> Result<Plan, ReclaimError> {
-        let (files, floor, pinned) = {
+        let (files, floor, pinned, unpackable) = {
             let state = self.state.lock();
-            (state.finished.clone(), state.floor.index, state.pins.clone())
+            (state.finished.clone(), state.floor.index, state.pins.clone(), state.unpackable.clone())
         };
         let mut plan = Plan { at: 0, usage: Usage::default(), dead: Vec::new(), pack: Vec::new() };
         let mut group = PackGroup::default();
@@ -227,7 +227,8 @@ impl Journal {
             let live_bytes = cost(&extents);
             plan.usage.live_bytes += live_bytes;
             plan.usage.file_bytes += file.length;
-            if self.faulty(Fault::ReclaimNothing) || file.table.last_index > floor || pinned.contains_key(&file.id) {
+            let stays = pinned.contains_key(&file.id) || unpackable.contains(&file.id);
+            if self.faulty(Fault::ReclaimNothing) || file.table.last_index > floor || stays {
                 plan.usage.needed_by_log += file.length;
                 plan.close(&mut group);
                 continue;
@@ -287,7 +288,7 @@ impl Journal {
             match self.pack(&group) {
                 Ok(packed) => freed += self.replace_files(&group.sources, packed)?,
                 // These files stay until the damage is repaired; others need not.
-                Err(ReclaimError::Damaged { .. }) => {}
+                Err(ReclaimError::Damaged { file, .. }) => drop(self.state.lock().unpackable.insert(file)),
                 Err(error) => return Err(error),
             }
         }

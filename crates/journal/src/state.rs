@@ -127,6 +127,8 @@ pub(crate) struct State {
     pub(crate) refused: Vec<(u64, u32)>,
     /// Names of files that do not count any more, to be removed once the manifest says so too.
     pub(crate) leftovers: Vec<String>,
+    /// Files that could not be packed because of damage: not tried again before some is mended.
+    pub(crate) unpackable: BTreeSet<FileId>,
     /// What is known to be damaged on disk.
     pub(crate) damage: BTreeSet<Damage>,
     pub(crate) cached_bytes: usize,
@@ -164,6 +166,7 @@ impl State {
             refused: manifest.refused.clone(),
             manifest,
             leftovers: Vec::new(),
+            unpackable: BTreeSet::new(),
             damage: BTreeSet::new(),
             cached_bytes: 0,
             pins: BTreeMap::new(),

@@ -87,7 +87,7 @@ fn reclaim_of_nothing_is_caught() {
 
 #[test]
 fn a_message_taken_twice_is_caught() {
-    caught(Fault::IgnoreMessageIds, 30, "duplicate");
+    caught(Fault::IgnoreMessageIds, 60, "duplicate");
 }
 
 #[test]
@@ -97,5 +97,5 @@ fn messages_taken_out_of_order_are_caught() {
 
 #[test]
 fn a_cluster_that_does_not_sync_is_caught() {
-    caught(Fault::NoFsync, 10, "");
+    caught(Fault::NoFsync, 3, "");
 }

@@ -233,6 +233,7 @@ impl Node {
         facts.purges += counters.purges.load(Relaxed);
         facts.installs += counters.installs.load(Relaxed);
         facts.installs_over_files += counters.installs.load(Relaxed) * u64::from(running.had_files);
+        facts.repairs += counters.damage_mended.load(Relaxed);
         facts.bytes_packed += counters.packed_bytes.load(Relaxed);
         facts.files_reclaimed += counters.files_removed.load(Relaxed);
         facts.storage_errors += counters.storage_errors.load(Relaxed);
