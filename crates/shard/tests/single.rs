@@ -50,6 +50,16 @@ impl Node {
         Node { shard, writer }
     }
 
+    /// Waits until the shard has stopped by itself, for ten seconds at most.
+    async fn stopped(&self) {
+        for _ in 0..500 {
+            if self.shard.role() == Role::Stopped {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     async fn stop(self) {
         self.shard.shutdown().await;
         self.shard.journal().stop();
@@ -130,15 +140,11 @@ async fn an_entry_that_cannot_be_applied_stops_the_shard_until_it_is_skipped() {
     let index = node.shard.journal().last().index + 1;
     // A behaviour that this build does not have.
     assert!(node.shard.command(Command::Barrier { version: u32::MAX }).await.is_err());
+    node.stopped().await;
     assert_eq!(node.shard.role(), Role::Stopped);
     node.stop().await;
     let node = Node::start(&path).await;
-    for _ in 0..500 {
-        if node.shard.role() == Role::Stopped {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    node.stopped().await;
     assert_eq!(node.shard.role(), Role::Stopped, "it comes to the entry again");
     assert_eq!(node.shard.journal().applied(), index - 1);
     node.stop().await;
