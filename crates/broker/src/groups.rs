@@ -12,14 +12,13 @@ use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use machine::command::CommittedOffset;
 use machine::{Command, Reply as MachineReply};
+use model::limit;
 use model::{ShardId, StreamId, TopicId};
 use shard::{ProposeError, Request as ShardRequest, Role, Shard};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// Requests waiting for one coordinator.
-const WAITING_MAX: usize = 1024;
 /// The coordinator is woken at least this often.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -39,7 +38,7 @@ impl Groups {
     /// Starts a coordinator for every shard but the catalog.
     pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>) -> Self {
         let start = |(id, shard): (&ShardId, &Shard)| {
-            let (asks, receiver) = mpsc::channel(WAITING_MAX);
+            let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
             tokio::spawn(Task::new(shard.clone(), receiver).run());
             (*id, asks)
         };

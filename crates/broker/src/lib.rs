@@ -28,5 +28,5 @@ mod waiters;
 pub use broker::{Broker, Config, Pending};
 pub use node::NodeError;
 pub use request::{BrokerError, Reply, Request};
-pub use skip::{SkipError, skip_entry};
+pub use skip::{SkipError, skip_entries};
 pub use status::ShardStatus;

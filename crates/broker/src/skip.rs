@@ -9,10 +9,9 @@ use journal::disk::Folder;
 use journal::manifest::{Manifest, ManifestError};
 use journal::skips::{self, Skip, SkipsError};
 use model::ShardId;
+use model::limit;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-
-/// Bytes of a reason.
-const REASON_BYTES_MAX: usize = 1024;
 
 /// Why an entry is not skipped.
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +30,16 @@ pub enum SkipError {
         /// What the checkpoint covers.
         covered: u64,
     },
+    /// None, or more than anybody skips.
+    #[error("entries {first} to {last} cannot be skipped: name 1 to {most} entries, the lowest first", most = limit::SKIPS_AT_ONCE_MAX)]
+    Range {
+        /// The first that was named.
+        first: u64,
+        /// The last that was named.
+        last: u64,
+    },
     /// A reason is wanted, and not a book.
-    #[error("a reason of 1 to {REASON_BYTES_MAX} bytes has to be given")]
+    #[error("a reason of 1 to {} bytes has to be given", limit::SKIP_REASON_BYTES_MAX)]
     Reason,
     /// The manifest cannot be read.
     #[error(transparent)]
@@ -42,12 +49,21 @@ pub enum SkipError {
     Record(#[from] SkipsError),
 }
 
-/// Records that entry `index` of `shard` is skipped on the node whose data is in `folder`.
+/// Records that `entries` of `shard` are skipped on the node whose data is in `folder`.
 ///
 /// # Errors
 /// See [`SkipError`].
-pub fn skip_entry(folder: &Path, shard: ShardId, index: u64, reason: &str) -> Result<(), SkipError> {
-    if reason.trim().is_empty() || reason.len() > REASON_BYTES_MAX {
+pub fn skip_entries(
+    folder: &Path,
+    shard: ShardId,
+    entries: RangeInclusive<u64>,
+    reason: &str,
+) -> Result<(), SkipError> {
+    let (first, last) = entries.clone().into_inner();
+    if !(first..first.saturating_add(limit::SKIPS_AT_ONCE_MAX)).contains(&last) {
+        return Err(SkipError::Range { first, last });
+    }
+    if reason.trim().is_empty() || reason.len() > limit::SKIP_REASON_BYTES_MAX {
         return Err(SkipError::Reason);
     }
     // Looked for before anything is opened, because opening makes what is missing.
@@ -58,11 +74,12 @@ pub fn skip_entry(folder: &Path, shard: ShardId, index: u64, reason: &str) -> Re
     let _locked = DataFolder::open(folder)?;
     let disk = Folder::open(&path).map_err(SkipsError::Io)?;
     let covered = Manifest::read(&disk)?.map_or(0, |manifest| manifest.checkpoint_at.index);
-    if index <= covered {
-        return Err(SkipError::Applied { index, covered });
+    if first <= covered {
+        return Err(SkipError::Applied { index: first, covered });
     }
-    skips::add(&disk, Skip { index, decided: wall(), reason: reason.to_owned() })?;
-    Ok(())
+    let decided = wall();
+    let skips = entries.map(|index| Skip { index, decided, reason: reason.to_owned() });
+    Ok(skips::add(&disk, skips.collect())?)
 }
 
 #[cfg(test)]
@@ -74,7 +91,7 @@ mod tests {
     async fn only_what_is_not_applied_on_a_stopped_node_is_skipped_and_with_a_reason() {
         let data = tempfile::tempdir().unwrap();
         let shard = ShardId(1);
-        let skip = |index, reason: &str| skip_entry(data.path(), shard, index, reason);
+        let skip = |index: u64, reason: &str| skip_entries(data.path(), shard, index..=index, reason);
         assert!(matches!(skip(7, "why"), Err(SkipError::NoShard(_))));
         assert!(std::fs::read_dir(data.path()).unwrap().next().is_none(), "nothing was made");
         let broker = Broker::start(data.path(), Config { shards: 1, ..Config::default() }).await.unwrap();
@@ -83,10 +100,13 @@ mod tests {
         drop(broker);
         assert!(matches!(skip(1_000, " "), Err(SkipError::Reason)));
         assert!(matches!(skip(1, "why"), Err(SkipError::Applied { index: 1, .. })));
+        assert!(matches!(skip_entries(data.path(), shard, 9..=8, "why"), Err(SkipError::Range { .. })));
+        assert!(matches!(skip_entries(data.path(), shard, 9..=1_009, "why"), Err(SkipError::Range { .. })));
         skip(1_000, "cannot be read").unwrap();
-        skip(1_001, "nor this").unwrap();
+        skip_entries(data.path(), shard, 1_001..=1_002, "nor these").unwrap();
         let disk = Folder::open(DataFolder::path_of(data.path(), shard)).unwrap();
-        let reasons: Vec<_> = skips::read(&disk).unwrap().into_iter().map(|skip| (skip.index, skip.reason)).collect();
-        assert_eq!(reasons, [(1_000, "cannot be read".to_owned()), (1_001, "nor this".to_owned())]);
+        let skips = skips::read(&disk).unwrap();
+        let reasons: Vec<_> = skips.iter().map(|skip| (skip.index, skip.reason.as_str())).collect();
+        assert_eq!(reasons, [(1_000, "cannot be read"), (1_001, "nor these"), (1_002, "nor these")]);
     }
 }

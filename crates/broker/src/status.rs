@@ -21,6 +21,10 @@ pub struct ShardStatus {
     pub usage: Usage,
     /// How far the clocks of most replicas are ahead of this node's, in milliseconds.
     pub clock_offset_millis: i64,
+    /// Whether this replica may have forgotten what it acknowledged.
+    pub in_doubt: bool,
+    /// Ranges on this node's disk that are known to be damaged.
+    pub damaged: u64,
     /// Streams in it.
     pub streams: u64,
     /// The journal's counters.
@@ -39,6 +43,8 @@ impl Broker {
                 disk_bytes: shard.journal().disk_bytes(),
                 usage: shard.journal().usage(),
                 clock_offset_millis: shard.clock_offset_millis(),
+                in_doubt: shard.is_in_doubt(),
+                damaged: shard.journal().damage_count(),
                 streams: shard.machine().messaging.streams().count() as u64,
                 counters: shard.journal().counters.clone(),
             })
@@ -54,6 +60,9 @@ impl Broker {
                 Role::Leader | Role::Follower(Some(_)) => {}
                 Role::Follower(None) => problems.push(format!("shard {} has no leader", shard.id().0)),
                 Role::Stopped => problems.push(format!("shard {} has stopped: see the log", shard.id().0)),
+            }
+            if shard.is_in_doubt() {
+                problems.push(format!("shard {} is in doubt: acknowledged records may be missing here", shard.id().0));
             }
             if shard.journal().space() != Space::Enough {
                 problems.push(format!("shard {} has no room on disk", shard.id().0));

@@ -6,7 +6,7 @@ use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
 use model::config::StreamConfig;
-use model::{LeaderEpoch, Name, ProducerId, TopicId};
+use model::{LeaderEpoch, Name, ProducerId, TopicId, limit};
 use rand::RngExt;
 use shard::Role;
 use std::time::Duration;
@@ -24,11 +24,17 @@ impl Broker {
             return Reply::Topics(found.into_iter().map(|(id, topic)| Ok(self.inner.describe(id, &topic))).collect());
         };
         let mut infos = Vec::with_capacity(topics.len());
+        let (create, mut created) = (query.create_missing && self.inner.config.auto_create_topics, 0);
         for topic in topics {
             let found = self.inner.find(&topic);
             infos.push(match (found, topic) {
                 (Some((id, topic)), _) => Ok(self.inner.describe(id, &topic)),
-                (None, TopicRef::Name(name)) if query.create_missing && self.inner.config.auto_create_topics => {
+                // An invitation to ask again.
+                (None, TopicRef::Name(_)) if create && created == limit::TOPICS_MADE_AT_ONCE_MAX => {
+                    Err(BrokerError::Unavailable)
+                }
+                (None, TopicRef::Name(name)) if create => {
+                    created += 1;
                     let created = self.create_topic(CreateTopic {
                         name: name.clone(),
                         partitions: None,
@@ -68,7 +74,7 @@ impl Broker {
             return Err(BrokerError::InvalidReplicas);
         }
         let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
-        if !(1..=model::limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
+        if !(1..=limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
             return Err(BrokerError::InvalidPartitions);
         }
         let id = TopicId(rand::rng().random());

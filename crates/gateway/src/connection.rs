@@ -1,6 +1,7 @@
 //! The socket loop: one task per connection.
 
 use crate::counters::Counters;
+use crate::seats::Refusals;
 use crate::session::{RequestId, Session};
 use broker::{Broker, Reply};
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -45,7 +46,9 @@ pub(crate) async fn run(
     let (reader, writer) = stream.into_split();
     let pending = FuturesUnordered::new();
     let (input, room) = (BytesMut::new(), READ_BYTES_MIN);
-    let mut connection = Connection { reader, writer, broker, pending, input, room, output: Vec::new() };
+    let refusals = Refusals::default();
+    let mut connection =
+        Connection { reader, writer, broker, pending, input, room, output: Vec::new(), origin, counters, refusals };
     match connection.run(&mut *session).await {
         Ok(()) => tracing::debug!(listener, %peer, "closed"),
         Err(End::Socket(error)) => tracing::debug!(listener, %peer, %error, "closed"),
@@ -75,7 +78,7 @@ impl From<io::Error> for End {
 
 type PendingReply = BoxFuture<'static, (RequestId, Reply)>;
 
-struct Connection {
+struct Connection<'a> {
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     broker: Broker,
@@ -84,9 +87,12 @@ struct Connection {
     /// How much room the input gets next.
     room: usize,
     output: Vec<Bytes>,
+    origin: Origin,
+    counters: &'a Counters,
+    refusals: Refusals,
 }
 
-impl Connection {
+impl Connection<'_> {
     async fn run(&mut self, session: &mut dyn Session) -> Result<(), End> {
         let mut violation = None;
         loop {
@@ -153,6 +159,9 @@ impl Connection {
                 *violation = Some(violated.reason);
                 any = true;
             }
+            if let Some((count, last)) = session.take_rejections() {
+                self.note_rejections(count, &last);
+            }
             let mut progress = self.input.len() < waiting;
             while let Some((id, request)) = session.next_request() {
                 let reply = self.broker.call(request).await;
@@ -163,6 +172,14 @@ impl Connection {
                 return any;
             }
             any = true;
+        }
+    }
+
+    fn note_rejections(&mut self, count: u64, last: &str) {
+        self.counters.rejections.fetch_add(count, Relaxed);
+        if let Some(times) = self.refusals.note(Instant::now()) {
+            let Origin { listener, peer } = self.origin;
+            tracing::warn!(listener, %peer, times, last, "refused what a client sent");
         }
     }
 

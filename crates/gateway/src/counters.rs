@@ -16,6 +16,8 @@ pub struct Counters {
     pub accept_errors: AtomicU64,
     /// Connections closed because the client broke the protocol.
     pub violations: AtomicU64,
+    /// Parts of requests refused because what they held was malformed; the connection went on.
+    pub rejections: AtomicU64,
     /// Connections closed because the client did not read its answers, or was idle for too long.
     pub timeouts: AtomicU64,
 }

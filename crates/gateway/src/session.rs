@@ -38,6 +38,12 @@ pub trait Session: Send {
     /// Whether more may be received now; `false` while too much waits for the broker.
     fn wants_input(&self) -> bool;
 
+    /// What was refused since the last call because of what it held, while the connection goes on: how
+    /// often, and what was wrong the last time. It is counted and logged.
+    fn take_rejections(&mut self) -> Option<(u64, String)> {
+        None
+    }
+
     /// Whether the session has said its last word: the connection is closed once it is sent.
     fn is_over(&self) -> bool {
         false

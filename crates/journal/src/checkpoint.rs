@@ -12,6 +12,7 @@ use crate::journal::Journal;
 use crate::manifest::{CheckpointFile, LogPosition, Manifest};
 use crate::state::State;
 use model::checksum::{crc32c, crc32c_of};
+use model::limit;
 use model::wire::{Input, Wire, WireError, put_varint};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
@@ -28,8 +29,6 @@ const HEADER_BYTES: usize = 64;
 const BLOCK_HEAD_BYTES: usize = 8;
 /// A block is closed when it has so many bytes.
 const BLOCK_BYTES_TARGET: usize = 256 << 10;
-/// No object comes near this.
-const BLOCK_BYTES_MAX: usize = 64 << 20;
 /// The chain is merged when it has so many increments...
 const INCREMENTS_MAX: usize = 8;
 
@@ -141,9 +140,25 @@ impl Journal {
         })
     }
 
-    /// Says whether other replicas have what this one has. Stored with the next manifest.
+    /// Says whether other replicas have what this one has. Stored with the next manifest, which
+    /// [`Journal::write_due_manifest`] writes soon.
     pub fn set_replicated(&self, replicated: bool) {
-        self.state.lock().manifest.replicated = replicated;
+        let mut state = self.state.lock();
+        state.manifest_due |= state.manifest.replicated != replicated;
+        state.manifest.replicated = replicated;
+    }
+
+    /// Writes the manifest if something in it changed that nothing else waits for. Call this now and
+    /// then.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn write_due_manifest(&self) -> io::Result<()> {
+        let due = std::mem::take(&mut self.state.lock().manifest_due);
+        if !due {
+            return Ok(());
+        }
+        self.write_manifest(|_| ()).inspect_err(|_| self.state.lock().manifest_due = true)
     }
 
     /// Whether other replicas have what this one has.
@@ -307,7 +322,7 @@ pub(crate) fn read_blocks(
         let u32_at = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let length = u32_at(0) as usize;
         position += BLOCK_HEAD_BYTES as u64;
-        if length > BLOCK_BYTES_MAX || position + length as u64 > file.length {
+        if length > limit::CHECKPOINT_BLOCK_BYTES_MAX || position + length as u64 > file.length {
             return Err(damaged("block length"));
         }
         let mut block = vec![0; length];

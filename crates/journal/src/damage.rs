@@ -57,6 +57,12 @@ impl Journal {
         self.state.lock().damage.iter().copied().collect()
     }
 
+    /// How many ranges are damaged now.
+    #[must_use]
+    pub fn damage_count(&self) -> u64 {
+        self.damaged.load(Relaxed) as u64
+    }
+
     /// Notes damage, and says so the first time.
     pub fn note_damage(&self, damage: Damage) {
         {

@@ -50,15 +50,23 @@ impl Journal {
         let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table, refused });
         let copied = id != ready.id;
         let moved = if copied { ready.table.entries } else { Vec::new() };
-        let change = |state: &mut State| state.on_finished(ready.sequence, ready.last_index, finished, &moved);
+        let mut freed = 0;
+        let change = |state: &mut State| {
+            let before = state.cached_bytes;
+            state.on_finished(ready.sequence, ready.last_index, finished, &moved);
+            freed = before - state.cached_bytes;
+        };
         if copied {
             self.disk.sync_names()?;
-            self.write_manifest(|state| {
+            let written = self.write_manifest(|state| {
                 change(state);
                 state.leftovers.push(name(ready.id, FileKind::Log));
-            })?;
+            });
+            self.options.cache.release(freed);
+            written?;
         } else {
             change(&mut self.state.lock());
+            self.options.cache.release(freed);
         }
         Ok(true)
     }

@@ -136,6 +136,8 @@ pub struct Counters {
     pub damage_mended: AtomicU64,
     /// Bytes read by the scrubber.
     pub scrubbed_bytes: AtomicU64,
+    /// Times the shard went on although acknowledged entries may have been lost.
+    pub possible_losses: AtomicU64,
 }
 
 /// See the module's documentation.
@@ -363,6 +365,13 @@ impl Journal {
         state.log.get(index).filter(|_| index > state.floor.index).map(|slot| slot.term)
     }
 
+    /// Of the entries above the floor from `first` to `last`, the last of each term.
+    #[must_use]
+    pub fn term_ends(&self, first: u64, last: u64) -> Vec<LogPosition> {
+        let state = self.state.lock();
+        state.log.term_ends(first.max(state.floor.index + 1), last)
+    }
+
     /// Reads entries from `from` to `to`, exclusive, but no more than `bytes_max` bytes of them
     /// beyond the first. May read files.
     ///
@@ -408,6 +417,9 @@ impl Journal {
 
     fn source(state: &State, index: u64, slot: &crate::log::Slot) -> Result<EntrySource, LogReadError> {
         let at = LogPosition { term: slot.term, index };
+        if slot.is_lost() {
+            return Ok(EntrySource::Memory(LogEntry { at, kind: slot.kind, payload: Bytes::new(), meta_bytes: 0 }));
+        }
         if let Some(payload) = slot.cached.as_ref().or_else(|| state.recent.entry(index)) {
             let (payload, meta_bytes) = (payload.clone(), slot.meta_bytes);
             return Ok(EntrySource::Memory(LogEntry { at, kind: slot.kind, payload, meta_bytes }));

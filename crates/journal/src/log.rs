@@ -49,11 +49,18 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Stands for an entry that damage took, up to the floor: it is in no file.
+    /// Stands for an entry that damage took and that nobody asks for: it is in no file. Up to the floor
+    /// its term is not known; above it, it is skipped.
     #[must_use]
-    pub fn lost(ticket: u64) -> Self {
-        let (term, kind, meta_bytes, body_bytes) = (0, Kind::Blank, 0, 0);
+    pub fn lost(term: u64, ticket: u64) -> Self {
+        let (kind, meta_bytes, body_bytes) = (Kind::Blank, 0, 0);
         Slot { term, kind, meta_bytes, body_bytes, place: None, cached: None, ticket, flushed: true }
+    }
+
+    /// Whether damage took the entry.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.place.is_none() && self.flushed
     }
 }
 
@@ -105,6 +112,21 @@ impl EntryLog {
     pub fn get_mut(&mut self, index: u64) -> Option<&mut Slot> {
         let nth = usize::try_from(index.checked_sub(self.first_index())?).ok()?;
         self.slots.get_mut(nth)
+    }
+
+    /// Of the entries from `first` to `last`, the last of each term.
+    #[must_use]
+    pub fn term_ends(&self, first: u64, last: u64) -> Vec<LogPosition> {
+        let mut ends: Vec<LogPosition> = Vec::new();
+        for index in first..=last {
+            let Some(slot) = self.get(index) else { continue };
+            let position = LogPosition { term: slot.term, index };
+            match ends.last_mut().filter(|end| end.term == slot.term) {
+                Some(end) => *end = position,
+                None => ends.push(position),
+            }
+        }
+        ends
     }
 
     /// Adds the entry that follows the last.

@@ -7,15 +7,14 @@ use crate::disk::Disk;
 use crate::file::{FileId, FileKind};
 use model::ShardId;
 use model::checksum::crc32c;
+use model::limit;
 use model::wire::{Wire, WireError};
 use std::io::{self, IoSlice};
 
 /// The manifest's name.
 pub const NAME: &str = "manifest";
-const TEMPORARY: &str = "manifest.tmp";
+pub(crate) const TEMPORARY: &str = "manifest.tmp";
 const MAGIC: [u8; 8] = *b"MSMANIF1";
-/// No manifest comes near this; a length beyond it is damage.
-const BYTES_MAX: u64 = 64 << 20;
 
 model::wire_struct! {
     /// A finished file.
@@ -136,7 +135,7 @@ impl Manifest {
             Err(error) => return Err(error.into()),
         };
         let length = file.length()?;
-        if !(24..=BYTES_MAX).contains(&length) || length % 2 != 0 {
+        if !(24..=limit::MANIFEST_BYTES_MAX).contains(&length) || length % 2 != 0 {
             return Err(ManifestError::Damaged("length"));
         }
         let mut bytes = vec![0; length as usize];
@@ -152,7 +151,7 @@ impl Manifest {
     /// Whether both copies are as they were written.
     pub(crate) fn is_whole(disk: &dyn Disk) -> io::Result<bool> {
         let file = disk.open(NAME)?;
-        let mut bytes = vec![0; file.length()?.min(BYTES_MAX) as usize];
+        let mut bytes = vec![0; file.length()?.min(limit::MANIFEST_BYTES_MAX) as usize];
         file.read_at(0, &mut bytes)?;
         let (first, second) = bytes.split_at(bytes.len() / 2);
         Ok(first == second && Manifest::decode(first).is_ok())

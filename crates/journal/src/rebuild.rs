@@ -65,17 +65,32 @@ fn read_whole(file: &dyn DiskFile, listed: &Listed) -> Result<TableHead, TableEr
 /// # Errors
 /// When a frame cannot be read either, or as the disk says.
 pub(crate) fn rebuild(file: Arc<dyn DiskFile>, shard: ShardId, listed: &Listed) -> Result<Arc<Finished>, TableError> {
-    if read_header(&*file)?.is_none() {
-        // What it says of the file before mattered only until this one was finished.
-        let header = FileHeader { id: listed.id, kind: listed.kind, shard, previous: None, copy: false };
-        file.write_at(0, &[IoSlice::new(&header.encode())])?;
-    }
+    write_header(&*file, shard, listed)?;
     let bytes = derive(&*file, listed)?.encode(listed.id);
     file.write_at(listed.frames_end, &[IoSlice::new(&bytes)])?;
     file.sync()?;
     let listed = Listed { length: listed.frames_end + bytes.len() as u64, ..listed.clone() };
     let table = read_whole(&*file, &listed)?;
     Ok(finished(file, &listed, table))
+}
+
+/// Writes a finished file's header again if it is damaged.
+fn write_header(file: &dyn DiskFile, shard: ShardId, listed: &Listed) -> io::Result<()> {
+    if read_header(file)?.is_none() {
+        // What it says of the file before mattered only until this one was finished.
+        let header = FileHeader { id: listed.id, kind: listed.kind, shard, previous: None, copy: false };
+        file.write_at(0, &[IoSlice::new(&header.encode())])?;
+    }
+    Ok(())
+}
+
+/// Where the pieces of a file are, by its frames. Its header is mended.
+///
+/// # Errors
+/// When a frame cannot be read, or as the disk says.
+pub(crate) fn extents(file: &dyn DiskFile, shard: ShardId, listed: &Listed) -> Result<Vec<Extent>, TableError> {
+    write_header(file, shard, listed)?;
+    Ok(derive(file, listed)?.extents)
 }
 
 fn derive(file: &dyn DiskFile, listed: &Listed) -> Result<Table, TableError> {

@@ -103,6 +103,17 @@ pub(crate) struct PackGroup {
 }
 
 impl PackGroup {
+    /// Everything in a file, dead or alive.
+    pub(crate) fn whole(file: Arc<Finished>, extents: Vec<Extent>) -> Self {
+        let live = |extent: Extent| LiveExtent {
+            extent,
+            ranges: vec![extent.base.0..extent.end().0],
+            source: 0,
+            class: ONE_BY_ONE,
+        };
+        PackGroup { sources: vec![file], extents: extents.into_iter().map(live).collect(), live_bytes: 0 }
+    }
+
     fn add(&mut self, file: Arc<Finished>, extents: Vec<LiveExtent>, live_bytes: u64) {
         let source = self.sources.len();
         self.extents.extend(extents.into_iter().map(|extent| LiveExtent { source, ..extent }));
@@ -280,8 +291,12 @@ impl Journal {
         if flushed < plan.at {
             return Err(ReclaimError::NotFlushed { at: plan.at, flushed });
         }
-        let pinned = self.state.lock().pins.clone();
-        let is_free = |file: &Arc<Finished>| !pinned.contains_key(&file.id);
+        let (pinned, files) = {
+            let state = self.state.lock();
+            (state.pins.clone(), state.finished.iter().map(|file| file.id).collect::<BTreeSet<_>>())
+        };
+        // What was written anew since the plan was made is in another file now, and must not be twice.
+        let is_free = |file: &Arc<Finished>| files.contains(&file.id) && !pinned.contains_key(&file.id);
         let dead: Vec<_> = plan.dead.into_iter().filter(is_free).collect();
         let mut freed = self.replace_files(&dead, Vec::new())?;
         for group in plan.pack.into_iter().filter(|group| group.sources.iter().all(is_free)) {

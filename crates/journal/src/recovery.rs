@@ -13,12 +13,13 @@ use crate::log::{EntryLog, Place, Slot};
 use crate::manifest::{LogPosition, Manifest, ManifestError};
 use crate::rebuild::open_finished;
 use crate::scan::{End, Found, Scanner};
+use crate::skips;
 use crate::state::{Finished, LogFile, State};
 use crate::table::TableError;
 use crate::writer::Writer;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
@@ -30,7 +31,7 @@ pub struct Recovered {
     /// Why, for the log.
     pub reasons: Vec<String>,
     /// Raft entries that cannot be read though they were on stable storage. The log ends before the
-    /// first of them, unless the checkpoint covers it.
+    /// first of them, unless the checkpoint covers it or an operator has decided to skip it.
     pub damaged_entries: Vec<u64>,
     /// Entries that were found and cannot be used, because others before them are lost.
     pub entries_cut: u64,
@@ -58,6 +59,25 @@ pub enum OpenError {
     /// The disk did not answer.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Entries that nobody else has are lost. Opening goes on once an operator has decided to skip
+    /// them: see [`crate::skips`].
+    #[error(
+        "log file {file} is damaged at byte {position}: entries {first} to {last} cannot be read, and no other \
+         replica has them. Restore the file, or give up what they carried with `mainstem skip-entry`"
+    )]
+    Lost {
+        /// The damaged file.
+        file: FileId,
+        /// Where its bytes are no longer what was written.
+        position: u64,
+        /// The first entry that is lost.
+        first: u64,
+        /// The last; when nothing follows it, more may have been lost behind it.
+        last: u64,
+    },
+    /// The record of what is skipped cannot be read.
+    #[error(transparent)]
+    Skips(#[from] skips::SkipsError),
     /// A table that should be there is not usable and could not be rebuilt.
     #[error("file {0}: {1}")]
     Table(FileId, TableError),
@@ -101,6 +121,10 @@ impl Journal {
             holed: false,
             lost_any: false,
             aside: None,
+            doubt_said: manifest.in_doubt || lost_power,
+            alone: !manifest.replicated,
+            skips: skips::read(&*disk)?.into_iter().map(|skip| skip.index).collect(),
+            hole: None,
         };
         let previous = scan.run(&names)?;
         state.applied = manifest.checkpoint_at.index.max(manifest.floor.index);
@@ -128,8 +152,9 @@ impl Journal {
             counters: Default::default(),
         });
         journal.options.cache.join();
+        // Last, so that a start that fails leaves a clean shutdown clean.
+        journal.check_reserve()?;
         journal.write_manifest(|_| ())?;
-        journal.refill_reserve()?;
         let writer = Writer::new(journal.clone(), previous);
         Ok((journal, writer, recovered))
     }
@@ -191,7 +216,8 @@ fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Ma
                     || manifest.checkpoint.iter().any(|file| crate::checkpoint::name(file.number) == *name)
             }
         };
-        if !counts {
+        // The manifest's own temporary file may have become the manifest.
+        if !counts && name != crate::manifest::TEMPORARY {
             disk.remove(name)?;
         }
     }
@@ -202,9 +228,6 @@ fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Ma
 /// from now on. Written again first: a sync that failed under that process may have left pages
 /// that count as clean and are not on stable storage.
 fn make_stable(file: &dyn DiskFile, flushed: u64, end: u64) -> io::Result<()> {
-    if flushed >= end {
-        return Ok(());
-    }
     // Padding of the last frame may lie beyond the file's end.
     let end = end.min(file.length()?);
     let mut bytes = vec![0; end.saturating_sub(flushed) as usize];
@@ -241,8 +264,40 @@ struct LogScan<'a> {
     holed: bool,
     /// Entries were given up as lost.
     lost_any: bool,
-    /// What was not known to be committed when frames were found lost: the entry before it, and it.
-    aside: Option<(u64, VecDeque<Slot>)>,
+    /// What was not known to be committed when frames were found lost.
+    aside: Option<Aside>,
+    /// The manifest on disk leads to a doubt at the next start.
+    doubt_said: bool,
+    /// No other replica has what this one has.
+    alone: bool,
+    /// What an operator has decided to do without.
+    skips: BTreeSet<u64>,
+    /// Where frames were last found lost and which entries those were, until something follows that
+    /// can be used.
+    hole: Option<Hole>,
+}
+
+/// Entries that lost frames may have replaced.
+struct Aside {
+    /// The entry before them.
+    kept: u64,
+    slots: VecDeque<Slot>,
+    /// Whether the first entry after the lost frames was looked at.
+    judged: bool,
+}
+
+impl Aside {
+    fn end(&self) -> u64 {
+        self.kept + self.slots.len() as u64
+    }
+}
+
+/// A place where frames that were on stable storage cannot be read.
+struct Hole {
+    file: FileId,
+    position: u64,
+    /// The last entry that is missing, once a later one was found.
+    last: Option<u64>,
 }
 
 impl LogScan<'_> {
@@ -289,12 +344,13 @@ impl LogScan<'_> {
                 last = Some((sequence, end));
             }
         }
-        self.restore_uncommitted();
+        self.restore_longest();
         if self.beyond > self.state.log.last().index && !self.state.manifest.clean {
             self.recovered.reasons.push("entries were not yet written again after an error".into());
             self.doubt();
         }
         self.give_up_lost();
+        self.refuse_hole()?;
         self.index_applied()?;
         Ok(last)
     }
@@ -311,6 +367,9 @@ impl LogScan<'_> {
             for (nth, row) in rows.iter().enumerate() {
                 let index = file.table.last_index + 1 - rows.len() as u64 + nth as u64;
                 if index <= self.state.floor.index {
+                    continue;
+                }
+                if self.skip_up_to(if row.is_lost() { index } else { index - 1 }) && row.is_lost() {
                     continue;
                 }
                 if index != self.state.log.last().index + 1 {
@@ -349,6 +408,7 @@ impl LogScan<'_> {
             let suspicious = !self.lost_power && !self.state.manifest.clean && has_content(&*file)?;
             if flushed > 0 || suspicious {
                 self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
+                self.hole = Some(Hole { file: id, position: 0, last: None });
                 self.doubt();
             }
             if flushed > 0 {
@@ -384,6 +444,7 @@ impl LogScan<'_> {
                     self.recovered.reasons.push(format!("log file {id} is damaged at byte {at}"));
                     let next = self.state.log.last().index + 1;
                     self.recovered.damaged_entries.push(next);
+                    self.hole.get_or_insert(Hole { file: id, position: at, last: None });
                     self.drop_uncommitted();
                     self.doubt();
                     match resumes_at {
@@ -393,7 +454,10 @@ impl LogScan<'_> {
                 }
             }
         };
-        make_stable(&*file, scanner.flushed(), end)?;
+        if scanner.flushed() < end {
+            self.doubt_until_stable()?;
+            make_stable(&*file, scanner.flushed(), end)?;
+        }
         if known_end.is_some() {
             self.look_beyond(&*file, end)?;
         }
@@ -401,6 +465,16 @@ impl LogScan<'_> {
             log_file.end = end;
         }
         Ok(Some(end))
+    }
+
+    /// A sync that fails here may lose what a killed process had acknowledged from memory, and the next
+    /// start would not know: until everything is stable, the manifest says that there is a doubt.
+    fn doubt_until_stable(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.doubt_said, true) {
+            let manifest = Manifest { in_doubt: true, ..self.state.manifest.clone() };
+            manifest.write(self.disk)?;
+        }
+        Ok(())
     }
 
     /// Notes the entries that a file given up after an error has behind its end. They have been
@@ -418,17 +492,28 @@ impl LogScan<'_> {
     /// Frames are lost, which may have replaced anything that was not committed: what is left of it
     /// must not be taken for what came in its place.
     fn drop_uncommitted(&mut self) {
-        let kept = self.committed.min(self.state.log.last().index);
-        let dropped = self.state.log.take_after(kept);
-        self.aside.get_or_insert((kept, dropped));
         self.holed = true;
+        let log = &self.state.log;
+        let kept = self.committed.clamp(log.first_index() - 1, log.last().index);
+        let dropped = self.state.log.take_after(kept);
+        self.aside.get_or_insert(Aside { kept, slots: dropped, judged: false });
     }
 
     /// When what follows the lost frames leads nowhere, the log as it was before them is the longest
-    /// there is.
+    /// there is; unless others were committed in its place, for all that is known.
+    fn restore_longest(&mut self) {
+        let Some(aside) = &self.aside else { return };
+        let last = self.state.log.last().index;
+        let longer = aside.end() > last;
+        if longer && self.committed <= aside.kept {
+            self.restore_uncommitted();
+        }
+    }
+
     fn restore_uncommitted(&mut self) {
-        let Some((kept, slots)) = self.aside.take() else { return };
-        if kept + slots.len() as u64 <= self.state.log.last().index {
+        let Some(Aside { kept, slots, .. }) = self.aside.take() else { return };
+        if self.state.log.last().index < kept {
+            // The log was begun anew, lower down.
             return;
         }
         self.state.log.truncate_after(kept);
@@ -459,13 +544,44 @@ impl LogScan<'_> {
         for lost in first..=index {
             let ticket = self.state.next_ticket;
             self.state.next_ticket += 1;
-            self.state.log.push(lost, Slot::lost(ticket));
+            self.state.log.push(lost, Slot::lost(0, ticket));
         }
         if first <= index {
             self.lost_any = true;
             self.recovered.reasons.push(format!("entries {first} to {index} are lost, but for what they did"));
             self.state.manifest.lost.push((first, index));
         }
+    }
+
+    /// Whether an operator has decided to skip these entries, which only somebody who is alone may.
+    fn skips_all(&self, first: u64, last: u64) -> bool {
+        self.alone && first <= last && (first..=last).all(|missing| self.skips.contains(&missing))
+    }
+
+    /// Puts blank entries in the place of those that are missing up to `index`, if an operator has
+    /// decided to skip every one of them.
+    fn skip_up_to(&mut self, index: u64) -> bool {
+        let last = self.state.log.last();
+        if index > last.index && !self.skips_all(last.index + 1, index) {
+            return false;
+        }
+        for missing in last.index + 1..=index {
+            let ticket = self.state.next_ticket;
+            self.state.next_ticket += 1;
+            self.state.log.push(missing, Slot::lost(last.term, ticket));
+        }
+        true
+    }
+
+    /// What nobody else has is not given up without being told to.
+    fn refuse_hole(&mut self) -> Result<(), OpenError> {
+        let Some(hole) = self.hole.take().filter(|_| self.alone) else { return Ok(()) };
+        let first = self.state.log.last().index + 1;
+        let last = hole.last.unwrap_or(first);
+        if self.skip_up_to(last) {
+            return Ok(());
+        }
+        Err(OpenError::Lost { file: hole.file, position: hole.position, first, last })
     }
 
     fn doubt(&mut self) {
@@ -485,6 +601,13 @@ impl LogScan<'_> {
         let index = found.head.index;
         if !found.head.kind.is_entry() {
             return;
+        }
+        if let Some(aside) = &mut self.aside {
+            let first = !std::mem::replace(&mut aside.judged, true);
+            // A leader never replaces its own entries: then nothing that was lost replaced these.
+            if first && aside.slots.back().is_some_and(|slot| slot.term == found.head.term) {
+                self.restore_uncommitted();
+            }
         }
         let (own, floor) = (self.state.manifest.journal, self.state.floor.index);
         let is_final = |file: &Arc<Finished>| {
@@ -506,13 +629,23 @@ impl LogScan<'_> {
         if index > last + 1 {
             // Entries between are older than an installed snapshot, or were lost with a damaged frame.
             // If the checkpoint has what they did, only their records are missing; else what follows
-            // cannot be used until the gap is written again.
-            if !self.holed || index - 1 > self.state.manifest.checkpoint_at.index {
+            // cannot be used until the gap is written again, or skipped.
+            let covered = self.state.manifest.checkpoint_at.index;
+            if self.aside.as_ref().is_some_and(|aside| self.skips_all(aside.end() + 1, index - 1)) {
+                self.restore_uncommitted();
+            }
+            if self.holed && (self.alone || index - 1 <= covered) {
+                self.lose_up_to(covered.min(index - 1));
+            }
+            if !self.holed || !self.skip_up_to(index - 1) {
                 self.recovered.entries_cut += u64::from(self.holed);
+                if let Some(hole) = &mut self.hole {
+                    hole.last.get_or_insert(index - 1);
+                }
                 return;
             }
-            self.lose_up_to(index - 1);
         }
+        self.hole = None;
         if index <= last {
             self.state.log.truncate_after(index - 1);
         }

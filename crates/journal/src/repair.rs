@@ -6,11 +6,11 @@
 
 use crate::damage::Damage;
 use crate::file::{FileId, FileKind};
-use crate::frame::{FrameHead, HEAD_BYTES};
+use crate::frame::{FrameHead, HEAD_BYTES, Kind};
 use crate::journal::{Journal, LogReadError};
 use crate::log::LogEntry;
 use crate::read::Slice;
-use crate::reclaim::ReclaimError;
+use crate::reclaim::{PackGroup, ReclaimError};
 use crate::state::Finished;
 use crate::table::{Extent, TableError};
 use bytes::Bytes;
@@ -23,17 +23,44 @@ use std::sync::Arc;
 impl Journal {
     /// Rebuilds a file's table. Blocks on the disk.
     ///
+    /// The table of a log file is written again in its place: what its frames give is what it was. That
+    /// of a packed file is not, and readers hold on to parts of the one before, so the file is written
+    /// anew as a whole.
+    ///
     /// # Errors
-    /// See [`TableError`]: when the file's frames are damaged too.
-    pub fn repair_table(&self, id: FileId) -> Result<(), TableError> {
-        if let Some(file) = self.finished().iter().find(|file| file.id == id) {
-            let rebuilt = crate::rebuild::rebuild(file.file.clone(), self.options.shard, &file.listed())?;
-            self.write_manifest(|state| {
-                let same = |file: &Arc<Finished>| if file.id == id { rebuilt.clone() } else { file.clone() };
-                state.finished = Arc::new(state.finished.iter().map(same).collect());
-            })?;
+    /// See [`ReclaimError`]: when the file's frames are damaged too.
+    pub fn repair_table(&self, id: FileId) -> Result<(), ReclaimError> {
+        let whole = |file: &Finished| {
+            crate::rebuild::check(file).is_ok() && file.table.all_extents(&*file.file).all(|extent| extent.is_ok())
+        };
+        // The disk may have had a bad moment.
+        if let Some(file) = self.finished().iter().find(|file| file.id == id).filter(|file| !whole(file)) {
+            match file.kind {
+                FileKind::Log => self.rebuild_table(file)?,
+                FileKind::Packed => self.pack_again(file)?,
+            }
         }
         self.forget_damage(Damage::Table { file: id });
+        Ok(())
+    }
+
+    fn rebuild_table(&self, file: &Finished) -> Result<(), ReclaimError> {
+        let rebuilt = crate::rebuild::rebuild(file.file.clone(), self.options.shard, &file.listed())?;
+        self.write_manifest(|state| {
+            let same = |file: &Arc<Finished>| if file.id == rebuilt.id { rebuilt.clone() } else { file.clone() };
+            state.finished = Arc::new(state.finished.iter().map(same).collect());
+        })?;
+        Ok(())
+    }
+
+    fn pack_again(&self, file: &Arc<Finished>) -> Result<(), ReclaimError> {
+        if self.state.lock().pins.contains_key(&file.id) {
+            // Somebody is copying it, and will find the damage too.
+            return Err(ReclaimError::Table(TableError::Damaged("the file is being copied")));
+        }
+        let extents = crate::rebuild::extents(&*file.file, self.options.shard, &file.listed())?;
+        let packed = self.pack(&PackGroup::whole(file.clone(), extents))?;
+        self.replace_files(std::slice::from_ref(file), packed)?;
         Ok(())
     }
 
@@ -131,14 +158,14 @@ impl Journal {
         }
         {
             let mut state = self.state.lock();
+            let mut unfinished = false;
             for extent in state.active.extents_from(stream, from).take_while(|extent| extent.base < to) {
                 absent.is_at(extent.base.0..extent.end().0);
-                // It has a table, and with it a place, once its file is finished.
-                whole = false;
+                unfinished = true;
             }
-            if !whole {
-                state.roll = true;
-            }
+            // They have a table, and with it a place, once their file is finished.
+            state.roll |= unfinished;
+            whole &= !unfinished;
         }
         if !absent.ranges.is_empty() {
             whole &= self.patch(&absent.ranges, &copies)?;
@@ -220,8 +247,30 @@ impl Journal {
         Ok(absent.ranges)
     }
 
-    /// Reads an entry for `apply`, which needs its meta and not its body: a damaged body is noted,
-    /// and is no error here.
+    /// The entries from `from` on whose meta cannot be read, of those in finished files: recovery has
+    /// read the others. Their damage is noted.
+    #[must_use]
+    pub fn unreadable_entries(&self, from: u64) -> Vec<(u64, Kind)> {
+        let mut unreadable = Vec::new();
+        for index in from.max(self.floor().index + 1)..=self.last().index {
+            let finished = {
+                let state = self.state.lock();
+                let slot = state.log.get(index);
+                let place = slot.and_then(|slot| slot.place);
+                slot.zip(place.filter(|place| !state.open_files.contains_key(&place.sequence)))
+                    .map(|(slot, _)| slot.kind)
+            };
+            if let Some(kind) = finished
+                && self.entries_to_apply(index, index + 1, 0).is_err()
+            {
+                unreadable.push((index, kind));
+            }
+        }
+        unreadable
+    }
+
+    /// Reads entries for `apply`, which needs their meta and not their bodies: a damaged body is no
+    /// error here. Whoever reads the records finds it, and so does the scrubber.
     ///
     /// # Errors
     /// See [`LogReadError`].

@@ -13,11 +13,19 @@ use std::io;
 pub(crate) const NAME: &str = "reserve";
 
 impl Journal {
-    /// Makes the reserve whole again if it is not. Call this now and then, and at the start.
+    /// Makes the reserve again if it was used. Call this now and then.
     ///
     /// # Errors
     /// As the disk says; `StorageFull` is not an error but leaves the space as it is.
     pub fn refill_reserve(&self) -> io::Result<()> {
+        match self.space() {
+            Space::Enough => Ok(()),
+            _ => self.check_reserve(),
+        }
+    }
+
+    /// Looks for the reserve and makes it if it is not there or not whole.
+    pub(crate) fn check_reserve(&self) -> io::Result<()> {
         match self.make_reserve() {
             Ok(()) => {
                 if self.space() != Space::Enough {

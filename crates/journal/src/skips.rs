@@ -9,6 +9,7 @@ use crate::disk::Disk;
 use crate::journal::Journal;
 use model::Timestamp;
 use model::checksum::crc32c;
+use model::limit;
 use model::wire::Wire;
 use std::io::{self, IoSlice};
 
@@ -16,8 +17,6 @@ use std::io::{self, IoSlice};
 pub const NAME: &str = "skips";
 const TEMPORARY: &str = "skips.tmp";
 const MAGIC: [u8; 8] = *b"MSSKIPS1";
-/// A file larger than this is not one of ours.
-const BYTES_MAX: u64 = 16 << 20;
 
 model::wire_struct! {
     /// A decision to skip an entry.
@@ -38,6 +37,9 @@ pub enum SkipsError {
     /// The bytes on disk are not what was written. Nothing is skipped by guessing.
     #[error("the record of skipped entries is damaged")]
     Damaged,
+    /// The record would be longer than it may be.
+    #[error("more than {} bytes of skipped entries", limit::SKIPS_BYTES_MAX)]
+    Full,
     /// The disk did not answer.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -54,7 +56,7 @@ pub fn read(disk: &dyn Disk) -> Result<Vec<Skip>, SkipsError> {
         Err(error) => return Err(error.into()),
     };
     let length = file.length()?;
-    if !(12..=BYTES_MAX).contains(&length) {
+    if !(12..=limit::SKIPS_BYTES_MAX).contains(&length) {
         return Err(SkipsError::Damaged);
     }
     let mut bytes = vec![0; length as usize];
@@ -67,16 +69,19 @@ pub fn read(disk: &dyn Disk) -> Result<Vec<Skip>, SkipsError> {
     Wire::from_wire(list).map_err(|_| SkipsError::Damaged)
 }
 
-/// Adds a decision; on stable storage on return. Only while no journal is open on `disk`.
+/// Adds decisions; on stable storage on return. Only while no journal is open on `disk`.
 ///
 /// # Errors
 /// See [`SkipsError`].
-pub fn add(disk: &dyn Disk, skip: Skip) -> Result<(), SkipsError> {
+pub fn add(disk: &dyn Disk, decisions: Vec<Skip>) -> Result<(), SkipsError> {
     let mut skips = read(disk)?;
-    skips.push(skip);
+    skips.extend(decisions);
     let mut bytes = MAGIC.to_vec();
     skips.put(&mut bytes);
     crc32c(&bytes).put(&mut bytes);
+    if bytes.len() as u64 > limit::SKIPS_BYTES_MAX {
+        return Err(SkipsError::Full);
+    }
     match disk.remove(TEMPORARY) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}

@@ -140,6 +140,8 @@ pub(crate) struct State {
     pub(crate) space: Space,
     /// The checkpoint is damaged: the next has to hold everything.
     pub(crate) wants_base: bool,
+    /// Something in the manifest changed that nobody waits for.
+    pub(crate) manifest_due: bool,
     /// The next write starts a new log file.
     pub(crate) roll: bool,
     pub(crate) stopping: bool,
@@ -174,6 +176,7 @@ impl State {
             current_flushed: (0, 0),
             space: Space::Enough,
             wants_base: false,
+            manifest_due: false,
             roll: false,
             stopping: false,
         }

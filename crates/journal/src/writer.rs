@@ -40,10 +40,6 @@ pub enum Next {
 
 /// How long a full or failing disk is left alone.
 const RETRY: Duration = Duration::from_millis(100);
-/// How much is written before somebody else gets a turn.
-const WRITE_BYTES_MAX: usize = 8 * limit::MIB;
-/// How much may be unsynced: it is held in memory until then.
-const UNSYNCED_BYTES_MAX: usize = 16 * limit::MIB;
 
 /// The current log file.
 struct Current {
@@ -104,7 +100,7 @@ impl Writer {
         self.complete_without_sync();
         if self.unsynced.is_empty() {
             Next::Idle
-        } else if self.unsynced.iter().any(|job| job.fsync) || self.unsynced_bytes >= UNSYNCED_BYTES_MAX {
+        } else if self.unsynced.iter().any(|job| job.fsync) || self.unsynced_bytes >= limit::UNSYNCED_BYTES_MAX {
             Next::Sync
         } else {
             Next::SyncWithin(self.journal.options.sync_delay)
@@ -145,7 +141,7 @@ impl Writer {
     fn take_jobs(&mut self) {
         let mut state = self.journal.state.lock();
         let mut bytes = 0;
-        while bytes < WRITE_BYTES_MAX
+        while bytes < limit::WRITE_BYTES_MAX
             && let Some(job) = state.jobs.pop_front()
         {
             if let Work::Entry { entry, .. } = &job.work {
@@ -210,8 +206,9 @@ impl Writer {
                 shard: self.journal.options.shard,
                 term: at.term,
                 index: at.index,
-                // An entry that was replaced since is not what is committed at its index.
-                committed: if counts { state.committed } else { 0 },
+                // An entry that was replaced since is not what is committed at its index, and what
+                // follows in this file may have been replaced by what is not written yet.
+                committed: if counts { state.committed.min(at.index) } else { 0 },
                 flushed: current.flushed,
                 meta_bytes: meta.len() as u32,
                 body_bytes: body.len() as u32,

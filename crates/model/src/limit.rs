@@ -73,6 +73,12 @@ pub const ENTRY_FORGETS_MAX: usize = 16 * KIB;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
+/// Topics of a cluster.
+pub const TOPICS_MAX: usize = 100_000;
+/// Streams of a cluster.
+pub const STREAMS_MAX: u64 = 4_000_000;
+/// Topics that one request has made because it names them; those beyond are for the next.
+pub const TOPICS_MADE_AT_ONCE_MAX: usize = 100;
 /// How far the clock of a shard's leader may differ from that of most replicas, in milliseconds.
 /// Beyond it leadership is handed away.
 pub const CLOCK_SKEW_MILLIS_MAX: u64 = 10_000;
@@ -93,6 +99,37 @@ pub const GROUP_MEMBERS_MAX: usize = 10_000;
 /// Bytes of one consumer group's stored generation.
 pub const GROUP_BYTES_MAX: usize = 8 * MIB;
 
+/// Requests of a connection that may wait for answers; more are not read.
+pub const CONNECTION_REQUESTS_MAX: usize = 128;
+/// The largest request of a client: Kafka's `socket.request.max.bytes`.
+pub const REQUEST_BYTES_MAX: usize = 100 * MIB;
+/// The most that one fetch returns, beyond its first piece: Kafka's `fetch.max.bytes`.
+pub const FETCH_BYTES_MAX: usize = 55 * MIB;
+/// Requests waiting for one shard's group coordinator.
+pub const GROUP_REQUESTS_WAITING_MAX: usize = 1024;
+/// Entries that are skipped by one decision.
+pub const SKIPS_AT_ONCE_MAX: u64 = 1_000;
+/// Bytes of the reason for skipping entries.
+pub const SKIP_REASON_BYTES_MAX: usize = 1024;
+/// Bytes of the record of skipped entries.
+pub const SKIPS_BYTES_MAX: u64 = 16 * MIB as u64;
+/// Bytes of a journal's manifest.
+pub const MANIFEST_BYTES_MAX: u64 = 64 * MIB as u64;
+/// Bytes of a block of a checkpoint.
+pub const CHECKPOINT_BLOCK_BYTES_MAX: usize = 64 * MIB;
+/// Bytes taken from the queue of a journal's writer for one write.
+pub const WRITE_BYTES_MAX: usize = 8 * MIB;
+/// Bytes written that need no sync: with more, a sync is made.
+pub const UNSYNCED_BYTES_MAX: usize = 16 * MIB;
+/// Connections to the HTTP listener.
+pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Connections of clients, if there are file descriptors for them.
+pub const CONNECTIONS_MAX: u64 = 20_000;
+/// AppendEntries of one leader that wait for their turn with a follower.
+pub const APPENDS_WAITING_MAX: usize = 64;
+/// AppendEntries on their way to one follower.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+
 const _: () = {
     assert!(PIECE_BYTES_DEFAULT <= PIECE_BYTES_MAX);
     assert!(ENTRY_BYTES_TARGET <= ENTRY_BYTES_MAX);
@@ -104,6 +141,10 @@ const _: () = {
     assert!(TAIL_CACHE_BYTES >= 2 * ENTRY_BYTES_MAX, "what is in flight fits the tail cache");
     assert!(SHARD_BYTES_WAITING_MAX >= PIECE_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
+    assert!(REQUEST_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits a request");
+    assert!(FETCH_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits an answer");
+    assert!(SKIPS_AT_ONCE_MAX as usize * SKIP_REASON_BYTES_MAX < SKIPS_BYTES_MAX as usize);
+    assert!(APPENDS_WAITING_MAX >= APPENDS_IN_FLIGHT_MAX, "a follower takes all that a leader sends");
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
     assert!(OUTBOX_ITEMS_MAX >= SHARDS_MAX as usize, "an empty outbox takes a decision about any topic");
     assert!(TOPIC_PARTITIONS_MAX as usize * 8 + KIB <= ENTRY_BYTES_MAX, "an item about a whole topic fits an entry");

@@ -18,9 +18,9 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Run the broker. This is what happens without a command, too.
     Serve(ServeOptions),
-    /// Skip an entry that stops a shard, as the last resort: what the entry carried is lost. The node
-    /// must not run. Skip it on every node that has the shard. The decision is kept in the data folder
-    /// and logged at every start
+    /// Skip entries that stop a shard, as the last resort: what they carried is lost. The node must not
+    /// run. Skip them on every node that has the shard. The decision is kept in the data folder and
+    /// logged at every start
     SkipEntry(SkipOptions),
 }
 
@@ -35,6 +35,9 @@ pub(crate) struct SkipOptions {
     /// The entry's index, as the log names it
     #[arg(long, value_name = "NUMBER")]
     pub(crate) index: u64,
+    /// The last of several entries, of which --index is the first
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) last: Option<u64>,
     /// Why, for whoever reads the log later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,

@@ -1,11 +1,10 @@
 //! File descriptors: as many as we may have, and who may use them.
 
+use model::limit;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Asked for where the system sets no limit: what Linux allows a process unless told otherwise.
 const UNLIMITED: u64 = 1 << 20;
-/// Connections the node serves at a time, however many descriptors there are.
-const CONNECTIONS_MAX: u64 = 20_000;
 /// With fewer descriptors than this, a node with some data cannot hold its files open.
 const FEW: u64 = 1024;
 
@@ -36,7 +35,7 @@ fn warn_of_few(limit: u64) -> u64 {
 /// How many connections leave the journals as many descriptors again. They need one for each of their
 /// files; without one they can neither start a log file nor leave a checkpoint.
 pub(crate) fn for_connections(limit: u64) -> usize {
-    usize::try_from((limit / 2).clamp(1, CONNECTIONS_MAX)).unwrap_or(1)
+    usize::try_from((limit / 2).clamp(1, limit::CONNECTIONS_MAX)).unwrap_or(1)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use gateway::{Counters, Seats, listener};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use model::limit;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,8 +23,6 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const NAME: &str = "http";
-/// Connections at a time: operators' programs are few.
-const CONNECTIONS_MAX: usize = 64;
 /// How long a request's head may take to arrive, counted from the end of the request before: so it is
 /// also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,7 +62,7 @@ impl Server {
             .route("/health/ready", get(ready))
             .route("/metrics", get(show_metrics))
             .with_state(Arc::new(Shared { broker, metrics }));
-        let seats = Seats::new(CONNECTIONS_MAX);
+        let seats = Seats::new(limit::HTTP_CONNECTIONS_MAX);
         let mut refusals = Refusals::default();
         let mut connections = JoinSet::new();
         let stopping = stop.clone();

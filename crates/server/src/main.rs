@@ -25,8 +25,9 @@ fn main() -> ExitCode {
     serve::start_logging();
     let outcome = match arguments.command.unwrap_or_default() {
         Command::Serve(options) => serve::run(options),
-        Command::SkipEntry(SkipOptions { data_dir, shard, index, reason }) => {
-            broker::skip_entry(&data_dir, model::ShardId(shard), index, &reason).map_err(Into::into)
+        Command::SkipEntry(SkipOptions { data_dir, shard, index, last, reason }) => {
+            let entries = index..=last.unwrap_or(index);
+            broker::skip_entries(&data_dir, model::ShardId(shard), entries, &reason).map_err(Into::into)
         }
     };
     match outcome {

@@ -49,15 +49,23 @@ impl Collector for Journals {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&broker::ShardStatus) -> u64;
         type Gauge = fn(&broker::ShardStatus) -> i64;
-        let counters: [(&str, &str, Read); 6] = [
+        let counters: [(&str, &str, Read); 10] = [
             ("journal_log_bytes", "Bytes written to log files", |s| s.counters.log_bytes.load(Relaxed)),
             ("journal_packed_bytes", "Bytes written to packed files", |s| s.counters.packed_bytes.load(Relaxed)),
             ("journal_checkpoint_bytes", "Bytes written as checkpoints", |s| s.counters.checkpoint_bytes.load(Relaxed)),
             ("journal_fsyncs", "Syncs of log files", |s| s.counters.fsyncs.load(Relaxed)),
             ("journal_storage_errors", "Writes and syncs that failed", |s| s.counters.storage_errors.load(Relaxed)),
             ("journal_cache_misses", "Reads of pieces that went to a file", |s| s.counters.cache_misses.load(Relaxed)),
+            ("journal_damage_found", "Damaged ranges found", |s| s.counters.damage_found.load(Relaxed)),
+            ("journal_damage_mended", "Damaged ranges that are damaged no more", |s| {
+                s.counters.damage_mended.load(Relaxed)
+            }),
+            ("journal_scrubbed_bytes", "Bytes read to look for damage", |s| s.counters.scrubbed_bytes.load(Relaxed)),
+            ("shard_possible_losses", "Times it went on although acknowledged records may be lost", |s| {
+                s.counters.possible_losses.load(Relaxed)
+            }),
         ];
-        let gauges: [(&str, &str, Gauge); 10] = [
+        let gauges: [(&str, &str, Gauge); 12] = [
             ("journal_disk_bytes", "Bytes of files on disk", |s| s.disk_bytes as i64),
             ("journal_live_bytes", "Bytes alive in finished files", |s| s.usage.live_bytes as i64),
             ("journal_file_bytes", "Bytes of finished files", |s| s.usage.file_bytes as i64),
@@ -71,6 +79,8 @@ impl Collector for Journals {
             ("shard_clock_skewed", "1 when that is more than a leader's clock may differ", |s| {
                 i64::from(s.clock_offset_millis.unsigned_abs() > model::limit::CLOCK_SKEW_MILLIS_MAX)
             }),
+            ("journal_damaged", "Ranges known to be damaged, whose reads are refused", |s| s.damaged as i64),
+            ("shard_in_doubt", "1 while acknowledged records may be missing here", |s| i64::from(s.in_doubt)),
             ("shard_applied_index", "Raft index applied", |s| s.applied as i64),
             ("shard_leads", "1 when this node leads the shard", |s| i64::from(s.leads)),
             ("shard_streams", "Streams in the shard", |s| s.streams as i64),
@@ -103,11 +113,12 @@ struct Listeners {
 impl Collector for Listeners {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         type Read = fn(&Counters) -> &AtomicU64;
-        let counters: [(&str, &str, Read); 5] = [
+        let counters: [(&str, &str, Read); 6] = [
             ("connections_accepted", "Connections served since the start", |c| &c.accepted),
             ("connections_refused", "Connections closed at once, all seats being taken", |c| &c.refused),
             ("accept_errors", "Connections the operating system would not accept", |c| &c.accept_errors),
             ("protocol_violations", "Connections closed because the client broke the protocol", |c| &c.violations),
+            ("protocol_rejections", "Malformed parts of requests that were refused", |c| &c.rejections),
             ("connection_timeouts", "Connections closed because the client was idle or did not read", |c| &c.timeouts),
         ];
         for (name, help, read) in counters {

@@ -24,6 +24,7 @@ use model::wire::Wire;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How often the others are asked.
@@ -122,11 +123,14 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
             (voters, metrics.current_leader.map(NodeId))
         };
         // Without a membership, either nothing was ever promised here or all of it was given up.
-        if (voters.is_empty() && !replica.journal.is_replicated()) || (voters == [me] && leading(&raft).is_ok()) {
+        if voters.is_empty() && !replica.journal.is_replicated() {
             break;
         }
         if leading(&raft).is_ok() {
-            // Elected by voters who knew of each other's doubt.
+            // Alone, or elected by voters who knew of each other's doubt.
+            replica.journal.counters.possible_losses.fetch_add(1, Relaxed);
+            let last = replica.journal.last().index;
+            tracing::error!(shard = %replica.shard, last, "the longest log that was left leads: what was acknowledged after its last entry is lost");
             break;
         }
         let heard = doubt.leaders.lock().heard.take();

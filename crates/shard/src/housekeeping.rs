@@ -51,6 +51,8 @@ pub(crate) struct Housekeeping<R: Runtime> {
     next_reclaim: R::Instant,
     next_retention: R::Instant,
     next_mend: R::Instant,
+    /// Rounds of mending so far.
+    mends: usize,
     next_scrub: R::Instant,
     scrub_cursor: ScrubCursor,
 }
@@ -69,6 +71,7 @@ impl<R: Runtime> Housekeeping<R> {
             next_reclaim: now,
             next_retention: now + RETENTION_INTERVAL,
             next_mend: now,
+            mends: 0,
             // Not while the node starts.
             next_scrub: now + SCRUB_DELAY,
             scrub_cursor,
@@ -126,7 +129,8 @@ impl<R: Runtime> Housekeeping<R> {
             self.blocking("looking for what was lost", looked).await;
         }
         if !self.replica.journal.damage().is_empty() && R::Instant::now() >= self.next_mend {
-            crate::repair::mend(&self.replica, &peers).await;
+            crate::repair::mend(&self.replica, &peers, self.mends).await;
+            self.mends = self.mends.wrapping_add(1);
             self.next_mend = R::Instant::now() + MEND_INTERVAL;
         }
     }
@@ -157,6 +161,7 @@ impl<R: Runtime> Housekeeping<R> {
         let work = move || {
             journal.refill_reserve()?;
             journal.remove_leftovers()?;
+            journal.write_due_manifest()?;
             while journal.finish_next()? {}
             Ok::<(), std::io::Error>(())
         };

@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use model::NodeId;
+use model::limit;
 use model::wire::Wire;
 use openraft::OptionalSend;
 use openraft::alias::SnapshotOf;
@@ -25,8 +26,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// AppendEntries on their way to one follower.
-const PIPELINE: usize = 16;
 /// An AppendEntries without an answer for so long makes the stream start again: the follower's disk
 /// may be slow, so it is longer than an election.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(5);
@@ -125,7 +124,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
                 rpc::decode_appended::<R>(&answer).map_err(malformed::<R>)
             })
         });
-        let answers = calls.buffered(PIPELINE).scan(false, |over, answer| {
+        let answers = calls.buffered(limit::APPENDS_IN_FLIGHT_MAX).scan(false, |over, answer| {
             let ended = std::mem::replace(over, !matches!(answer, Ok(Ok(_))));
             futures::future::ready((!ended).then_some(answer))
         });

@@ -25,8 +25,6 @@ use tokio::sync::mpsc;
 
 /// How long a leader tries to confirm that it leads.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(200);
-/// AppendEntries of one sender that wait for their turn.
-const WAITING_MAX: usize = 64;
 
 type Answer = BoxFuture<'static, Result<Bytes, TransportError>>;
 type Append<R> = (AppendEntriesRequest<Types<R>>, oneshot::Sender<Bytes>);
@@ -99,7 +97,7 @@ impl<R: Runtime> Receiver<R> {
     }
 
     fn start_stream(&self) -> mpsc::Sender<Append<R>> {
-        let (sender, mut receiver) = mpsc::channel::<Append<R>>(WAITING_MAX);
+        let (sender, mut receiver) = mpsc::channel::<Append<R>>(limit::APPENDS_WAITING_MAX);
         let raft = self.raft.clone();
         drop(R::spawn(async move {
             let waiting = Arc::new(Mutex::new(VecDeque::new()));

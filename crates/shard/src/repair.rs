@@ -20,16 +20,19 @@ use crate::liveness::MachineLiveness;
 
 /// How long another replica has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
-/// So many ranges are tried before others get their turn.
+/// So many ranges are tried at a time.
 const AT_ONCE: usize = 32;
 
-/// Mends what can be mended, asking `peers`.
-pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId]) {
-    for damage in replica.journal.damage().into_iter().take(AT_ONCE) {
+/// Mends what can be mended, asking `peers`. What cannot be mended now must not hold up the rest: each
+/// `turn` begins with others.
+pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId], turn: usize) {
+    let damaged = replica.journal.damage();
+    let count = damaged.len();
+    for damage in damaged.into_iter().cycle().skip(turn * AT_ONCE % count.max(1)).take(count.min(AT_ONCE)) {
         let tried = match damage {
             Damage::Table { file } => {
                 let journal = replica.journal.clone();
-                replica.environment.blocking(move || journal.repair_table(file).map_err(io::Error::from)).await
+                replica.environment.blocking(move || journal.repair_table(file).map_err(io_error)).await
             }
             Damage::Entry { index } => Some(mend_entry(replica, peers, index).await),
             Damage::Records { stream, from, to } => Some(mend_records(replica, peers, stream, from, to).await),
@@ -97,10 +100,14 @@ async fn repair_records<R: Runtime>(replica: &Arc<Replica<R>>, damage: Damage, c
         }
         replica_too.journal.repair_records(damage, &live, &copies)
     });
-    repaired.await.unwrap_or(Ok(false)).map_err(|error| match error {
+    repaired.await.unwrap_or(Ok(false)).map_err(io_error)
+}
+
+fn io_error(error: ReclaimError) -> io::Error {
+    match error {
         ReclaimError::Io(error) => error,
         other => io::Error::other(other),
-    })
+    }
 }
 
 async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, question: Question) -> Option<Bytes> {

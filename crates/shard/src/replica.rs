@@ -38,7 +38,7 @@ pub(crate) struct Replica<R: Runtime> {
     /// Rung after every applied entry.
     pub(crate) progress: tokio::sync::Notify,
     /// Entries that are applied as if they were blank: an operator has decided so.
-    pub(crate) skips: BTreeSet<u64>,
+    pub(crate) skips: Arc<BTreeSet<u64>>,
     /// Something died since the files were last checked for it.
     pub(crate) shrank: AtomicBool,
     /// What the journal's checkpoint covers, and the membership in it.
@@ -125,7 +125,7 @@ impl<R: Runtime> Replica<R> {
             machine: RwLock::new(machine),
             saved: Mutex::new((at, membership.clone())),
             applied: Mutex::new(AppliedState { at, membership }),
-            skips,
+            skips: Arc::new(skips),
             progress: tokio::sync::Notify::new(),
             shrank: AtomicBool::new(true),
             clock_offset: AtomicI64::new(0),

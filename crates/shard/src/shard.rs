@@ -17,6 +17,7 @@ use crate::transport::TransportError;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use journal::checkpoint::CheckpointError;
+use journal::frame::Kind;
 use journal::{Journal, LogPosition, Space};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
@@ -52,6 +53,12 @@ pub enum StartError {
     /// Its state cannot be rebuilt.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// An entry that nobody else has cannot be read.
+    #[error(
+        "entry {0} is damaged on disk, and no other replica has it. Restore its file, or give up \
+         what the entry carried with `mainstem skip-entry`"
+    )]
+    Lost(u64),
     /// openraft refused.
     #[error("consensus: {0}")]
     Consensus(String),
@@ -118,6 +125,13 @@ impl Shard {
             restored => (restored?, in_doubt),
         };
         let replica = Arc::new(replica);
+        let unreadable = journal.unreadable_entries(journal.checkpoint_at().index + 1);
+        let unreadable: Vec<_> = unreadable.into_iter().filter(|(index, _)| !replica.skips.contains(index)).collect();
+        if let (Some((index, _)), false) = (unreadable.first(), journal.is_replicated()) {
+            return Err(StartError::Lost(*index));
+        }
+        // Who votes may have changed with what cannot be read.
+        let in_doubt = in_doubt || unreadable.iter().any(|(_, kind)| *kind == Kind::Membership);
         let config = openraft::Config {
             cluster_name: "mainstem".into(),
             heartbeat_interval: HEARTBEAT_MILLIS,
@@ -137,7 +151,7 @@ impl Shard {
         };
         let consensus = |error: &dyn fmt::Display| StartError::Consensus(error.to_string());
         let config = Arc::new(config.validate().map_err(|error| consensus(&error))?);
-        let store = Store::<R>::new(journal.clone(), replica.purges.clone());
+        let store = Store::<R>::new(&replica, unreadable.into_iter().map(|(index, _)| index).collect());
         let machine = StateMachine::new(replica.clone());
         let network = Network::<R> { replica: replica.clone() };
         let raft = Raft::<R>::new(me.0, config, network, store, machine).await.map_err(|error| consensus(&error))?;

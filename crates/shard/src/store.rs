@@ -3,6 +3,7 @@
 
 use crate::purges::Purges;
 use crate::raft::{LogId, Membership, Payload, RaftEntry, Runtime, Types, Vote};
+use crate::replica::Replica;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use journal::frame::Kind;
@@ -16,7 +17,7 @@ use openraft::{EntryPayload, OptionalSend};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,17 +28,23 @@ const DAMAGE_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Store<R: Runtime> {
     journal: Arc<Journal>,
     purges: Arc<Purges<R>>,
+    /// Entries that are blank when they cannot be read.
+    skips: Arc<BTreeSet<u64>>,
+    /// Entries that could not be read at the start.
+    unreadable: Arc<BTreeSet<u64>>,
 }
 
 impl<R: Runtime> Store<R> {
-    pub(crate) fn new(journal: Arc<Journal>, purges: Arc<Purges<R>>) -> Self {
-        Store { journal, purges }
+    pub(crate) fn new(replica: &Replica<R>, unreadable: BTreeSet<u64>) -> Self {
+        let (journal, purges, skips) = (replica.journal.clone(), replica.purges.clone(), replica.skips.clone());
+        Store { journal, purges, skips, unreadable: Arc::new(unreadable) }
     }
 }
 
 impl<R: Runtime> Clone for Store<R> {
     fn clone(&self) -> Self {
-        Store::new(self.journal.clone(), self.purges.clone())
+        let (journal, purges, skips) = (self.journal.clone(), self.purges.clone(), self.skips.clone());
+        Store { journal, purges, skips, unreadable: self.unreadable.clone() }
     }
 }
 
@@ -142,14 +149,39 @@ impl<R: Runtime> Store<R> {
         }
     }
 
-    /// Entries to apply, or to look for a membership in: a damaged body is no obstacle then.
+    /// Entries to apply, or to look for a membership in, at least the first: a damaged body is no
+    /// obstacle then. What cannot be read stands still, unless it is to be skipped.
     async fn read_to_apply(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry<R>>> {
+        let (from, mut to) = (from_raft(from), from_raft(to));
         loop {
-            match self.journal.entries_to_apply(from_raft(from), from_raft(to), bytes_max) {
+            match self.journal.entries_to_apply(from, to, bytes_max) {
+                // What comes before can be applied meanwhile.
+                Err(LogReadError::Damaged(index)) if index > from => to = index,
+                Err(LogReadError::Damaged(index)) if self.skips.contains(&index) => {
+                    return Ok(vec![self.nothing(index)?]);
+                }
                 Err(LogReadError::Damaged(_)) if !self.journal.is_stopping() => R::sleep(DAMAGE_INTERVAL).await,
-                other => return other.map_err(read_error)?.into_iter().map(from_journal::<R>).collect(),
+                other => return self.readable(other.map_err(read_error)?),
             }
         }
+    }
+
+    /// As openraft sees them; what makes no sense may be skipped.
+    fn readable(&self, entries: Vec<LogEntry>) -> io::Result<Vec<RaftEntry<R>>> {
+        let entries = entries.into_iter().map(|entry| {
+            let index = entry.at.index;
+            from_journal::<R>(entry).or_else(|error| match self.skips.contains(&index) {
+                true => self.nothing(index),
+                false => Err(error),
+            })
+        });
+        entries.collect()
+    }
+
+    /// A blank entry in the place of one that cannot be read.
+    fn nothing(&self, index: u64) -> io::Result<RaftEntry<R>> {
+        let term = self.journal.term_of(index).ok_or_else(|| read_error(LogReadError::Absent(index)))?;
+        Ok(RaftEntry::<R>::new(LogId::<R>::new_term_index(term, to_raft(index)), EntryPayload::Blank))
     }
 }
 
@@ -169,15 +201,38 @@ fn bounds(range: &impl RangeBounds<u64>) -> (u64, u64) {
 
 impl<R: Runtime> RaftLogReader<Types<R>> for Store<R> {
     /// Every entry of the range that the log has is returned, whether it is flushed or not. openraft
-    /// asks when it starts, never to send them: see `limited_get_log_entries`.
+    /// asks when it starts, for what it applies then and for memberships, and never to send them: see
+    /// `limited_get_log_entries`. An entry that could not be read at the start lies above what is applied
+    /// then and passes for blank; if it may have been a membership, the replica is in doubt.
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,
     ) -> Result<Vec<RaftEntry<R>>, io::Error> {
         let (from, to) = bounds(&range);
         let first = to_raft(self.journal.floor().index + 1);
-        let (from, to) = (from.max(first), to.min(self.journal.last().index));
-        if from >= to { Ok(Vec::new()) } else { self.read_to_apply(from, to, usize::MAX).await }
+        let (mut next, to) = (from.max(first), to.min(self.journal.last().index));
+        let mut entries = Vec::new();
+        while next < to {
+            let index = from_raft(next);
+            if self.unreadable.contains(&index) {
+                entries.push(self.nothing(index)?);
+                next += 1;
+                continue;
+            }
+            let stop = self.unreadable.range(index..).next().map_or(to, |index| to_raft(*index).min(to));
+            let read = self.read_to_apply(next, stop, usize::MAX).await?;
+            next += read.len() as u64;
+            entries.extend(read);
+        }
+        Ok(entries)
+    }
+
+    /// The last log id of each leader, from memory; the default reads entries. Its documentation speaks of
+    /// the first of each; what it does, and what is made of it, is the last.
+    async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId<R>>) -> Result<Vec<LogId<R>>, io::Error> {
+        let (first, last) = range.into_inner();
+        let ends = self.journal.term_ends(from_raft(first.index()), from_raft(last.index()));
+        Ok(ends.into_iter().filter_map(log_id::<R>).collect())
     }
 
     /// At least one entry of a non-empty range; bounds what one AppendEntries carries.
@@ -252,8 +307,11 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Store<R> {
         Ok(())
     }
 
+    /// openraft asks when it starts, and applies everything up to here before it goes on: an entry that
+    /// cannot be read yet must not hold up what would mend it.
     async fn read_committed(&mut self) -> Result<Option<LogId<R>>, io::Error> {
-        let index = self.journal.committed().min(self.journal.last().index);
+        let readable = self.unreadable.first().map_or(u64::MAX, |index| index - 1);
+        let index = self.journal.committed().min(self.journal.last().index).min(readable);
         Ok(self.journal.term_of(index).and_then(|term| log_id::<R>(LogPosition { term, index })))
     }
 

@@ -149,7 +149,7 @@ async fn an_entry_that_cannot_be_applied_stops_the_shard_until_it_is_skipped() {
     assert_eq!(node.shard.journal().applied(), index - 1);
     node.stop().await;
     let skip = Skip { index, decided: Timestamp(1), reason: "written by a newer version".into() };
-    skips::add(&Folder::open(&path).unwrap(), skip.clone()).unwrap();
+    skips::add(&Folder::open(&path).unwrap(), vec![skip.clone()]).unwrap();
     for _ in 0..2 {
         let node = Node::start(&path).await;
         assert_eq!(node.shard.journal().skips().unwrap(), std::slice::from_ref(&skip));

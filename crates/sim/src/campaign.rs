@@ -56,14 +56,15 @@ pub fn kept_seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Facts { steps, entries, committed, reopened, in_doubt, lost_in_doubt, refused, finished, disk_bytes } =
-            self.facts;
+        let Facts { steps, entries, committed, reopened, finished, disk_bytes, .. } = self.facts;
+        let Facts { in_doubt, lost_in_doubt, refused, skipped, .. } = self.facts;
         let minutes = self.took.as_secs_f64() / 60.0;
         writeln!(f, "{} seeds in {:.1?}, {:.0} a minute", self.seeds, self.took, self.seeds as f64 / minutes)?;
         writeln!(f, "{steps} steps, {entries} entries appended, {committed} committed, {finished} files finished")?;
         writeln!(
             f,
-            "opened again {reopened} times, {in_doubt} in doubt, {lost_in_doubt} with a loss, {refused} refused"
+            "opened again {reopened} times, {in_doubt} in doubt, {lost_in_doubt} with a loss, {refused} refused, \
+             {skipped} times lost entries were skipped"
         )?;
         writeln!(f, "the most a journal took was {disk_bytes} bytes")?;
         writeln!(f, "the disk: {}", self.tally)?;

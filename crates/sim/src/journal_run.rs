@@ -58,6 +58,8 @@ pub struct Facts {
     pub lost_in_doubt: u64,
     /// Times it refused to open, having been damaged.
     pub refused: u64,
+    /// Times it was told to skip what it had lost, and opened then.
+    pub skipped: u64,
     /// Log files finished.
     pub finished: u64,
     /// The most bytes of files it had.
@@ -74,6 +76,7 @@ impl Facts {
         self.in_doubt += other.in_doubt;
         self.lost_in_doubt += other.lost_in_doubt;
         self.refused += other.refused;
+        self.skipped += other.skipped;
         self.finished += other.finished;
         self.disk_bytes = self.disk_bytes.max(other.disk_bytes);
     }

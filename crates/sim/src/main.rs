@@ -46,9 +46,6 @@ struct Arguments {
     /// How much goes wrong in a run of the cluster
     #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
     rounds: u64,
-    /// Flip bits on the disk of one node of the cluster
-    #[arg(long)]
-    flips: bool,
     /// Of the queue workload: how many messages
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     messages: u64,
@@ -117,7 +114,7 @@ fn run_journal(arguments: &Arguments) -> bool {
 
 /// Returns whether nothing was found.
 fn run_cluster(arguments: &Arguments) -> bool {
-    let plan = Plan { fault: arguments.fault, rounds: arguments.rounds, flips: arguments.flips };
+    let plan = Plan { fault: arguments.fault, rounds: arguments.rounds };
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
         let outcome = cluster::run(seed, plan, &trace);

@@ -10,7 +10,7 @@ use sim::journal_run;
 use sim::trace::Trace;
 
 /// Seeds in every test run; `sim journal --seeds N` is for more.
-const SEEDS: u64 = 150;
+const SEEDS: u64 = 1500;
 
 #[test]
 fn nothing_is_found() {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use journal::disk::Folder;
 use journal::frame::Kind;
-use journal::{CacheBudget, Journal, LogEntry, LogPosition, Next, Options, Recovered, Writer};
+use journal::{CacheBudget, Journal, LogEntry, LogPosition, Next, OpenError, Options, Recovered, Writer};
 use model::record::Message;
 use model::{Entry, EntryBuilder, Hlc, LeaderEpoch, Offset, PieceDesc, PieceHead, ShardId, StreamId, Timestamp};
 use std::path::PathBuf;
@@ -85,6 +85,15 @@ impl Fixture {
         let Fixture { _folder: folder, path, journal, writer, cache_bytes, log_file_bytes, .. } = self;
         drop((journal, writer));
         Self::open(folder, path, cache_bytes, log_file_bytes)
+    }
+
+    /// The process dies, and why its journal does not open again.
+    pub(crate) fn refused(&self) -> OpenError {
+        let disk = Arc::new(Folder::open(&self.path).unwrap());
+        let mut options = Options::new(ShardId(1), self.cache.clone(), 0);
+        options.log_file_bytes = self.log_file_bytes;
+        options.reserve_bytes = self.log_file_bytes;
+        Journal::open(disk, options).err().expect("it does not open")
     }
 
     pub(crate) fn path(&self) -> &PathBuf {

@@ -127,7 +127,7 @@ fn the_record_of_skipped_entries_is_as_drawn() {
         decided: Timestamp(1_700_000_000_000),
         reason: reason.into(),
     });
-    list.iter().for_each(|skip| skips::add(&disk, skip.clone()).unwrap());
+    list.iter().for_each(|skip| skips::add(&disk, vec![skip.clone()]).unwrap());
     let path = folder.path().join(skips::NAME);
     let bytes = golden(HERE, "skips", &std::fs::read(&path).unwrap());
     std::fs::write(&path, &bytes).unwrap();

@@ -2,8 +2,13 @@
 
 use crate::fixture::{Fixture, blank, entry};
 use bytes::Bytes;
+use journal::disk::Folder;
+use journal::frame::Kind;
+use journal::skips::{self, Skip};
 use journal::writer::nobody;
-use journal::{LogPosition, LogReadError};
+use journal::{LogPosition, LogReadError, OpenError};
+use model::Timestamp;
+use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 #[test]
@@ -97,6 +102,8 @@ fn a_torn_tail_is_cut_and_never_comes_back() {
 #[test]
 fn damage_below_what_was_synced_is_never_skipped() {
     let mut f = Fixture::new();
+    f.journal.set_replicated(true);
+    f.journal.write_due_manifest().unwrap();
     for index in 1..=10 {
         f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
         f.settle();
@@ -110,6 +117,84 @@ fn damage_below_what_was_synced_is_never_skipped() {
     assert_eq!(f.recovered.damaged_entries, [3]);
     assert!(f.recovered.in_doubt);
     assert_eq!(f.journal.last().index, 2, "nothing above the hole counts");
+}
+
+/// Ten entries of which the third cannot be read; where it was damaged, and its file.
+fn damaged_alone() -> Fixture {
+    let mut f = Fixture::new();
+    for index in 1..=10 {
+        f.append(vec![entry(1, index, &[(index % 2, index / 2, 500)]).0]);
+        f.settle();
+    }
+    let file = log_file(&f);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let third = bytes.windows(4).position(|window| window == b"1/1/").unwrap();
+    bytes[third - 120] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    f
+}
+
+fn skip(f: &Fixture, entries: RangeInclusive<u64>) {
+    let decided = Timestamp(1);
+    let skips = entries.map(|index| Skip { index, decided, reason: "alone".into() }).collect();
+    skips::add(&Folder::open(f.path()).unwrap(), skips).unwrap();
+}
+
+#[test]
+fn alone_a_lost_entry_stops_the_start_and_changes_nothing_until_it_is_skipped() {
+    let f = damaged_alone();
+    let (before, bytes) = (f.path().read_dir().unwrap().count(), std::fs::read(log_file(&f)).unwrap());
+    for _ in 0..2 {
+        let refused = f.refused();
+        assert!(matches!(refused, OpenError::Lost { first: 3, last: 3, .. }), "{refused}");
+    }
+    assert_eq!(f.path().read_dir().unwrap().count(), before);
+    assert!(std::fs::read(log_file(&f)).unwrap() == bytes);
+    skip(&f, 3..=3);
+    let mut f = f.restart();
+    assert_eq!((f.recovered.damaged_entries.as_slice(), f.recovered.entries_cut), (&[3][..], 0));
+    let expected: Vec<_> = (1..=10).map(|index| (1, index)).collect();
+    assert_eq!(f.indexes(), expected);
+    let applied = f.journal.entries_to_apply(3, 4, 0).unwrap();
+    assert_eq!((applied[0].kind, applied[0].payload.len()), (Kind::Blank, 0));
+    // What follows is of use, also when the file is finished, and its number is not given twice.
+    for index in 1..=10 {
+        let descs = if index == 3 { Vec::new() } else { entry(1, index, &[(index % 2, index / 2, 500)]).1 };
+        f.journal.publish(index, &descs, &[]);
+    }
+    assert_eq!(f.store(&[(0, 6, 10)]), 11);
+    f.journal.set_committed(11);
+    assert!(f.journal.finish_next().unwrap());
+    let f = f.restart();
+    assert_eq!(f.indexes().len(), 11);
+    assert_eq!(f.journal.entries_to_apply(3, 4, 0).unwrap()[0].kind, Kind::Blank);
+    assert_eq!(f.journal.last().index, 11);
+}
+
+#[test]
+fn alone_a_lost_end_stops_the_start_as_well() {
+    let mut f = Fixture::new();
+    for index in 1..=5 {
+        f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
+        f.settle();
+    }
+    // The next file's header says where this one ends.
+    let file = log_file(&f);
+    let mut f = f.restart();
+    f.journal.save_vote(b"vote".to_vec().into(), Box::new(|| ()));
+    f.settle();
+    let mut bytes = std::fs::read(&file).unwrap();
+    let fifth = bytes.windows(4).position(|window| window == b"1/5/").unwrap();
+    bytes[fifth - 120] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let refused = f.refused();
+    assert!(matches!(refused, OpenError::Lost { first: 5, last: 5, .. }), "{refused}");
+    skip(&f, 5..=5);
+    let mut f = f.restart();
+    assert_eq!(f.indexes().len(), 5);
+    f.append(vec![entry(2, 6, &[(1, 6, 10)]).0]);
+    f.settle();
+    assert_eq!(f.restart().indexes().len(), 6);
 }
 
 #[test]

@@ -8,19 +8,17 @@ use crate::codec::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, P
 use broker::request::{ReadPart, ReadQuery, ReadRange};
 use broker::{BrokerError, Reply, Request};
 use bytes::{Bytes, BytesMut};
+use model::limit;
 use model::{LeaderEpoch, Offset};
 use std::time::Duration;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
-/// No answer carries more than this, whatever is asked for, but for a first piece that is larger: the
-/// broker's `fetch.max.bytes` in Kafka.
-pub(crate) const BYTES_MAX: usize = 55 << 20;
 /// Nobody waits longer than this.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
 fn bytes(asked: i32) -> usize {
-    usize::try_from(asked).unwrap_or(0).min(BYTES_MAX)
+    usize::try_from(asked).unwrap_or(0).min(limit::FETCH_BYTES_MAX)
 }
 
 pub(super) fn handle(version: i16, request: FetchRequest) -> Step {

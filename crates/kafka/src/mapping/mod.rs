@@ -9,8 +9,6 @@ mod offsets;
 mod produce;
 mod topics;
 
-pub(crate) use fetch::BYTES_MAX as FETCH_BYTES_MAX;
-
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::{ApiVersion, ApiVersionsResponse};
 use crate::codec::body::{RequestBody, ResponseBody};
@@ -37,12 +35,33 @@ pub struct Context {
     pub random: fn() -> u128,
 }
 
+/// Parts of requests that were refused because they are malformed.
+#[derive(Debug, Default)]
+pub(crate) struct Rejections {
+    count: u64,
+    last: Option<String>,
+}
+
+impl Rejections {
+    fn note(&mut self, what: String) {
+        self.count += 1;
+        self.last = Some(what);
+    }
+
+    /// How many since the last call, and what the last one was.
+    pub(crate) fn take(&mut self) -> Option<(u64, String)> {
+        Some((std::mem::take(&mut self.count), self.last.take()?))
+    }
+}
+
 /// What to do with a request.
 pub(crate) enum Step {
     /// Answer it.
     Reply(ResponseBody),
     /// The client wants no answer.
     Silent,
+    /// The client wants no answer, and is told by the end of the connection that something went wrong.
+    Close,
     /// Ask the broker, then go on.
     Ask(Request, Then),
 }
@@ -85,7 +104,13 @@ pub(crate) fn spoken() -> Vec<ApiVersion> {
 }
 
 /// What to do with a request of a version that is spoken.
-pub(crate) fn handle(context: &Context, version: i16, client_id: Option<Text>, body: RequestBody) -> Step {
+pub(crate) fn handle(
+    context: &Context,
+    rejections: &mut Rejections,
+    version: i16,
+    client_id: Option<Text>,
+    body: RequestBody,
+) -> Step {
     match body {
         RequestBody::ApiVersions(_) => Step::Reply(ResponseBody::ApiVersions(ApiVersionsResponse {
             api_keys: spoken(),
@@ -93,7 +118,7 @@ pub(crate) fn handle(context: &Context, version: i16, client_id: Option<Text>, b
         })),
         RequestBody::Metadata(request) => metadata::handle(context, version, request),
         RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
-        RequestBody::Produce(request) => produce::handle(version, request),
+        RequestBody::Produce(request) => produce::handle(rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
         RequestBody::Fetch(request) => fetch::handle(version, request),
         RequestBody::ListOffsets(request) => offsets::handle(request),

@@ -1,7 +1,7 @@
 //! Produce and InitProducerId.
 
 use super::error::code;
-use super::{Step, ask, partition_ref, topic_ref};
+use super::{Rejections, Step, ask, partition_ref, topic_ref};
 use crate::codec::batch::{Batch, BatchError, Batches};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
@@ -15,7 +15,7 @@ use model::Durability;
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
 
-pub(super) fn handle(version: i16, request: ProduceRequest) -> Step {
+pub(super) fn handle(rejections: &mut Rejections, version: i16, request: ProduceRequest) -> Step {
     let silent = request.acks == 0;
     let durability = (request.acks != -1).then_some(Durability::QuorumMemory);
     let mut parts = Vec::new();
@@ -33,6 +33,10 @@ pub(super) fn handle(version: i16, request: ProduceRequest) -> Step {
                 Some(records) => check(records),
                 None => Err(ErrorCode::InvalidRecord),
             };
+            if let Err(error) = checked {
+                let (topic, partition) = (&target, partition.index);
+                rejections.note(format!("a batch for partition {partition} of {topic:?}: {error:?}"));
+            }
             refused.push(checked.as_ref().err().copied());
             responses.push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
             if let Ok(bytes) = checked {
@@ -46,10 +50,13 @@ pub(super) fn handle(version: i16, request: ProduceRequest) -> Step {
     Step::Ask(
         Request::Append(parts),
         Box::new(move |reply| {
-            if silent {
-                return Step::Silent;
-            }
             let Reply::Appended(outcomes) = reply else { return Step::Silent };
+            if silent {
+                // Nobody waits for an answer; that something is wrong is said the way Kafka does.
+                let failed = outcomes.iter().any(Result::is_err)
+                    || topics.iter().any(|(_, refused)| refused.iter().any(Option::is_some));
+                return if failed { Step::Close } else { Step::Silent };
+            }
             let mut outcomes = outcomes.into_iter();
             let responses = topics.into_iter().map(|(mut topic, refused)| {
                 for (partition, refused) in topic.partition_responses.iter_mut().zip(refused) {

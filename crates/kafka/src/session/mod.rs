@@ -12,19 +12,16 @@ use crate::codec::error_code::ErrorCode;
 use crate::codec::frame;
 use crate::codec::header::{RequestHeader, ResponseHeader};
 use crate::codec::reader::Reader;
-use crate::mapping::{self, Context, Step, Then};
+use crate::mapping::{self, Context, Rejections, Step, Then};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
 use gateway::session::{RequestId, Session, Violation};
+use model::limit;
 use std::collections::VecDeque;
 
-/// Requests of a connection that may wait for answers; more are not read.
-const REQUESTS_MAX: usize = 128;
-/// The largest request: Kafka's `socket.request.max.bytes`.
-const REQUEST_BYTES_MAX: usize = 100 << 20;
 /// Bytes of answers that a connection may hold or be promised; more requests are not handed on. It is the
 /// most that one Fetch can ask for, so a client that asks for so much is served one Fetch at a time.
-const ANSWER_BYTES_MAX: usize = mapping::FETCH_BYTES_MAX;
+const ANSWER_BYTES_MAX: usize = limit::FETCH_BYTES_MAX;
 
 enum State {
     /// Waits for the broker.
@@ -33,6 +30,8 @@ enum State {
     Answered(Bytes),
     /// The client wants no response.
     Silent,
+    /// The connection ends when it is this one's turn.
+    Last,
 }
 
 struct Exchange {
@@ -54,13 +53,23 @@ pub struct KafkaSession {
     requests: VecDeque<(RequestId, Request)>,
     /// Bytes of answers, here or expected, of what was handed on.
     held: usize,
+    rejections: Rejections,
+    over: bool,
 }
 
 impl KafkaSession {
     /// A new connection's session.
     #[must_use]
     pub fn new(context: Context) -> Self {
-        KafkaSession { context, exchanges: VecDeque::new(), first: 0, requests: VecDeque::new(), held: 0 }
+        KafkaSession {
+            context,
+            exchanges: VecDeque::new(),
+            first: 0,
+            requests: VecDeque::new(),
+            held: 0,
+            rejections: Rejections::default(),
+            over: false,
+        }
     }
 
     fn on_frame(&mut self, content: Bytes) -> Result<(), Violation> {
@@ -87,7 +96,7 @@ impl KafkaSession {
             return self.push(exchange, Step::Reply(ResponseBody::ApiVersions(refusal)));
         }
         let body = RequestBody::decode(api, version, reader).map_err(|error| violation(&error))?;
-        let step = mapping::handle(&self.context, version, header.client_id.clone(), body);
+        let step = mapping::handle(&self.context, &mut self.rejections, version, header.client_id.clone(), body);
         self.push(exchange(State::Silent, version), step)
     }
 
@@ -104,6 +113,7 @@ impl KafkaSession {
         self.held -= std::mem::take(&mut exchange.bytes);
         exchange.state = match step {
             Step::Silent => State::Silent,
+            Step::Close => State::Last,
             Step::Reply(body) => {
                 let bytes = encode(exchange, &body);
                 exchange.bytes = bytes.len();
@@ -153,7 +163,7 @@ fn records_bytes(body: &ResponseBody) -> usize {
 impl Session for KafkaSession {
     fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
         while self.wants_input() {
-            match frame::split(input, REQUEST_BYTES_MAX) {
+            match frame::split(input, limit::REQUEST_BYTES_MAX) {
                 Ok(Some(content)) => self.on_frame(content)?,
                 Ok(None) => break,
                 Err(error) => return Err(Violation { reason: error.to_string() }),
@@ -186,11 +196,12 @@ impl Session for KafkaSession {
     }
 
     fn take_output(&mut self, output: &mut Vec<Bytes>) {
-        while let Some(exchange) = self.exchanges.front() {
+        while let Some(exchange) = self.exchanges.front().filter(|_| !self.over) {
             match &exchange.state {
                 State::Asked(_) => break,
                 State::Answered(bytes) => output.push(bytes.clone()),
                 State::Silent => {}
+                State::Last => self.over = true,
             }
             self.held -= exchange.bytes;
             self.exchanges.pop_front();
@@ -198,9 +209,17 @@ impl Session for KafkaSession {
         }
     }
 
+    fn take_rejections(&mut self) -> Option<(u64, String)> {
+        self.rejections.take()
+    }
+
+    fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// Not while a request waits to be handed on: those behind it may be large, too.
     fn wants_input(&self) -> bool {
-        self.exchanges.len() < REQUESTS_MAX && self.requests.is_empty()
+        self.exchanges.len() < limit::CONNECTION_REQUESTS_MAX && self.requests.is_empty()
     }
 }
 
@@ -283,9 +302,9 @@ mod tests {
         let requests: Vec<_> = (0..200).map(|number| request(API_VERSIONS, 0, number, &[])).collect();
         let mut input = BytesMut::from(&requests.concat()[..]);
         session.receive(&mut input).unwrap();
-        assert_eq!(answered(&mut session).len(), REQUESTS_MAX);
+        assert_eq!(answered(&mut session).len(), limit::CONNECTION_REQUESTS_MAX);
         session.receive(&mut input).unwrap();
-        assert_eq!(answered(&mut session).len(), 200 - REQUESTS_MAX);
+        assert_eq!(answered(&mut session).len(), 200 - limit::CONNECTION_REQUESTS_MAX);
         assert_eq!(session.held, 0);
     }
 }

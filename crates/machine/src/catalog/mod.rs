@@ -121,6 +121,13 @@ impl Catalog {
         if self.shards.is_empty() {
             return Err(Refusal::NoShards);
         }
+        if self.names.len() >= limit::TOPICS_MAX {
+            return Err(Refusal::LimitReached("topics"));
+        }
+        let streams: u64 = self.shards.iter().map(|(_, streams)| *streams).sum();
+        if streams + u64::from(topic.partitions) > limit::STREAMS_MAX {
+            return Err(Refusal::LimitReached("streams"));
+        }
         if !outbox.has_room(self.shards.len().min(topic.partitions as usize)) {
             return Err(Refusal::LimitReached("outbox"));
         }

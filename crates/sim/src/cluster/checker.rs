@@ -4,6 +4,7 @@
 use super::losses::Losses;
 use model::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::Duration;
 
 /// What a stream promises.
@@ -150,6 +151,14 @@ impl Ledger {
     pub(super) fn acknowledged_span(&self, stream: StreamId) -> Option<(u64, u64)> {
         let known = self.streams.get(&stream)?;
         Some((*known.acknowledged.first()?, *known.acknowledged.last()?))
+    }
+
+    /// Whether one of these offsets was acknowledged from memory and may be gone with the power.
+    pub(super) fn may_be_gone(&self, stream: StreamId, offsets: Range<u64>) -> bool {
+        let Some(known) = self.streams.get(&stream) else { return false };
+        let told = known.told.iter().filter(|told| offsets.contains(&told.offset));
+        told.filter(|told| known.records.get(&told.id).is_some_and(|record| record.memory))
+            .any(|told| self.losses.may_lose(told.at))
     }
 
     /// Whether a reader of this stream may miss `offset`: somebody gave it up. A replica that has

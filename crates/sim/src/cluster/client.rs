@@ -199,15 +199,19 @@ impl Client {
         let bytes = Bytes::from(record::message(id, size));
         let message_id = Some(Bytes::copy_from_slice(&id.to_be_bytes()));
         self.world.ledger.lock().asked(stream, id, 1, false);
-        let before = self.latest_time();
-        let outcome = self.insist(AppendRequest { stream, bytes, message_id, durability: None }).await;
-        // By the shard's own clock, which jumps: only within the window a repeated id is known.
-        let took = self.latest_time().zip(before).map(|(after, before)| after - before);
-        if took.is_none_or(|took| took >= self.world.window_millis as i64) {
+        let request = AppendRequest { stream, bytes, message_id, durability: None };
+        let (before, again) = (self.latest_time(), request.clone());
+        let outcome = self.insist(request).await;
+        if !self.is_within_window(before) {
             self.world.ledger.lock().may_repeat(stream, id);
         }
         match outcome {
-            Outcome::At(base) => self.acknowledged(stream, id, 1, base),
+            Outcome::At(base) => {
+                self.acknowledged(stream, id, 1, base);
+                if self.rng.percent(30) {
+                    self.send_again(stream, id, again, base, before).await;
+                }
+            }
             Outcome::Never => self.world.ledger.lock().denied(stream, id, 1),
             Outcome::Refused(refusal) => self.violation(format!("{stream} {id}: refused: {refusal}")),
             Outcome::Unknown => {
@@ -216,6 +220,26 @@ impl Client {
                 ledger.may_repeat(stream, id);
             }
         }
+    }
+
+    /// A message that is sent although it was acknowledged, as by a client that restarted: it is where it
+    /// was.
+    async fn send_again(&mut self, stream: StreamId, id: u64, request: AppendRequest, base: u64, before: Option<i64>) {
+        let outcome = self.insist(request).await;
+        if !self.is_within_window(before) || matches!(outcome, Outcome::Unknown | Outcome::Never) {
+            return self.world.ledger.lock().may_repeat(stream, id);
+        }
+        match outcome {
+            Outcome::At(again) if again == base => {}
+            Outcome::At(again) => self.violation(format!("{stream} {id}: a duplicate, at {base} and at {again}")),
+            _ => self.violation(format!("{stream} {id}: refused when it was sent again")),
+        }
+    }
+
+    /// Whether an id that was sent at `before` is known for sure: by the shard's own clock, which jumps.
+    fn is_within_window(&self, before: Option<i64>) -> bool {
+        let took = self.latest_time().zip(before).map(|(after, before)| after - before);
+        took.is_some_and(|took| took < self.world.window_millis as i64)
     }
 
     /// The shard's time in milliseconds, as far as anybody knows.
@@ -240,6 +264,8 @@ impl Client {
                 self.world.ledger.lock().settled(stream, from..to);
                 self.world.facts.lock().settled += to - from;
             }
+            Some(Ok(Reply::Refused(Refusal::OffsetOutOfRange)))
+                if self.world.ledger.lock().may_be_gone(stream, from..to) => {}
             Some(Ok(other)) => self.violation(format!("{stream}: settling {from}..{to}: {other:?}")),
             Some(Err(_)) | None => {}
         }

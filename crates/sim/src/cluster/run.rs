@@ -31,13 +31,11 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// Longer runs do more.
     pub rounds: u64,
-    /// Whether bits flip, on one node's disk.
-    pub flips: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { fault: None, rounds: 8, flips: false }
+        Plan { fault: None, rounds: 8 }
     }
 }
 

@@ -37,7 +37,7 @@ impl Run {
             19 => self.clock_jump(victim),
             20 | 21 => self.transfer(victim).await,
             22 | 23 => self.strand_leader().await?,
-            24 if self.plan.flips => self.flip(),
+            24 => self.flip(),
             _ => self.checkpoint(victim).await,
         }
         let pause = self.moment(1_500);
@@ -162,8 +162,10 @@ impl Run {
     async fn disk_errors(&mut self, victim: usize, pause: Duration) {
         self.outcome.facts.disk_errors += 1;
         let (syncs, writes, names) = (self.rng.below(300), self.rng.below(200), self.rng.below(100));
+        let reads = self.rng.below(100);
         self.disk_trouble(victim, pause, |faults| {
-            (faults.sync_errors, faults.write_errors, faults.name_errors) = (syncs, writes, names);
+            (faults.sync_errors, faults.write_errors) = (syncs, writes);
+            (faults.name_errors, faults.read_errors) = (names, reads);
         })
         .await;
     }

@@ -4,8 +4,10 @@ use super::made::STREAMS;
 use super::reads::is_piece;
 use super::run::{Opened, Run, Verdict, ensure, open};
 use crate::disk::Crash;
-use journal::{LogEntry, Next, Recovered};
-use model::{Offset, StreamId};
+use journal::skips::{self, Skip};
+use journal::{LogEntry, Next, OpenError, Recovered};
+use model::{Offset, StreamId, Timestamp};
+use std::collections::BTreeSet;
 
 /// How often opening may fail for good reasons before that is a failure by itself.
 const OPENINGS_MAX: u64 = 50;
@@ -81,6 +83,8 @@ impl Run {
                 Err(error) => {
                     let excused = self.disk.tally().errors() > before;
                     ensure!(excused, "it does not open after {crash:?} though the disk does not fail: {error}");
+                    // It may have got as far as saying that it is in use.
+                    *clean = false;
                     self.trace.line(format_args!("opening fails: {error}"));
                 }
             }
@@ -188,16 +192,27 @@ impl Run {
             Crash::PowerLoss => self.disk.power_loss(),
         }
         self.hear_promises();
-        match open(&self.disk, &self.shape, self.fault) {
-            Err(error) => {
-                self.trace.line(format_args!("it refuses to open: {error}"));
-                self.facts.refused += 1;
-                Ok(())
-            }
-            Ok(opened) => {
-                self.trace.line(format_args!("opened after damage and {crash:?}: {:?}", opened.recovered));
-                let recovered = self.start_over(opened);
-                self.survey(crash, &recovered)
+        let mut skipped = BTreeSet::new();
+        loop {
+            match open(&self.disk, &self.shape, self.fault) {
+                Err(OpenError::Lost { first, last, .. }) if skipped.insert(first) => {
+                    self.trace.line(format_args!("entries {first} to {last} are lost and skipped"));
+                    self.facts.skipped += 1;
+                    skipped.extend(first..=last);
+                    let skip = |index| Skip { index, decided: Timestamp(0), reason: "lost".into() };
+                    let added = skips::add(&*self.disk.mount(), (first..=last).map(skip).collect());
+                    ensure!(added.is_ok(), "entries cannot be skipped: {added:?}");
+                }
+                Err(error) => {
+                    self.trace.line(format_args!("it refuses to open: {error}"));
+                    self.facts.refused += 1;
+                    return Ok(());
+                }
+                Ok(opened) => {
+                    self.trace.line(format_args!("opened after damage and {crash:?}: {:?}", opened.recovered));
+                    let recovered = self.start_over(opened);
+                    return self.survey(crash, &recovered, &skipped);
+                }
             }
         }
     }
@@ -214,13 +229,16 @@ impl Run {
 
     /// What is there after damage: either all of it, or the journal says that something is not.
     /// Whatever it serves is right.
-    fn survey(&mut self, crash: Crash, recovered: &Recovered) -> Verdict {
+    fn survey(&mut self, crash: Crash, recovered: &Recovered, skipped: &BTreeSet<u64>) -> Verdict {
         let mut found = Vec::new();
         let mut loud = recovered.in_doubt || !recovered.damaged_entries.is_empty();
         for index in self.journal.floor().index + 1..=self.journal.last().index {
             match self.journal.entries(index, index + 1, 0) {
                 Ok(entries) => {
                     for entry in entries {
+                        if skipped.contains(&index) {
+                            continue;
+                        }
                         let known = self.history.known(&entry).is_some();
                         ensure!(known, "entry {:?} was never written", entry.at);
                         found.push(entry);

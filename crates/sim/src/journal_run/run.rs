@@ -85,13 +85,14 @@ pub(super) fn open(disk: &SimDisk, shape: &Shape, fault: Option<Fault>) -> Resul
     options.file_pieces_max = shape.file_pieces_max;
     options.fault = fault;
     let (journal, writer, recovered) = Journal::open(disk.mount(), options)?;
+    journal.set_replicated(shape.replicated);
     Ok(Opened { journal, writer, recovered, cache })
 }
 
 impl Run {
     pub(super) fn new(seed: u64, fault: Option<Fault>, trace: Trace) -> Result<Self, String> {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng);
+        let shape = Shape::draw(seed, &mut rng);
         trace.line(format_args!("seed {seed}: {shape:?}"));
         let disk = SimDisk::new(rng.number(), trace.clone());
         let opened = open(&disk, &shape, fault).map_err(|error| format!("a new journal does not open: {error}"))?;

@@ -22,10 +22,12 @@ pub(super) struct Shape {
     pub(super) troubles: u64,
     /// Whether the run ends with flipped bits.
     pub(super) flips: bool,
+    /// Whether other replicas have what this one has: alone, it does not start when something is lost.
+    pub(super) replicated: bool,
 }
 
 impl Shape {
-    pub(super) fn draw(rng: &mut Rng) -> Self {
+    pub(super) fn draw(seed: u64, rng: &mut Rng) -> Self {
         fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 4]) -> T {
             choices[rng.below(4) as usize]
         }
@@ -40,6 +42,7 @@ impl Shape {
             power_percent: one_of(rng, [0, 30, 50, 100]),
             troubles: one_of(rng, [0, 0, 20, 50]),
             flips: rng.percent(30),
+            replicated: seed.is_multiple_of(2),
         }
     }
 }

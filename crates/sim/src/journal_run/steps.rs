@@ -215,8 +215,11 @@ impl Run {
         Ok(())
     }
 
-    /// A new leader does away with entries that were not committed.
+    /// A new leader does away with entries that were not committed. Alone, nobody does.
     fn truncate(&mut self) -> Verdict {
+        if !self.shape.replicated {
+            return Ok(());
+        }
         self.align()?;
         let least = self.truth.last().min(self.history.last()).max(self.applied);
         if self.history.last() > least {
