@@ -24,6 +24,8 @@ pub enum Fault {
     ReclaimNothing,
     /// In a shard: a follower says that it has entries before it has them.
     AcknowledgeBeforeQuorum,
+    /// In a shard: a leader takes every append for answered as soon as it is sent.
+    CommitAlone,
     /// In a shard: message ids are not looked at.
     IgnoreMessageIds,
     /// In a shard: the batcher takes the second of two waiting requests first.
@@ -43,6 +45,7 @@ impl Fault {
         Fault::ReclaimLive,
         Fault::ReclaimNothing,
         Fault::AcknowledgeBeforeQuorum,
+        Fault::CommitAlone,
         Fault::IgnoreMessageIds,
         Fault::TakeSecondFirst,
         Fault::HashMapIteration,

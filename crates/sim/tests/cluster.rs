@@ -69,6 +69,16 @@ fn an_acknowledgement_before_quorum_is_caught() {
 }
 
 #[test]
+fn an_acknowledged_record_that_is_lost_is_caught() {
+    caught(Fault::CommitAlone, 8, "lost: acknowledged");
+}
+
+#[test]
+fn a_record_that_is_read_before_it_is_committed_is_caught() {
+    caught(Fault::CommitAlone, 8, "lost: read");
+}
+
+#[test]
 fn iteration_over_a_hash_map_is_caught() {
     caught(Fault::HashMapIteration, 5, "the states of");
 }
@@ -85,7 +95,7 @@ fn reclaim_of_nothing_is_caught() {
 
 #[test]
 fn a_message_taken_twice_is_caught() {
-    caught(Fault::IgnoreMessageIds, 60, "duplicate");
+    caught(Fault::IgnoreMessageIds, 3, "duplicate:");
 }
 
 #[test]

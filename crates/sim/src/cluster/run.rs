@@ -52,6 +52,8 @@ pub struct Outcome {
     pub tally: Tally,
 }
 
+/// What goes wrong once goes wrong often.
+const VIOLATIONS_MAX: usize = 1_000;
 /// How many replicas.
 pub(super) const NODES: u64 = 3;
 /// Message ids are remembered for so long.
@@ -88,7 +90,7 @@ pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome {
     });
     let mut outcome = outcome.unwrap_or_else(|| Outcome { seed, ..Outcome::default() });
     outcome.violations.extend(panics);
-    outcome.violations.truncate(20);
+    outcome.violations.truncate(VIOLATIONS_MAX);
     for violation in &outcome.violations {
         lines.line(format_args!("violation: {violation}"));
     }
@@ -138,18 +140,15 @@ impl Run {
     }
 
     async fn all(&mut self) -> Result<(), String> {
-        for nth in 0..self.nodes.len() {
-            self.start(nth).await?;
-        }
-        let voters: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
-        if let Some(shard) = self.nodes[0].shard() {
-            shard.initialize(voters).await.map_err(|error| error.to_string())?;
-        }
-        self.make_streams().await?;
         let stop = Arc::new(AtomicBool::new(false));
-        self.start_clients(&stop);
-        for _ in 0..self.plan.rounds {
-            self.trouble().await?;
+        if let Err(broken) = self.work(&stop).await {
+            // What clients were told is compared with whatever is left, for it says most.
+            self.outcome.violations.push(broken);
+            self.heal();
+            stop.store(true, SeqCst);
+            SimRuntime::sleep(CALM * 4).await;
+            self.compare();
+            return Ok(());
         }
         self.heal();
         SimRuntime::sleep(CALM).await;
@@ -158,6 +157,22 @@ impl Run {
         self.compare();
         settled?;
         self.clean_up().await
+    }
+
+    async fn work(&mut self, stop: &Arc<AtomicBool>) -> Result<(), String> {
+        for nth in 0..self.nodes.len() {
+            self.start(nth).await?;
+        }
+        let voters: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        if let Some(shard) = self.nodes[0].shard() {
+            shard.initialize(voters).await.map_err(|error| error.to_string())?;
+        }
+        self.make_streams().await?;
+        self.start_clients(stop);
+        for _ in 0..self.plan.rounds {
+            self.trouble().await?;
+        }
+        Ok(())
     }
 
     async fn make_streams(&mut self) -> Result<(), String> {
@@ -278,11 +293,11 @@ impl Run {
         let ledger = self.ledger.lock();
         let mut digests = BTreeMap::new();
         let wrong = &mut self.outcome.violations;
-        wrong.extend(ledger.violations.iter().cloned());
         let replicas = self.replicas.lock();
-        // One that lags is told already, and has nothing to say about the others.
-        let newest = replicas.values().map(|shard| shard.journal().applied()).max();
-        for (id, shard) in replicas.iter().filter(|(_, shard)| Some(shard.journal().applied()) == newest) {
+        // One that lags or has stopped is told already, and has nothing to say about the others.
+        let running = || replicas.iter().filter(|(_, shard)| shard.role() != Role::Stopped);
+        let newest = running().map(|(_, shard)| shard.journal().applied()).max();
+        for (id, shard) in running().filter(|(_, shard)| Some(shard.journal().applied()) == newest) {
             digests.entry(shard.machine().digest()).or_insert_with(Vec::new).push(*id);
             for (stream, _) in STREAMS {
                 match content(shard, StreamId(stream)) {
@@ -296,6 +311,7 @@ impl Run {
         if digests.len() > 1 {
             wrong.push(format!("the states of replicas differ: {digests:?}"));
         }
+        wrong.extend(ledger.violations.iter().cloned());
     }
 
     /// When nobody writes any more, each disk holds little besides what is alive.
