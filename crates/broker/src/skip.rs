@@ -100,8 +100,9 @@ mod tests {
         drop(broker);
         assert!(matches!(skip(1_000, " "), Err(SkipError::Reason)));
         assert!(matches!(skip(1, "why"), Err(SkipError::Applied { index: 1, .. })));
-        assert!(matches!(skip_entries(data.path(), shard, 9..=8, "why"), Err(SkipError::Range { .. })));
-        assert!(matches!(skip_entries(data.path(), shard, 9..=1_009, "why"), Err(SkipError::Range { .. })));
+        for last in [8, 1_009] {
+            assert!(matches!(skip_entries(data.path(), shard, 9..=last, "why"), Err(SkipError::Range { .. })));
+        }
         skip(1_000, "cannot be read").unwrap();
         skip_entries(data.path(), shard, 1_001..=1_002, "nor these").unwrap();
         let disk = Folder::open(DataFolder::path_of(data.path(), shard)).unwrap();

@@ -107,7 +107,7 @@ impl PackGroup {
     pub(crate) fn whole(file: Arc<Finished>, extents: Vec<Extent>) -> Self {
         let live = |extent: Extent| LiveExtent {
             extent,
-            ranges: vec![extent.base.0..extent.end().0],
+            ranges: std::iter::once(extent.base.0..extent.end().0).collect(),
             source: 0,
             class: ONE_BY_ONE,
         };
