@@ -9,6 +9,7 @@ use crate::metadata::Package;
 
 /// The layers, lowest first.
 const LAYERS: &[(&str, &[&str])] = &[
+    ("stand-ins", &["base2histogram"]),
     ("words", &["model"]),
     ("pure", &["machine"]),
     ("durable", &["journal"]),
