@@ -76,6 +76,8 @@ model::wire_struct! {
     }
 }
 
+const IDENTITY_VERSION: u32 = 1;
+
 /// The node's folder, locked.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -103,10 +105,11 @@ impl DataFolder {
             Ok(mut file) => {
                 let mut bytes = Vec::new();
                 file.read_to_end(&mut bytes).map_err(at(&identity_path))?;
-                Identity::from_wire(&bytes).map_err(|_| NodeError::Identity(identity_path.clone()))?
+                let identity = Identity::from_wire(&bytes).ok().filter(|identity| identity.version == IDENTITY_VERSION);
+                identity.ok_or_else(|| NodeError::Identity(identity_path.clone()))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let identity = Identity { version: 1, cluster: rand::rng().random(), node: NodeId(1) };
+                let identity = Identity { version: IDENTITY_VERSION, cluster: rand::rng().random(), node: NodeId(1) };
                 write_identity(path, &identity).map_err(at(&identity_path))?;
                 identity
             }

@@ -2,7 +2,8 @@
 //!
 //! A connection costs a file descriptor, and the journals need theirs: without one they can neither
 //! roll a log file nor leave a checkpoint. So connections are counted before they are served, over all
-//! listeners, and one too many is closed at once rather than taking a descriptor from the disk.
+//! listeners of protocols (HTTP has few of its own), and one too many is closed at once rather than
+//! taking a descriptor from the disk.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

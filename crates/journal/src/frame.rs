@@ -80,7 +80,7 @@ pub struct FrameHead {
     pub shard: ShardId,
     /// Raft term; zero unless it is an entry.
     pub term: u64,
-    /// Raft index; zero unless it is an entry.
+    /// Raft index; of a vote its number; zero for packed pieces.
     pub index: u64,
     /// Raft index known committed when it was written.
     pub committed: u64,

@@ -121,8 +121,8 @@ impl Journal {
         }
     }
 
-    /// Makes a file to copy a part into; one left over from an earlier try is continued from the
-    /// length returned. Blocks on the disk.
+    /// Makes a file to copy a part into; one left over from an earlier try is begun anew. `None` when
+    /// the file is here already. Blocks on the disk.
     ///
     /// # Errors
     /// As the disk says.

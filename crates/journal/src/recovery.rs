@@ -122,6 +122,7 @@ impl Journal {
             lost_any: false,
             aside: None,
             doubt_said: manifest.in_doubt || lost_power,
+            unstable: Vec::new(),
             alone: !manifest.replicated,
             skips: skips::read(&*disk)?.into_iter().map(|skip| skip.index).collect(),
             hole: None,
@@ -268,6 +269,8 @@ struct LogScan<'a> {
     aside: Option<Aside>,
     /// The manifest on disk leads to a doubt at the next start.
     doubt_said: bool,
+    /// Files with frames that may be in the page cache only: between these positions.
+    unstable: Vec<(Arc<dyn DiskFile>, u64, u64)>,
     /// No other replica has what this one has.
     alone: bool,
     /// What an operator has decided to do without.
@@ -350,7 +353,9 @@ impl LogScan<'_> {
             self.doubt();
         }
         self.give_up_lost();
+        // Until here nothing on disk has changed.
         self.refuse_hole()?;
+        self.make_all_stable()?;
         self.index_applied()?;
         Ok(last)
     }
@@ -455,8 +460,7 @@ impl LogScan<'_> {
             }
         };
         if scanner.flushed() < end {
-            self.doubt_until_stable()?;
-            make_stable(&*file, scanner.flushed(), end)?;
+            self.unstable.push((file.clone(), scanner.flushed(), end));
         }
         if known_end.is_some() {
             self.look_beyond(&*file, end)?;
@@ -469,12 +473,15 @@ impl LogScan<'_> {
 
     /// A sync that fails here may lose what a killed process had acknowledged from memory, and the next
     /// start would not know: until everything is stable, the manifest says that there is a doubt.
-    fn doubt_until_stable(&mut self) -> io::Result<()> {
-        if !std::mem::replace(&mut self.doubt_said, true) {
+    fn make_all_stable(&mut self) -> io::Result<()> {
+        if self.unstable.is_empty() {
+            return Ok(());
+        }
+        if !self.doubt_said {
             let manifest = Manifest { in_doubt: true, ..self.state.manifest.clone() };
             manifest.write(self.disk)?;
         }
-        Ok(())
+        self.unstable.iter().try_for_each(|(file, flushed, end)| make_stable(&**file, *flushed, *end))
     }
 
     /// Notes the entries that a file given up after an error has behind its end. They have been

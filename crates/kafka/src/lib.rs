@@ -2,10 +2,10 @@
 //!
 //! Three layers, each of which knows only the one before it:
 //!
-//! - [`codec`]: bytes and frames. Every request and response of every version offered, the record
+//! - [`codec`]: bytes and frames. Requests and responses in every version known, the record
 //!   batches inside them, and nothing about what any of it means.
-//! - [`session`]: the state machine of one connection, without I/O.
 //! - [`mapping`]: decoded requests to calls of the broker, its answers to responses.
+//! - [`session`]: the state machine of one connection, without I/O.
 //!
 //! This crate deliberately knows no sockets, no other protocol and no storage. Start reading with
 //! [`codec::message`], where the notation of the declarations is explained, then any one API, such as

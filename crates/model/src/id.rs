@@ -26,7 +26,7 @@ macro_rules! id {
 }
 
 id!(
-    /// A node of the cluster. Assigned once by the catalog, never reused.
+    /// A node of the cluster. Assigned once, never reused.
     NodeId(u64), "n"
 );
 id!(
@@ -49,7 +49,7 @@ id!(
 );
 
 impl ShardId {
-    /// The shard that every node follows: names, placement, users.
+    /// The shard that every node follows: names, placement, producer ids.
     pub const CATALOG: ShardId = ShardId(0);
 }
 

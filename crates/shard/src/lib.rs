@@ -1,8 +1,8 @@
 //! One replica of a shard: journal and machine under consensus.
 //!
 //! openraft decides the order, the journal keeps it, the machine applies it. This crate is where
-//! the three meet, and the only one that knows openraft: nothing of it is in the public face, which
-//! is [`shard::Shard`]: propose, look at the state, role, membership.
+//! the three meet, and the only one that knows openraft: nothing of it is in the public face but the
+//! runtime it runs on ([`runtime`]). That face is [`shard::Shard`]: propose, look at the state, role, membership.
 //!
 //! It deliberately does not know names, protocols, sockets or the operating system: the world
 //! reaches it through [`environment::Environment`] and a [`raft::Runtime`], so that the simulator

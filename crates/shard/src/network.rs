@@ -44,6 +44,7 @@ pub(crate) struct Client<R: Runtime> {
 impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
     type Network = Client<R>;
 
+    /// Holds no connection: order within a lane is the transport's.
     async fn new_client(&mut self, target: u64, _node: &()) -> Client<R> {
         Client { replica: self.replica.clone(), to: NodeId(target) }
     }
@@ -88,7 +89,7 @@ impl<R: Runtime> Client<R> {
 impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
     type SnapshotData = Snapshot;
 
-    /// Heartbeats: one at a time.
+    /// Never called: log and heartbeats go through `stream_append`. The trait asks for it.
     async fn append_entries(
         &mut self,
         request: AppendEntriesRequest<Types<R>>,
@@ -105,7 +106,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         })
     }
 
-    /// The log: pipelined, answered in order, over at the first answer that is not a success.
+    /// The log, and heartbeats as streams of one: pipelined, answered in order, over at the first answer that is not a success.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
@@ -136,6 +137,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         Box::pin(async move { Ok(answers.boxed()) })
     }
 
+    /// Answered only after the other's vote is on stable storage; in doubt the other refuses.
     async fn vote(
         &mut self,
         request: VoteRequest<Types<R>>,
@@ -153,6 +155,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         self.ballot(Question::PreVote { ballot: Ballot::of_request(&request) }, option.hard_ttl()).await
     }
 
+    /// The default fails. A hint: the other stands for election if its log is long enough.
     async fn transfer_leader(
         &mut self,
         request: TransferLeaderRequest<Types<R>>,

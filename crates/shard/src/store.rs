@@ -285,6 +285,7 @@ impl<R: Runtime> RaftLogStorage<Types<R>> for Store<R> {
         Ok(LogState { last_purged_log_id, last_log_id: log_id::<R>(self.journal.last()) })
     }
 
+    /// Reads the same journal: what `append` and `truncate_after` did is seen at once.
     async fn get_log_reader(&mut self) -> Self {
         self.clone()
     }

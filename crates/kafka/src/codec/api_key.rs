@@ -1,9 +1,9 @@
-//! The APIs spoken, as a table.
+//! The APIs the codec knows, as a table. Which of them the broker answers is `mapping`'s to say.
 
 use super::api_versions::ApiVersion;
 use super::message::{Message, Request, VersionRange};
 
-/// Calls a macro with one `Api module: Request, Response;` for every API spoken, in order of their
+/// Calls a macro with one `Api module: Request, Response;` for every API known, in order of their
 /// numbers. The one place to add to when an API is added.
 macro_rules! for_each_api {
     ($then:ident) => {
@@ -55,7 +55,7 @@ macro_rules! api_keys {
         }
 
         impl ApiKey {
-            /// Every API spoken, in order of their numbers.
+            /// Every API known, in order of their numbers.
             pub const ALL: &'static [ApiKey] = &[$(ApiKey::$api),*];
 
             /// The name it has in Kafka.

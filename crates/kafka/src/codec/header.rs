@@ -63,7 +63,7 @@ impl RequestHeader {
         }
     }
 
-    /// The API, if it is spoken here.
+    /// The API, if it is known.
     #[must_use]
     pub fn api(&self) -> Option<ApiKey> {
         ApiKey::try_from(self.api_key).ok()
