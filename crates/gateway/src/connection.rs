@@ -1,7 +1,6 @@
 //! The socket loop: one task per connection.
 
 use crate::counters::Counters;
-use crate::seats::Refusals;
 use crate::session::{RequestId, Session};
 use broker::{Broker, Reply};
 use bytes::{Bytes, BytesMut};
@@ -46,9 +45,8 @@ pub(crate) async fn run(
     let (reader, writer) = stream.into_split();
     let pending = FuturesUnordered::new();
     let (input, room) = (BytesMut::new(), READ_BYTES_MIN);
-    let refusals = Refusals::default();
     let mut connection =
-        Connection { reader, writer, broker, pending, input, room, output: Vec::new(), origin, counters, refusals };
+        Connection { reader, writer, broker, pending, input, room, output: Vec::new(), origin, counters };
     match connection.run(&mut *session).await {
         Ok(()) => tracing::debug!(listener, %peer, "closed"),
         Err(End::Socket(error)) => tracing::debug!(listener, %peer, %error, "closed"),
@@ -89,7 +87,6 @@ struct Connection<'a> {
     output: Vec<Bytes>,
     origin: Origin,
     counters: &'a Counters,
-    refusals: Refusals,
 }
 
 impl Connection<'_> {
@@ -105,7 +102,7 @@ impl Connection<'_> {
             if self.work(session, &mut violation).await {
                 continue;
             }
-            if (violation.is_some() || session.is_over()) && self.pending.is_empty() {
+            if session.is_over() || (violation.is_some() && self.pending.is_empty()) {
                 return violation.map_or(Ok(()), |reason| Err(End::Violation(reason)));
             }
             let may_read = violation.is_none() && !session.is_over() && session.wants_input();
@@ -177,7 +174,7 @@ impl Connection<'_> {
 
     fn note_rejections(&mut self, count: u64, last: &str) {
         self.counters.rejections.fetch_add(count, Relaxed);
-        if let Some(times) = self.refusals.note(Instant::now()) {
+        if let Some(times) = self.counters.rejections_said.lock().note(Instant::now()) {
             let Origin { listener, peer } = self.origin;
             tracing::warn!(listener, %peer, times, last, "refused what a client sent");
         }

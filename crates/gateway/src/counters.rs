@@ -1,5 +1,7 @@
 //! What a listener counts, for metrics.
 
+use crate::seats::Refusals;
+use parking_lot::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,6 +20,8 @@ pub struct Counters {
     pub violations: AtomicU64,
     /// Parts of requests refused because what they held was malformed; the connection went on.
     pub rejections: AtomicU64,
+    /// When that was last said in the log.
+    pub(crate) rejections_said: Mutex<Refusals>,
     /// Connections closed because the client did not read its answers, or was idle for too long.
     pub timeouts: AtomicU64,
 }

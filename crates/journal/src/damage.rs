@@ -112,7 +112,13 @@ impl Journal {
     /// The error for a look-up that finds nothing of `stream` between `from` and `to`, exclusive, if
     /// records there were lost to damage.
     pub(crate) fn missing(&self, stream: StreamId, from: Offset, to: Offset) -> Option<ReadError> {
-        if self.damaged.load(Relaxed) == 0 || from >= to {
+        if from >= to {
+            return None;
+        }
+        if self.gaps_unknown.load(Relaxed) {
+            return Some(ReadError::Damaged { stream, from, to });
+        }
+        if self.damaged.load(Relaxed) == 0 {
             return None;
         }
         let state = self.state.lock();

@@ -124,9 +124,13 @@ impl Journal {
             let content = row.meta_bytes as usize + row.body_bytes as usize;
             let mut frame = vec![0; (HEAD_BYTES + content).next_multiple_of(ALIGNMENT)];
             ready.file.read_at(row.position, &mut frame[..HEAD_BYTES + content])?;
-            let head = frame.first_chunk().and_then(FrameHead::decode);
-            let head = head.ok_or_else(|| io::Error::other("a frame changed under us"))?;
             let meta = &frame[HEAD_BYTES..HEAD_BYTES + row.meta_bytes as usize];
+            let head = frame.first_chunk().and_then(|head_bytes| {
+                let head = FrameHead::decode(head_bytes)?;
+                head.verify_meta(head_bytes, ready.id.number(), row.position, meta).then_some(head)
+            });
+            // Copied, it would get a checksum that is right.
+            let head = head.ok_or_else(|| io::Error::other("a frame is damaged before it is copied"))?;
             let bytes = FrameHead { flushed: 0, ..head }.encode(id.number(), position, meta);
             frame[..HEAD_BYTES].copy_from_slice(&bytes);
             file.write_at(position, &[IoSlice::new(&frame)])?;

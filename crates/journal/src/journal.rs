@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 /// The tail cache's budget, one for all journals of a node.
@@ -147,6 +147,8 @@ pub struct Journal {
     pub(crate) state: Mutex<State>,
     /// Held while the manifest is replaced, so that replacements follow one another.
     pub(crate) manifest_lock: Mutex<()>,
+    /// Entries were lost, and nobody has said yet which records with them: a gap may be a loss.
+    pub(crate) gaps_unknown: AtomicBool,
     /// How much is known to be damaged, to be seen without the lock.
     pub(crate) damaged: AtomicUsize,
     /// Counters, for metrics.

@@ -50,7 +50,7 @@ pub struct Slot {
 
 impl Slot {
     /// Stands for an entry that damage took and that nobody asks for: it is in no file. Up to the floor
-    /// its term is not known; above it, it is skipped.
+    /// its term is a guess; above it, the entry is skipped.
     #[must_use]
     pub fn lost(term: u64, ticket: u64) -> Self {
         let (kind, meta_bytes, body_bytes) = (Kind::Blank, 0, 0);

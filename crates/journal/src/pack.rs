@@ -71,7 +71,7 @@ impl Journal {
     }
 
     /// Removes a file that does not count.
-    fn remove_output(&self, id: FileId) {
+    pub(crate) fn remove_output(&self, id: FileId) {
         // What went wrong before is what matters; a file left over is removed at the next start.
         let _ = self.disk.remove(&name(id, FileKind::Packed));
     }

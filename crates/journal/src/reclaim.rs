@@ -327,13 +327,25 @@ impl Journal {
         let gone: BTreeSet<FileId> = old.iter().map(|file| file.id).collect();
         let added: u64 = new.iter().map(|file| file.length).sum();
         self.disk.sync_names()?;
+        let made: Vec<FileId> = new.iter().map(|file| file.id).collect();
+        let mut taken = false;
         self.write_manifest(|state| {
+            // Since they were looked at, somebody may have begun to copy them, or replaced them.
+            let here = |id: &FileId| state.finished.iter().any(|file| file.id == *id) && !state.pins.contains_key(id);
+            taken = gone.iter().all(here);
+            if !taken {
+                return;
+            }
             let mut files: Vec<_> = state.finished.iter().filter(|file| !gone.contains(&file.id)).cloned().collect();
             files.extend(new);
             State::sort_files(&mut files);
             state.finished = Arc::new(files);
             state.leftovers.extend(old.iter().map(|file| name(file.id, file.kind)));
         })?;
+        if !taken {
+            made.into_iter().for_each(|id| self.remove_output(id));
+            return Ok(0);
+        }
         self.counters.files_removed.fetch_add(old.len() as u64, Relaxed);
         let freed: u64 = old.iter().map(|file| file.length).sum();
         Ok(freed.saturating_sub(added))

@@ -10,7 +10,7 @@ use crate::file::{FileId, FileKind, HEADER_BYTES, name, parse_name};
 use crate::frame::Kind;
 use crate::journal::{Journal, Options};
 use crate::log::{EntryLog, Place, Slot};
-use crate::manifest::{LogPosition, Manifest, ManifestError};
+use crate::manifest::{Listed, LogPosition, Manifest, ManifestError};
 use crate::rebuild::open_finished;
 use crate::scan::{End, Found, Scanner};
 use crate::skips;
@@ -19,9 +19,10 @@ use crate::table::TableError;
 use crate::writer::Writer;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// What opening found out.
 #[derive(Debug, Default)]
@@ -109,6 +110,8 @@ impl Journal {
         }
         recovered.in_doubt = manifest.in_doubt || lost_power;
 
+        let skips: BTreeSet<u64> = skips::read(&*disk)?.into_iter().map(|skip| skip.index).collect();
+        let reopened = reopen_skipped(&mut manifest, &skips);
         let mut state = State::new(manifest.clone());
         state.finished = Arc::new(open_listed(&*disk, &manifest)?);
         let mut scan = LogScan {
@@ -123,8 +126,10 @@ impl Journal {
             aside: None,
             doubt_said: manifest.in_doubt || lost_power,
             unstable: Vec::new(),
+            headless: false,
             alone: !manifest.replicated,
-            skips: skips::read(&*disk)?.into_iter().map(|skip| skip.index).collect(),
+            skips,
+            reopened,
             hole: None,
         };
         let previous = scan.run(&names)?;
@@ -143,19 +148,20 @@ impl Journal {
         manifest.clean = false;
         manifest.in_doubt = recovered.in_doubt;
         manifest.lost = state.manifest.lost.clone();
+        let gaps_unknown = !manifest.lost.is_empty();
         state.manifest = manifest;
         let journal = Arc::new(Journal {
             disk,
             options,
             state: Mutex::new(state),
             manifest_lock: Mutex::default(),
+            gaps_unknown: AtomicBool::new(gaps_unknown),
             damaged: Default::default(),
             counters: Default::default(),
         });
         journal.options.cache.join();
-        // Last, so that a start that fails leaves a clean shutdown clean.
-        journal.check_reserve()?;
         journal.write_manifest(|_| ())?;
+        journal.check_reserve()?;
         let writer = Writer::new(journal.clone(), previous);
         Ok((journal, writer, recovered))
     }
@@ -191,6 +197,40 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
         replicated: false,
         scrubbed: None,
     }
+}
+
+/// Skipping an entry changes which records of it and of those behind it count, and the table of a
+/// finished file says what counted before. So files with such entries above the checkpoint count as
+/// unfinished again. Returns where their frames end.
+///
+/// Copies are left alone, because they lie out of order; an entry in one cannot be skipped.
+fn reopen_skipped(manifest: &mut Manifest, skips: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+    let applied = manifest.checkpoint_at.index.max(manifest.floor.index);
+    let Some(first) = skips.range(applied + 1..).next().copied() else { return BTreeMap::new() };
+    let own = manifest.journal;
+    let mut reopened: Vec<_> = Vec::new();
+    for listed in &manifest.files {
+        if listed.kind == FileKind::Log && listed.id.journal == own && listed.last_index >= first {
+            reopened.push((listed.first_index, listed.id.sequence, listed.frames_end));
+        }
+    }
+    reopened.sort_unstable();
+    let in_order = reopened.is_sorted_by_key(|(_, sequence, _)| *sequence);
+    let before_others = reopened.last().is_none_or(|(_, sequence, _)| *sequence < manifest.logs_from);
+    if !in_order || !before_others {
+        return BTreeMap::new();
+    }
+    let ends: BTreeMap<u64, u64> = reopened.into_iter().map(|(_, sequence, end)| (sequence, end)).collect();
+    let (again, files) = std::mem::take(&mut manifest.files)
+        .into_iter()
+        .partition(|listed| listed.id.journal == own && ends.contains_key(&listed.id.sequence));
+    manifest.files = files;
+    for listed in again {
+        let listed: Listed = listed;
+        manifest.refused.extend(listed.refused);
+    }
+    manifest.logs_from = ends.keys().next().copied().unwrap_or(manifest.logs_from);
+    ends
 }
 
 fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>>, OpenError> {
@@ -271,10 +311,14 @@ struct LogScan<'a> {
     doubt_said: bool,
     /// Files with frames that may be in the page cache only: between these positions.
     unstable: Vec<(Arc<dyn DiskFile>, u64, u64)>,
+    /// The file that is walked has no header that could be read: it may be a copy.
+    headless: bool,
     /// No other replica has what this one has.
     alone: bool,
     /// What an operator has decided to do without.
     skips: BTreeSet<u64>,
+    /// Finished files that are walked again, and where their frames end.
+    reopened: BTreeMap<u64, u64>,
     /// Where frames were last found lost and which entries those were, until something follows that
     /// can be used.
     hole: Option<Hole>,
@@ -337,6 +381,9 @@ impl LogScan<'_> {
                 before.2 = Some(end);
             }
         }
+        for (sequence, _, end) in &mut files {
+            *end = self.reopened.get(sequence).copied().or(*end);
+        }
         let finished = self.state.finished.iter().map(|file| file.table.last_index).max();
         self.committed = finished.unwrap_or(0);
         let mut last = None;
@@ -379,6 +426,7 @@ impl LogScan<'_> {
                 }
                 if index != self.state.log.last().index + 1 {
                     self.recovered.damaged_entries.push(self.state.log.last().index + 1);
+                    self.doubt();
                     return Ok(());
                 }
                 let place = Place { sequence: file.id.sequence, position: row.position };
@@ -408,19 +456,18 @@ impl LogScan<'_> {
         let listed = listed.map_or(0, |(_, bytes)| *bytes);
         // A file that another follows was synced up to the end that one names.
         let flushed = known_end.unwrap_or(0).max(listed);
-        let Some((_, mut scanner)) = Scanner::open(&*file, limit, flushed, flushed)? else {
+        self.headless = Scanner::open(&*file, limit, flushed, flushed)?.is_none();
+        if self.headless {
             // Its header was never on stable storage, so neither was anything in it; unless it was.
             let suspicious = !self.lost_power && !self.state.manifest.clean && has_content(&*file)?;
-            if flushed > 0 || suspicious {
-                self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
-                self.hole = Some(Hole { file: id, position: 0, last: None });
-                self.doubt();
+            if flushed == 0 && !suspicious {
+                return Ok(None);
             }
-            if flushed > 0 {
-                self.drop_uncommitted();
-            }
-            return Ok(None);
-        };
+            // Frames say themselves which file they belong to.
+            self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
+            self.doubt();
+        }
+        let mut scanner = Scanner::over(&*file, id, limit, flushed, flushed)?;
         let log_file = LogFile { id, file: file.clone(), entries: None, end: 0, rolled: true, poisoned: false };
         self.state.open_files.insert(id.sequence, log_file);
         let end = loop {
@@ -500,6 +547,10 @@ impl LogScan<'_> {
     /// must not be taken for what came in its place.
     fn drop_uncommitted(&mut self) {
         self.holed = true;
+        if self.alone {
+            // Nobody replaces what a replica has that is alone.
+            return;
+        }
         let log = &self.state.log;
         let kept = self.committed.clamp(log.first_index() - 1, log.last().index);
         let dropped = self.state.log.take_after(kept);
@@ -548,28 +599,31 @@ impl LogScan<'_> {
     /// Notes that the entries after the last one, up to `index`, are lost.
     fn lose_up_to(&mut self, index: u64) {
         let first = self.state.log.last().index + 1;
-        for lost in first..=index {
-            let ticket = self.state.next_ticket;
-            self.state.next_ticket += 1;
-            self.state.log.push(lost, Slot::lost(0, ticket));
-        }
         if first <= index {
+            self.push_lost(index);
             self.lost_any = true;
             self.recovered.reasons.push(format!("entries {first} to {index} are lost, but for what they did"));
             self.state.manifest.lost.push((first, index));
         }
     }
 
-    /// Whether an operator has decided to skip these entries, which only somebody who is alone may.
-    fn skips_all(&self, first: u64, last: u64) -> bool {
-        self.alone && first <= last && (first..=last).all(|missing| self.skips.contains(&missing))
+    /// Puts something in the places after the last entry, up to `index`, that Raft does not ask for.
+    fn push_lost(&mut self, index: u64) {
+        let covered = self.state.manifest.checkpoint_at.max(self.state.floor);
+        for lost in self.state.log.last().index + 1..=index {
+            let ticket = self.state.next_ticket;
+            self.state.next_ticket += 1;
+            // Terms never decrease; of those between, they are not known and not asked for.
+            let term = if lost == covered.index { covered.term } else { self.state.log.last().term };
+            self.state.log.push(lost, Slot::lost(term, ticket));
+        }
     }
 
     /// Puts blank entries in the place of those that are missing up to `index`, if an operator has
     /// decided to skip every one of them.
     fn skip_up_to(&mut self, index: u64) -> bool {
         let last = self.state.log.last();
-        if index > last.index && !self.skips_all(last.index + 1, index) {
+        if !(last.index + 1..=index).all(|missing| self.skips.contains(&missing)) {
             return false;
         }
         for missing in last.index + 1..=index {
@@ -583,7 +637,12 @@ impl LogScan<'_> {
     /// What nobody else has is not given up without being told to.
     fn refuse_hole(&mut self) -> Result<(), OpenError> {
         let Some(hole) = self.hole.take().filter(|_| self.alone) else { return Ok(()) };
-        let first = self.state.log.last().index + 1;
+        let last = self.state.log.last().index;
+        if hole.last.is_none() && self.state.manifest.clean && last <= self.state.manifest.checkpoint_at.index {
+            // A clean shutdown left nothing behind what its checkpoint covers.
+            return Ok(());
+        }
+        let first = last + 1;
         let last = hole.last.unwrap_or(first);
         if self.skip_up_to(last) {
             return Ok(());
@@ -638,13 +697,13 @@ impl LogScan<'_> {
             // If the checkpoint has what they did, only their records are missing; else what follows
             // cannot be used until the gap is written again, or skipped.
             let covered = self.state.manifest.checkpoint_at.index;
-            if self.aside.as_ref().is_some_and(|aside| self.skips_all(aside.end() + 1, index - 1)) {
-                self.restore_uncommitted();
-            }
             if self.holed && (self.alone || index - 1 <= covered) {
                 self.lose_up_to(covered.min(index - 1));
+            } else if index - 1 <= floor {
+                // That they are lost was found out before, and noted.
+                self.push_lost(index - 1);
             }
-            if !self.holed || !self.skip_up_to(index - 1) {
+            if !self.skip_up_to(index - 1) {
                 self.recovered.entries_cut += u64::from(self.holed);
                 if let Some(hole) = &mut self.hole {
                     hole.last.get_or_insert(index - 1);
@@ -654,6 +713,10 @@ impl LogScan<'_> {
         }
         self.hole = None;
         if index <= last {
+            if self.headless && self.state.log.get(index).is_some_and(|slot| slot.term == found.head.term) {
+                // What the file repeats, if it is a copy, is here, and what followed it must stay.
+                return;
+            }
             self.state.log.truncate_after(index - 1);
         }
         let place = Place { sequence: id.sequence, position: found.position };

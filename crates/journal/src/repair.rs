@@ -19,6 +19,7 @@ use model::{Offset, StreamId, piece};
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Journal {
     /// Rebuilds a file's table. Blocks on the disk.
@@ -219,6 +220,12 @@ impl Journal {
     #[must_use]
     pub fn lost_entries(&self) -> Vec<(u64, u64)> {
         self.state.lock().manifest.lost.clone()
+    }
+
+    /// Says that all records that were lost with entries are noted as damage. Until then, reads refuse
+    /// gaps of which nobody can say what they are.
+    pub fn note_gaps_known(&self) {
+        self.gaps_unknown.store(false, Relaxed);
     }
 
     /// Says that everything that came with lost entries is here again, or wanted by nobody.

@@ -1,7 +1,7 @@
 //! Walking the frames of a log or packed file, and telling a torn tail from damage.
 
 use crate::disk::DiskFile;
-use crate::file::{FileHeader, HEADER_BYTES};
+use crate::file::{FileHeader, FileId, HEADER_BYTES};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES};
 use std::io;
 
@@ -94,20 +94,28 @@ impl<'a> Scanner<'a> {
         verify_from: u64,
         flushed: u64,
     ) -> io::Result<Option<(FileHeader, Self)>> {
-        let length = file.length()?;
-        let mut window = Window { file, length, at: 0, bytes: Vec::new() };
+        let mut window = Window { file, length: file.length()?, at: 0, bytes: Vec::new() };
         let header = window.get(0, HEADER_BYTES)?.and_then(|bytes| FileHeader::decode(bytes.try_into().ok()?));
-        Ok(header.map(|header| {
-            let scanner = Scanner {
-                window,
-                file_number: header.id.number(),
-                limit: limit.min(length),
-                verify_from,
-                position: HEADER_BYTES as u64,
-                flushed,
-            };
-            (header, scanner)
-        }))
+        Ok(match header {
+            Some(header) => Some((header, Scanner::over(file, header.id, limit, verify_from, flushed)?)),
+            None => None,
+        })
+    }
+
+    /// The same for a file whose id is known from elsewhere, whatever its header says.
+    ///
+    /// # Errors
+    /// When the disk does not answer.
+    pub fn over(file: &'a dyn DiskFile, id: FileId, limit: u64, verify_from: u64, flushed: u64) -> io::Result<Self> {
+        let length = file.length()?;
+        Ok(Scanner {
+            window: Window { file, length, at: 0, bytes: Vec::new() },
+            file_number: id.number(),
+            limit: limit.min(length),
+            verify_from,
+            position: HEADER_BYTES as u64,
+            flushed,
+        })
     }
 
     /// Where the next frame would start.

@@ -173,6 +173,10 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
 
 /// Asks all voters how they stand, and permits a vote if no leader can come about otherwise.
 async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &Doubt, me: NodeId, voters: &[NodeId]) {
+    if voters.len() <= 1 && replica.journal.is_replicated() {
+        // There were others: who they are is in what is missing here. One of them has to lead.
+        return;
+    }
     let mine = Standing { last: replica.journal.last(), in_doubt: true, leading: None, confirmed: false };
     let mut standings = vec![mine];
     for voter in voters.iter().filter(|voter| **voter != me) {

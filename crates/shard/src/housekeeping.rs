@@ -7,7 +7,7 @@
 use crate::door::WeakDoor;
 use crate::liveness::MachineLiveness;
 use crate::raft::{Raft, Runtime, leading};
-use crate::repair::note_missing;
+use crate::repair::{Missing, note_missing};
 use crate::replica::Replica;
 use crate::retention::expired;
 use crate::store::{from_raft, to_raft};
@@ -51,6 +51,8 @@ pub(crate) struct Housekeeping<R: Runtime> {
     next_reclaim: R::Instant,
     next_retention: R::Instant,
     next_mend: R::Instant,
+    /// What was lost with entries was looked for since the start.
+    looked_for_missing: bool,
     /// Rounds of mending so far.
     mends: usize,
     next_scrub: R::Instant,
@@ -72,6 +74,7 @@ impl<R: Runtime> Housekeeping<R> {
             next_retention: now + RETENTION_INTERVAL,
             next_mend: now,
             mends: 0,
+            looked_for_missing: false,
             // Not while the node starts.
             next_scrub: now + SCRUB_DELAY,
             scrub_cursor,
@@ -120,12 +123,15 @@ impl<R: Runtime> Housekeeping<R> {
             let others = metrics.membership_config.nodes().map(|(id, ())| *id).filter(|id| *id != me);
             (others.map(NodeId).collect::<Vec<_>>(), journal.committed().min(journal.last().index))
         };
-        if !journal.lost_entries().is_empty() && journal.applied() >= committed && journal.damage().is_empty() {
+        // Again only when what was found the last time is mended.
+        let due = !self.looked_for_missing || journal.damage().is_empty();
+        if due && !journal.lost_entries().is_empty() && journal.applied() >= committed {
             let replica = self.replica.clone();
             let looked = move || match note_missing(&replica)? {
-                true => replica.journal.forget_lost_entries(),
-                false => Ok(()),
+                Missing::Nothing => replica.journal.forget_lost_entries(),
+                Missing::Noted | Missing::MoreThanFit => Ok(()),
             };
+            self.looked_for_missing = true;
             self.blocking("looking for what was lost", looked).await;
         }
         if !self.replica.journal.damage().is_empty() && R::Instant::now() >= self.next_mend {

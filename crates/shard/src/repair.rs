@@ -11,7 +11,7 @@ use crate::transport::Lane;
 use bytes::Bytes;
 use journal::{Damage, Liveness, LogPosition, ReclaimError, Slice};
 use model::wire::Wire;
-use model::{NodeId, Offset, StreamId};
+use model::{NodeId, Offset, StreamId, limit};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,19 +116,34 @@ async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, question: Question)
 }
 
 /// Notes, once the machine has applied what it had, which records were lost with entries that
-/// recovery could not find. Returns whether nothing is missing. Blocks on the disk.
-pub(crate) fn note_missing<R: Runtime>(replica: &Replica<R>) -> io::Result<bool> {
+/// recovery could not find. Blocks on the disk.
+pub(crate) fn note_missing<R: Runtime>(replica: &Replica<R>) -> io::Result<Missing> {
     let streams: Vec<_> = {
         let machine = replica.machine.read();
         machine.messaging.streams().map(|(id, stream)| (id, stream.start, stream.end)).collect()
     };
-    let mut whole = true;
+    let mut count = 0;
     for (stream, start, end) in streams {
         let live = MachineLiveness(&replica.machine).live(stream, start, end);
         for range in replica.journal.absent(stream, &live)? {
-            whole = false;
+            count += 1;
             replica.journal.note_damage(Damage::Records { stream, from: Offset(range.start), to: Offset(range.end) });
         }
     }
-    Ok(whole)
+    if replica.journal.damage_count() >= limit::DAMAGE_NOTED_MAX as u64 {
+        // Reads go on refusing every gap.
+        return Ok(Missing::MoreThanFit);
+    }
+    replica.journal.note_gaps_known();
+    Ok(if count == 0 { Missing::Nothing } else { Missing::Noted })
+}
+
+/// What was lost with entries.
+pub(crate) enum Missing {
+    /// Nothing that anybody wants.
+    Nothing,
+    /// All of it is noted as damage.
+    Noted,
+    /// There is more than can be noted at a time.
+    MoreThanFit,
 }

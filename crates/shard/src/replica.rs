@@ -135,8 +135,9 @@ impl<R: Runtime> Replica<R> {
 
     /// Tells the journal whether other replicas have what this one has.
     pub(crate) fn note_replicated(&self) {
-        let others = self.applied.lock().membership.membership().nodes().count() > 1;
-        self.journal.set_replicated(others);
+        // One that follows without a vote may have nothing yet.
+        let voters = self.applied.lock().membership.membership().get_joint_config().iter().map(BTreeSet::len).min();
+        self.journal.set_replicated(voters.is_some_and(|voters| voters > 1));
     }
 
     /// Takes what changed since the last checkpoint, in memory only. Called between two entries.

@@ -126,7 +126,6 @@ impl Shard {
         };
         let replica = Arc::new(replica);
         let unreadable = journal.unreadable_entries(journal.checkpoint_at().index + 1);
-        let unreadable: Vec<_> = unreadable.into_iter().filter(|(index, _)| !replica.skips.contains(index)).collect();
         if let (Some((index, _)), false) = (unreadable.first(), journal.is_replicated()) {
             return Err(StartError::Lost(*index));
         }

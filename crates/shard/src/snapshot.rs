@@ -61,6 +61,10 @@ impl<R: Runtime> Replica<R> {
 
     /// The latest checkpoint with its files, all of them finished.
     pub(crate) async fn offer(&self) -> Option<SnapshotManifest> {
+        if !self.journal.lost_entries().is_empty() {
+            // Whoever installs it would not know what is missing.
+            return None;
+        }
         let journal = self.journal.clone();
         // What is damaged is not handed on: the next checkpoint, soon, holds everything.
         if let Some(Err(error)) = self.environment.blocking(move || journal.read_checkpoint().map(drop)).await {

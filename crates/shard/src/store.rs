@@ -28,8 +28,10 @@ const DAMAGE_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Store<R: Runtime> {
     journal: Arc<Journal>,
     purges: Arc<Purges<R>>,
-    /// Entries that are blank when they cannot be read.
+    /// Entries that are blank when they make no sense.
     skips: Arc<BTreeSet<u64>>,
+    /// What the checkpoint covered at the start.
+    applied_at_start: u64,
     /// Entries that could not be read at the start.
     unreadable: Arc<BTreeSet<u64>>,
 }
@@ -37,14 +39,16 @@ pub(crate) struct Store<R: Runtime> {
 impl<R: Runtime> Store<R> {
     pub(crate) fn new(replica: &Replica<R>, unreadable: BTreeSet<u64>) -> Self {
         let (journal, purges, skips) = (replica.journal.clone(), replica.purges.clone(), replica.skips.clone());
-        Store { journal, purges, skips, unreadable: Arc::new(unreadable) }
+        let applied_at_start = journal.checkpoint_at().index;
+        Store { journal, purges, skips, applied_at_start, unreadable: Arc::new(unreadable) }
     }
 }
 
 impl<R: Runtime> Clone for Store<R> {
     fn clone(&self) -> Self {
         let (journal, purges, skips) = (self.journal.clone(), self.purges.clone(), self.skips.clone());
-        Store { journal, purges, skips, unreadable: self.unreadable.clone() }
+        let (applied_at_start, unreadable) = (self.applied_at_start, self.unreadable.clone());
+        Store { journal, purges, skips, applied_at_start, unreadable }
     }
 }
 
@@ -150,16 +154,13 @@ impl<R: Runtime> Store<R> {
     }
 
     /// Entries to apply, or to look for a membership in, at least the first: a damaged body is no
-    /// obstacle then. What cannot be read stands still, unless it is to be skipped.
+    /// obstacle then. What cannot be read is waited for.
     async fn read_to_apply(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<RaftEntry<R>>> {
         let (from, mut to) = (from_raft(from), from_raft(to));
         loop {
             match self.journal.entries_to_apply(from, to, bytes_max) {
                 // What comes before can be applied meanwhile.
                 Err(LogReadError::Damaged(index)) if index > from => to = index,
-                Err(LogReadError::Damaged(index)) if self.skips.contains(&index) => {
-                    return Ok(vec![self.nothing(index)?]);
-                }
                 Err(LogReadError::Damaged(_)) if !self.journal.is_stopping() => R::sleep(DAMAGE_INTERVAL).await,
                 other => return self.readable(other.map_err(read_error)?),
             }
@@ -214,7 +215,8 @@ impl<R: Runtime> RaftLogReader<Types<R>> for Store<R> {
         let mut entries = Vec::new();
         while next < to {
             let index = from_raft(next);
-            if self.unreadable.contains(&index) {
+            // Of what is applied only its place in the log is asked for.
+            if self.unreadable.contains(&index) || index <= self.applied_at_start {
                 entries.push(self.nothing(index)?);
                 next += 1;
                 continue;

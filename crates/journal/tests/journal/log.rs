@@ -6,8 +6,8 @@ use journal::disk::Folder;
 use journal::frame::Kind;
 use journal::skips::{self, Skip};
 use journal::writer::nobody;
-use journal::{LogPosition, LogReadError, OpenError};
-use model::Timestamp;
+use journal::{LogPosition, LogReadError, OpenError, ReadError};
+use model::{Offset, StreamId, Timestamp};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
@@ -199,6 +199,122 @@ fn alone_a_lost_end_stops_the_start_as_well() {
     f.append(vec![entry(2, 6, &[(1, 6, 10)]).0]);
     f.settle();
     assert_eq!(f.restart().indexes().len(), 6);
+}
+
+#[test]
+fn an_entry_in_a_finished_file_is_skipped_with_all_that_rests_on_it() {
+    let mut f = Fixture::with(1 << 20, 4 << 10);
+    for index in 1..=10 {
+        f.store(&[(1, index - 1, 700)]);
+        f.journal.set_committed(index);
+    }
+    while f.journal.finish_next().unwrap() {}
+    let finished = f.journal.finished().len();
+    assert!(finished > 1);
+    // Some manifest later: the files are listed.
+    f.journal.set_in_doubt(false).unwrap();
+    let listed = f.journal.finished()[0].clone();
+    let path = f.path().join(journal::file::name(listed.id, listed.kind));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let third = bytes.windows(4).position(|window| window == b"1/2/").unwrap();
+    bytes[third - 120] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let f = f.restart();
+    assert_eq!(f.journal.unreadable_entries(1), [(3, Kind::Entry)]);
+    skip(&f, 3..=3);
+    let f = f.restart();
+    assert_eq!(f.journal.unreadable_entries(1), []);
+    assert!(f.journal.finished().is_empty(), "they are walked again");
+    assert_eq!(f.indexes().len(), 10);
+    // Applied anew: what follows the skipped record in its stream is refused.
+    for index in 1..=10 {
+        let descs = entry(1, index, &[(1, index - 1, 700)]).1;
+        let (accepted, refused) = if index < 3 { (&descs[..], &[][..]) } else { (&[][..], &[0][..]) };
+        let blank = index == 3;
+        f.journal.publish(index, accepted, if blank { &[] } else { refused });
+    }
+    f.journal.set_committed(10);
+    while f.journal.finish_next().unwrap() {}
+    assert!(f.journal.finished().len() >= finished);
+    let found = f.journal.read(StreamId(1), Offset(0), Offset(10), 1 << 20).unwrap();
+    assert_eq!(found.last().unwrap().end(), Offset(2));
+}
+
+#[test]
+fn a_damaged_header_costs_nothing() {
+    for replicated in [false, true] {
+        let mut f = Fixture::new();
+        f.journal.set_replicated(replicated);
+        for index in 1..=5 {
+            f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
+            f.settle();
+        }
+        f.journal.write_due_manifest().unwrap();
+        let first = log_file(&f);
+        let mut f = f.restart();
+        f.append(vec![entry(2, 6, &[(1, 6, 500)]).0]);
+        f.settle();
+        for file in [first, log_file(&f)] {
+            let mut bytes = std::fs::read(&file).unwrap();
+            bytes[20] ^= 1;
+            std::fs::write(&file, &bytes).unwrap();
+        }
+        let f = f.restart();
+        assert!(f.recovered.in_doubt);
+        assert_eq!(f.indexes().len(), 6, "{:?}", f.recovered);
+    }
+}
+
+#[test]
+fn alone_a_lost_vote_takes_no_entry_along() {
+    let mut f = Fixture::new();
+    for index in 1..=5 {
+        f.append(vec![entry(1, index, &[(1, index, 500)]).0]);
+        f.journal.set_committed(index - 1);
+        f.settle();
+    }
+    let mut f = f.restart();
+    f.journal.save_vote(b"a vote of the second run".to_vec().into(), Box::new(|| ()));
+    f.append(vec![blank(2, 6)]);
+    f.settle();
+    f.journal.set_committed(6);
+    f.append(vec![entry(2, 7, &[(1, 6, 500)]).0]);
+    f.settle();
+    let file = log_file(&f);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let vote = bytes.windows(6).position(|window| window == b"a vote").unwrap();
+    bytes[vote] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let f = f.restart();
+    assert!(f.recovered.in_doubt);
+    assert_eq!(f.indexes().len(), 7, "{:?}", f.recovered);
+}
+
+#[test]
+fn after_a_clean_shutdown_the_last_entry_may_be_lost_and_the_log_goes_on() {
+    let mut f = Fixture::new();
+    for index in 1..=5 {
+        f.store(&[(1, index, 500)]);
+    }
+    f.journal.set_committed(5);
+    f.journal.write_checkpoint(LogPosition { term: 1, index: 5 }, &Vec::new()).unwrap();
+    f.journal.close().unwrap();
+    let file = log_file(&f);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let fifth = bytes.windows(4).position(|window| window == b"1/5/").unwrap();
+    bytes[fifth - 120] ^= 1;
+    std::fs::write(&file, &bytes).unwrap();
+    let mut f = f.restart();
+    assert_eq!(f.journal.lost_entries(), [(5, 5)]);
+    assert_eq!(f.journal.last(), LogPosition { term: 1, index: 5 });
+    f.append(vec![entry(2, 6, &[(1, 6, 500)]).0]);
+    f.settle();
+    let f = f.restart();
+    assert_eq!(f.journal.last(), LogPosition { term: 2, index: 6 });
+    // Nobody has said yet what was lost with the entry.
+    assert!(matches!(f.journal.read(StreamId(1), Offset(5), Offset(6), 0), Err(ReadError::Damaged { .. })));
+    f.journal.note_gaps_known();
+    assert!(f.journal.read(StreamId(1), Offset(5), Offset(6), 0).unwrap().is_empty());
 }
 
 #[test]

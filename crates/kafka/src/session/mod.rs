@@ -219,7 +219,7 @@ impl Session for KafkaSession {
 
     /// Not while a request waits to be handed on: those behind it may be large, too.
     fn wants_input(&self) -> bool {
-        self.exchanges.len() < limit::CONNECTION_REQUESTS_MAX && self.requests.is_empty()
+        !self.over && self.exchanges.len() < limit::CONNECTION_REQUESTS_MAX && self.requests.is_empty()
     }
 }
 

@@ -137,6 +137,9 @@ impl Node {
         };
         let opened = Journal::open(self.disk.mount(), options);
         let (journal, writer, recovered) = opened.map_err(|error| format!("{}: open: {error}", self.id))?;
+        // It was told so when it was made; alone, it would not do without what it cannot read.
+        journal.set_replicated(true);
+        journal.write_due_manifest().map_err(|error| format!("{}: open: {error}", self.id))?;
         // Opening syncs what it finds.
         life.is_stable_now();
         self.trace.line(format_args!(
