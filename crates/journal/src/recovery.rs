@@ -460,10 +460,11 @@ impl LogScan<'_> {
         if self.headless {
             // Its header was never on stable storage, so neither was anything in it; unless it was.
             let suspicious = !self.lost_power && !self.state.manifest.clean && has_content(&*file)?;
-            if flushed == 0 && !suspicious {
+            // Frames say themselves which file they belong to, and are written after the header is stable.
+            let has_frame = Scanner::over(&*file, id, limit, 0, flushed)?.next_frame()?.is_ok();
+            if flushed == 0 && !suspicious && !has_frame {
                 return Ok(None);
             }
-            // Frames say themselves which file they belong to.
             self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
             self.doubt();
         }

@@ -130,7 +130,7 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
             // Alone, or elected by voters who knew of each other's doubt.
             replica.journal.counters.possible_losses.fetch_add(1, Relaxed);
             let last = replica.journal.last().index;
-            tracing::error!(shard = %replica.shard, last, "the longest log that was left leads: what was acknowledged after its last entry is lost");
+            tracing::error!(shard = %replica.shard, last, "the longest log that was left leads: if anything was acknowledged after its last entry, it is lost");
             break;
         }
         let heard = doubt.leaders.lock().heard.take();
