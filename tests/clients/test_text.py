@@ -11,8 +11,8 @@ import wire
 import writer
 
 PARTITIONS = 2
-# Of each of the five large tests: 1 GB together, unless somebody wants more.
-BYTES = int(os.environ.get("MAINSTEM_TEXT_BYTES", "200000000"))
+# Of each of the five large tests, one for each codec, unless somebody has less time.
+BYTES = int(os.environ.get("MAINSTEM_TEXT_BYTES", "1000000000"))
 BYTES_QUICK = 5_000_000
 BYTES_SMALL = 300_000
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]

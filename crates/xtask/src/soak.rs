@@ -83,7 +83,9 @@ fn fuzz(seconds: u64) -> Outcome<bool> {
         for target in cargo::output_of(&mut list)?.lines() {
             println!("fuzz {shown} {target}: {seconds} s");
             let mut command = cargo::command("rustup");
-            command.args(nightly).args(["run", "--fuzz-dir"]).arg(&folder).arg(target);
+            // One folder for all of them: most of what they are built from is the same.
+            command.args(nightly).args(["run", "--fuzz-dir"]).arg(&folder);
+            command.arg("--target-dir").arg(cargo::root().join("target/fuzz")).arg(target);
             command.args(["--".to_owned(), format!("-max_total_time={seconds}")]);
             if !cargo::succeeds(&mut command)? {
                 println!("fuzz {shown} {target}: FAILED, the input is kept in {shown}/artifacts/{target}");
