@@ -236,6 +236,10 @@ def test_offsets_by_time_within_a_batch_of_every_codec(broker, codec):
     })
     for number in range(1000):
         producer.produce("codec", b"the same words, number %d" % number, partition=0, timestamp=EPOCH + 10 * number)
+        if number == 0:
+            # Alone, so that the others meet a partition that is known. Those that wait for metadata are
+            # handed over one by one, and a flush in the meantime sends each handful as a batch.
+            assert producer.flush(10) == 0
     assert producer.flush(10) == 0
     with wire.Connection(broker.kafka) as connection:
         batches = wire.codecs(wire.fetch(connection, "codec").records)

@@ -11,7 +11,7 @@
 //! 20  u32  shard
 //! 24  u64  Raft term
 //! 32  u64  Raft index
-//! 40  u64  Raft index known committed when this was written
+//! 40  u64  Raft index known committed when this was written, at most the frame's own
 //! 48  u64  bytes of this file known to be on stable storage when this was written
 //! 56  u8   kind
 //! 57  u8   format version = 1
@@ -82,7 +82,7 @@ pub struct FrameHead {
     pub term: u64,
     /// Raft index; of a vote its number; zero for packed pieces.
     pub index: u64,
-    /// Raft index known committed when it was written.
+    /// Raft index known committed when it was written, at most its own.
     pub committed: u64,
     /// Bytes of the file known to be on stable storage when it was written.
     pub flushed: u64,

@@ -221,14 +221,10 @@ fn reopen_skipped(manifest: &mut Manifest, skips: &BTreeSet<u64>) -> BTreeMap<u6
         return BTreeMap::new();
     }
     let ends: BTreeMap<u64, u64> = reopened.into_iter().map(|(_, sequence, end)| (sequence, end)).collect();
-    let (again, files) = std::mem::take(&mut manifest.files)
-        .into_iter()
-        .partition(|listed| listed.id.journal == own && ends.contains_key(&listed.id.sequence));
+    let again = |listed: &Listed| listed.id.journal == own && ends.contains_key(&listed.id.sequence);
+    let (again, files): (Vec<_>, Vec<_>) = std::mem::take(&mut manifest.files).into_iter().partition(again);
     manifest.files = files;
-    for listed in again {
-        let listed: Listed = listed;
-        manifest.refused.extend(listed.refused);
-    }
+    manifest.refused.extend(again.into_iter().flat_map(|listed| listed.refused));
     manifest.logs_from = ends.keys().next().copied().unwrap_or(manifest.logs_from);
     ends
 }
@@ -456,7 +452,8 @@ impl LogScan<'_> {
         let listed = listed.map_or(0, |(_, bytes)| *bytes);
         // A file that another follows was synced up to the end that one names.
         let flushed = known_end.unwrap_or(0).max(listed);
-        self.headless = Scanner::open(&*file, limit, flushed, flushed)?.is_none();
+        let opened = Scanner::open(&*file, limit, flushed, flushed)?.map(|(_, scanner)| scanner);
+        self.headless = opened.is_none();
         if self.headless {
             // Its header was never on stable storage, so neither was anything in it; unless it was.
             let suspicious = !self.lost_power && !self.state.manifest.clean && has_content(&*file)?;
@@ -468,7 +465,10 @@ impl LogScan<'_> {
             self.recovered.reasons.push(format!("the header of log file {id} is damaged"));
             self.doubt();
         }
-        let mut scanner = Scanner::over(&*file, id, limit, flushed, flushed)?;
+        let mut scanner = match opened {
+            Some(scanner) => scanner,
+            None => Scanner::over(&*file, id, limit, flushed, flushed)?,
+        };
         let log_file = LogFile { id, file: file.clone(), entries: None, end: 0, rolled: true, poisoned: false };
         self.state.open_files.insert(id.sequence, log_file);
         let end = loop {

@@ -96,10 +96,7 @@ impl<'a> Scanner<'a> {
     ) -> io::Result<Option<(FileHeader, Self)>> {
         let mut window = Window { file, length: file.length()?, at: 0, bytes: Vec::new() };
         let header = window.get(0, HEADER_BYTES)?.and_then(|bytes| FileHeader::decode(bytes.try_into().ok()?));
-        Ok(match header {
-            Some(header) => Some((header, Scanner::over(file, header.id, limit, verify_from, flushed)?)),
-            None => None,
-        })
+        Ok(header.map(|header| (header, Scanner::begin(window, header.id, limit, verify_from, flushed))))
     }
 
     /// The same for a file whose id is known from elsewhere, whatever its header says.
@@ -107,15 +104,13 @@ impl<'a> Scanner<'a> {
     /// # Errors
     /// When the disk does not answer.
     pub fn over(file: &'a dyn DiskFile, id: FileId, limit: u64, verify_from: u64, flushed: u64) -> io::Result<Self> {
-        let length = file.length()?;
-        Ok(Scanner {
-            window: Window { file, length, at: 0, bytes: Vec::new() },
-            file_number: id.number(),
-            limit: limit.min(length),
-            verify_from,
-            position: HEADER_BYTES as u64,
-            flushed,
-        })
+        let window = Window { file, length: file.length()?, at: 0, bytes: Vec::new() };
+        Ok(Scanner::begin(window, id, limit, verify_from, flushed))
+    }
+
+    fn begin(window: Window<'a>, id: FileId, limit: u64, verify_from: u64, flushed: u64) -> Self {
+        let (file_number, limit) = (id.number(), limit.min(window.length));
+        Scanner { window, file_number, limit, verify_from, position: HEADER_BYTES as u64, flushed }
     }
 
     /// Where the next frame would start.

@@ -106,7 +106,8 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         })
     }
 
-    /// The log, and heartbeats as streams of one: pipelined, answered in order, over at the first answer that is not a success.
+    /// The log, and heartbeats as streams of one: pipelined, answered in order, over at the first answer
+    /// that is not a success.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
