@@ -3,6 +3,7 @@
 use crate::groups::Groups;
 use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
 use crate::request::{BrokerError, Reply, Request};
+use crate::setting::Settings;
 use crate::waiters::Waiters;
 use futures::future::BoxFuture;
 use journal::CacheBudget;
@@ -25,6 +26,8 @@ pub struct Config {
     pub default_partitions: u32,
     /// Whether asking for a missing topic may make it.
     pub auto_create_topics: bool,
+    /// What topics are set to of which nobody says otherwise.
+    pub topic_defaults: Settings,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
     /// How long a request may wait for consensus before its outcome is called unknown.
@@ -38,6 +41,7 @@ impl Default for Config {
             shards: cores as u32,
             default_partitions: 1,
             auto_create_topics: true,
+            topic_defaults: Settings::default(),
             cache_bytes: limit::TAIL_CACHE_BYTES,
             propose_timeout: Duration::from_secs(30),
         }
@@ -55,12 +59,14 @@ pub struct Broker {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    folder: DataFolder,
+    pub(crate) folder: DataFolder,
     pub(crate) shards: BTreeMap<ShardId, Shard>,
     local: Mutex<Vec<LocalShard>>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
+    /// Held by whoever measures partitions.
+    pub(crate) sizing: tokio::sync::Mutex<()>,
 }
 
 /// Bells for what the broker's own tasks wait for.
@@ -109,7 +115,8 @@ impl Broker {
         let shards: BTreeMap<ShardId, Shard> =
             local.iter().map(|local| (local.shard.id(), local.shard.clone())).collect();
         let groups = Groups::start(&shards);
-        let inner = Inner { config, folder, shards, local: Mutex::new(local), waiters, changes, groups };
+        let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
+        let inner = Inner { config, folder, shards, local, waiters, changes, groups, sizing };
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
@@ -160,13 +167,20 @@ impl Broker {
             Request::Topics(query) => Box::pin(self.clone().topics(query)),
             Request::CreateTopics(topics) => Box::pin(self.clone().create_topics(topics)),
             Request::DeleteTopics(topics) => Box::pin(self.clone().delete_topics(topics)),
+            Request::AlterTopics(topics) => Box::pin(self.clone().alter_topics(topics)),
+            Request::AddPartitions(topics) => Box::pin(self.clone().add_partitions(topics)),
+            Request::Trim(parts) => Box::pin(self.clone().trim(parts)),
+            Request::Sizes(query) => Box::pin(self.clone().sizes(query)),
+            Request::Node => Box::pin(self.clone().node_info()),
             Request::Append(parts) => self.append(parts).await,
             Request::Read(query) => Box::pin(self.clone().read(query)),
             Request::Offsets(queries) => Box::pin(self.clone().offsets(queries)),
+            Request::EpochEnds(queries) => Box::pin(self.clone().epoch_ends(queries)),
             Request::NewProducer => Box::pin(self.clone().new_producer()),
             Request::Group(request) => Box::pin(self.clone().group(request)),
             Request::CommitOffsets(commit) => Box::pin(self.clone().commit_offsets(commit)),
             Request::FetchOffsets(fetch) => Box::pin(self.clone().fetch_offsets(fetch)),
+            Request::DeleteOffsets(delete) => Box::pin(self.clone().delete_offsets(delete)),
         }
     }
 
@@ -227,6 +241,9 @@ impl From<Refusal> for BrokerError {
             Refusal::LimitReached(what) => BrokerError::LimitReached(what),
             Refusal::NameTaken => BrokerError::TopicExists,
             Refusal::InvalidPartitions => BrokerError::InvalidPartitions,
+            Refusal::EnoughPartitions(count) => BrokerError::EnoughPartitions(count),
+            // Again and again, or it would have been tried again.
+            Refusal::Changed => BrokerError::Unknown,
             Refusal::NoShards | Refusal::NotYet => BrokerError::Unavailable,
             Refusal::Invalid(what) => BrokerError::InvalidRecord(what.into()),
         }

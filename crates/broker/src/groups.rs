@@ -5,22 +5,30 @@
 //! commit behind the check that allowed it and before the generation that would forbid it.
 
 use crate::broker::{Broker, Inner};
-use crate::group::{Coordinator, GroupConfig, GroupError, GroupReply, GroupRequest, Output, SaveNumber, Token};
+use crate::group::{
+    Coordinator, Expirable, GroupConfig, GroupError, GroupReply, GroupRequest, Output, SaveNumber, Token,
+};
 use crate::node::wall;
-use crate::request::{BrokerError, FetchedOffset, OffsetCommit, OffsetFetch, PartitionRef, Reply, TopicRef};
+use crate::request::{
+    BrokerError, FetchedOffset, OffsetCommit, OffsetDelete, OffsetFetch, PartitionRef, Reply, TopicRef,
+};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use machine::command::CommittedOffset;
+use machine::messaging::group::Committed;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
-use model::{ShardId, StreamId, TopicId};
+use model::{ShardId, StreamId, Timestamp};
 use shard::{ProposeError, Request as ShardRequest, Role, Shard};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// The coordinator is woken at least this often.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often offsets are looked for that nobody needs: Kafka's `offsets.retention.check.interval.ms`.
+const EXPIRY_PERIOD: Duration = Duration::from_secs(600);
 
 type Answer = oneshot::Sender<Result<GroupReply, BrokerError>>;
 
@@ -37,9 +45,10 @@ pub(crate) struct Groups {
 impl Groups {
     /// Starts a coordinator for every shard but the catalog.
     pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>) -> Self {
+        let catalog = &shards[&ShardId::CATALOG];
         let start = |(id, shard): (&ShardId, &Shard)| {
             let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
-            tokio::spawn(Task::new(shard.clone(), receiver).run());
+            tokio::spawn(Task::new(shard.clone(), catalog.clone(), receiver).run());
             (*id, asks)
         };
         Groups { tasks: shards.iter().filter(|(id, _)| **id != ShardId::CATALOG).map(start).collect() }
@@ -63,6 +72,9 @@ struct Task {
     waiting: BTreeMap<Token, Waiting>,
     last_token: Token,
     saving: FuturesOrdered<BoxFuture<'static, Saved>>,
+    /// The catalog, for the names of streams.
+    catalog: Shard,
+    expire_next: Instant,
 }
 
 enum Waiting {
@@ -86,8 +98,17 @@ impl Waiting {
 }
 
 impl Task {
-    fn new(shard: Shard, asks: mpsc::Receiver<Ask>) -> Self {
-        Task { shard, asks, coordinator: None, waiting: BTreeMap::new(), last_token: 0, saving: FuturesOrdered::new() }
+    fn new(shard: Shard, catalog: Shard, asks: mpsc::Receiver<Ask>) -> Self {
+        Task {
+            shard,
+            asks,
+            coordinator: None,
+            waiting: BTreeMap::new(),
+            last_token: 0,
+            saving: FuturesOrdered::new(),
+            catalog,
+            expire_next: Instant::now() + EXPIRY_PERIOD,
+        }
     }
 
     async fn run(mut self) {
@@ -178,6 +199,44 @@ impl Task {
                 }
             }
             coordinator.on_timeout(wall(), &mut outputs);
+        }
+        self.act(outputs).await;
+        if Instant::now() >= self.expire_next {
+            self.expire_next = Instant::now() + EXPIRY_PERIOD;
+            self.expire().await;
+        }
+    }
+
+    /// Forgets offsets that nobody needs any more, and groups that have none and no members.
+    async fn expire(&mut self) {
+        let now = wall();
+        let Some((_, coordinator)) = &mut self.coordinator else { return };
+        let mut outputs = Vec::new();
+        let mut commands = Vec::new();
+        for (group, expirable) in coordinator.expirable(now) {
+            let positions: Vec<(StreamId, Timestamp)> = {
+                let machine = self.shard.machine();
+                machine.messaging.groups.offsets(&group).map(|(stream, at)| (stream, at.time.timestamp())).collect()
+            };
+            match expirable {
+                _ if positions.is_empty() => coordinator.expire(&group, now, &mut outputs),
+                Expirable::All => coordinator.expire(&group, now, &mut outputs),
+                Expirable::Before { time, subscribed } => {
+                    let old = positions.into_iter().filter(|(_, at)| *at <= time).map(|(stream, _)| stream);
+                    let old: Vec<StreamId> = old.collect();
+                    let named = name_streams(&self.catalog, &old);
+                    let needed =
+                        |stream: &StreamId| named.get(stream).is_some_and(|(name, _)| subscribed.contains(name));
+                    let streams: Vec<StreamId> = old.into_iter().filter(|stream| !needed(stream)).collect();
+                    if !streams.is_empty() {
+                        commands.push(Command::DeleteOffsets { group, streams, committed_until: Some(time) });
+                    }
+                }
+            }
+        }
+        for command in commands {
+            // What fails is tried again the next time.
+            drop(propose(&self.shard, command).await);
         }
         self.act(outputs).await;
     }
@@ -311,6 +370,42 @@ impl Broker {
         Reply::OffsetsCommitted(results)
     }
 
+    pub(crate) async fn delete_offsets(self, delete: OffsetDelete) -> Reply {
+        Reply::OffsetsDeleted(self.try_delete_offsets(delete).await)
+    }
+
+    async fn try_delete_offsets(&self, delete: OffsetDelete) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        let OffsetDelete { group, partitions } = delete;
+        let check = GroupRequest::CheckDelete { group: group.clone() };
+        let subscribed = match self.ask(&group, |answer| Ask::Group { request: check, answer }).await? {
+            GroupReply::MayDelete { subscribed } => subscribed,
+            GroupReply::Refused { error, .. } => return Err(error.into()),
+            _ => return Err(BrokerError::Unavailable),
+        };
+        let mut streams = Vec::new();
+        let mut results = Vec::with_capacity(partitions.len());
+        for partition in &partitions {
+            let found = self.inner.find(&partition.topic);
+            results.push(match (self.inner.resolve(partition), found) {
+                (Ok(_), Some((_, topic))) if subscribed.contains(topic.name.as_str()) => {
+                    Err(GroupError::Subscribed.into())
+                }
+                (Ok(place), _) => {
+                    streams.push(place.stream);
+                    Ok(())
+                }
+                (Err(error), _) => Err(error),
+            });
+        }
+        if !streams.is_empty() {
+            let command = Command::DeleteOffsets { group: group.clone(), streams, committed_until: None };
+            if let MachineReply::Refused(refusal) = self.inner.shard_of(&group)?.command(command).await? {
+                return Err(refusal.into());
+            }
+        }
+        Ok(results)
+    }
+
     pub(crate) async fn fetch_offsets(self, fetch: OffsetFetch) -> Reply {
         Reply::OffsetsFetched(self.inner.fetch_offsets(fetch))
     }
@@ -329,53 +424,59 @@ impl Inner {
             Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
             Role::Stopped => return Err(BrokerError::Unavailable),
         }
-        let asked = match fetch.partitions {
-            Some(partitions) => partitions.into_iter().map(|partition| self.place(partition)).collect(),
-            None => self.all_places(),
-        };
-        let only_committed = asked.iter().all(|place| place.whole_topic);
+        let Some(partitions) = fetch.partitions else { return Ok(self.all_offsets(shard, &fetch.group)) };
+        let places: Vec<_> = partitions.into_iter().map(|partition| self.place(partition)).collect();
         let machine = shard.machine();
         let groups = &machine.messaging.groups;
-        let offsets = asked.into_iter().map(|place| FetchedOffset {
-            committed: place.stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned(),
-            topic: place.topic,
-            id: place.id,
-            partition: place.partition,
-        });
-        Ok(offsets.filter(|offset| offset.committed.is_some() || !only_committed).collect())
+        let offset = |(stream, topic, partition): (Option<StreamId>, String, u32)| FetchedOffset {
+            committed: stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned(),
+            topic,
+            partition,
+        };
+        Ok(places.into_iter().map(offset).collect())
     }
 
-    fn place(&self, partition: PartitionRef) -> Place {
+    fn place(&self, partition: PartitionRef) -> (Option<StreamId>, String, u32) {
         let stream = self.resolve(&partition).ok().map(|place| place.stream);
         let topic = match partition.topic {
             TopicRef::Name(name) => name,
             TopicRef::Id(id) => self.find(&TopicRef::Id(id)).map_or(String::new(), |(_, t)| t.name.to_string()),
         };
-        Place { stream, topic, id: TopicId::default(), partition: partition.partition, whole_topic: false }
+        (stream, topic, partition.partition)
     }
 
-    fn all_places(&self) -> Vec<Place> {
-        let machine = self.catalog().machine();
-        let mut places = Vec::new();
-        for (id, topic) in machine.catalog.topics() {
-            places.extend(topic.partitions.iter().enumerate().map(|(nth, partition)| Place {
-                stream: Some(partition.stream),
-                topic: topic.name.to_string(),
-                id,
-                partition: nth as u32,
-                whole_topic: true,
-            }));
-        }
-        places
+    /// Every position of a group over a stream that has a name, by name.
+    fn all_offsets(&self, shard: &Shard, group: &str) -> Vec<FetchedOffset> {
+        let positions: BTreeMap<StreamId, Committed> = {
+            let machine = shard.machine();
+            machine.messaging.groups.offsets(group).map(|(stream, committed)| (stream, committed.clone())).collect()
+        };
+        let streams: Vec<StreamId> = positions.keys().copied().collect();
+        let named = name_streams(self.catalog(), &streams).into_iter();
+        let offset = |(stream, (topic, partition))| FetchedOffset {
+            topic,
+            partition,
+            committed: positions.get(&stream).cloned(),
+        };
+        let mut offsets: Vec<FetchedOffset> = named.map(offset).collect();
+        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        offsets
     }
 }
 
-/// A partition that offsets are asked of.
-struct Place {
-    stream: Option<StreamId>,
-    topic: String,
-    id: TopicId,
-    partition: u32,
-    /// Not asked for by name.
-    whole_topic: bool,
+/// The topic and partition of each stream; those of deleted topics are left out.
+fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, (String, u32)> {
+    let wanted: BTreeSet<StreamId> = streams.iter().copied().collect();
+    let mut named = BTreeMap::new();
+    if wanted.is_empty() {
+        return named;
+    }
+    for (_, topic) in catalog.machine().catalog.topics() {
+        for (nth, partition) in (0u32..).zip(&topic.partitions) {
+            if wanted.contains(&partition.stream) {
+                named.insert(partition.stream, (topic.name.to_string(), nth));
+            }
+        }
+    }
+    named
 }

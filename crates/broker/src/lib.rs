@@ -8,6 +8,7 @@
 //! It deliberately does not know any protocol, socket or frame; nor what consensus or the journal
 //! do inside. Start with [`request`], then [`broker`].
 
+mod alter;
 mod append;
 pub mod broker;
 mod delivery;
@@ -20,6 +21,8 @@ mod groups;
 pub mod node;
 mod read;
 pub mod request;
+pub mod setting;
+mod sizes;
 pub mod skip;
 pub mod status;
 mod topics;
@@ -28,5 +31,6 @@ mod waiters;
 pub use broker::{Broker, Config, Pending};
 pub use node::NodeError;
 pub use request::{BrokerError, Reply, Request};
+pub use setting::Settings;
 pub use skip::{SkipError, skip_entries};
 pub use status::ShardStatus;

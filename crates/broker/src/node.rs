@@ -118,6 +118,12 @@ impl DataFolder {
         Ok(DataFolder { path: path.to_owned(), _lock: lock, identity })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     fn shard_folder(&self, shard: ShardId) -> PathBuf {
         DataFolder::path_of(&self.path, shard)
     }

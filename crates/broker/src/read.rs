@@ -2,7 +2,8 @@
 
 use crate::broker::{Broker, Inner};
 use crate::request::{
-    BrokerError, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery, ReadRange, Reply,
+    BrokerError, EpochEnd, EpochQuery, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery,
+    ReadRange, Reply,
 };
 use journal::ReadError;
 use machine::messaging::stream::Stream;
@@ -11,10 +12,10 @@ use shard::{Role, Shard};
 use tokio::time::Instant;
 
 /// A partition, found.
-struct Found {
-    shard: Shard,
-    id: StreamId,
-    state: Stream,
+pub(crate) struct Found {
+    pub(crate) shard: Shard,
+    pub(crate) id: StreamId,
+    pub(crate) state: Stream,
 }
 
 impl Broker {
@@ -129,6 +130,32 @@ impl Broker {
     }
 }
 
+impl Broker {
+    pub(crate) async fn epoch_ends(self, queries: Vec<EpochQuery>) -> Reply {
+        let end = |query: EpochQuery| {
+            let found = self.inner.find_stream(&query.partition, query.current)?;
+            Ok(epoch_end(&found.state, found.state.epoch_in(found.shard.term()), query.epoch))
+        };
+        Reply::EpochEnds(queries.into_iter().map(end).collect())
+    }
+}
+
+/// Where `asked` ended, or the greatest epoch before it; KIP-101 and KIP-320.
+fn epoch_end(stream: &Stream, current: LeaderEpoch, asked: i32) -> EpochEnd {
+    let Ok(asked) = u32::try_from(asked).map(LeaderEpoch) else { return EpochEnd { epoch: None, end: None } };
+    if asked == current {
+        return EpochEnd { epoch: Some(asked), end: Some(stream.end) };
+    }
+    if asked > current {
+        return EpochEnd { epoch: None, end: None };
+    }
+    let after = stream.epochs.partition_point(|(epoch, _)| *epoch <= asked);
+    let end = stream.epochs.get(after).map_or(stream.end, |(_, base)| *base);
+    // Of one that is forgotten is only known that it ended where the oldest begins.
+    let epoch = after.checked_sub(1).map_or(asked, |nth| stream.epochs[nth].0);
+    EpochEnd { epoch: Some(epoch), end: Some(end) }
+}
+
 impl Inner {
     /// Whether a read now may find as much as asked for: a cheap guess, only ever too hopeful.
     fn enough(&self, query: &ReadQuery) -> bool {
@@ -139,7 +166,11 @@ impl Inner {
             })
     }
 
-    fn find_stream(&self, partition: &PartitionRef, epoch: Option<LeaderEpoch>) -> Result<Found, BrokerError> {
+    pub(crate) fn find_stream(
+        &self,
+        partition: &PartitionRef,
+        epoch: Option<LeaderEpoch>,
+    ) -> Result<Found, BrokerError> {
         let place = self.resolve(partition)?;
         let shard = self.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
         match shard.role() {
@@ -158,5 +189,29 @@ impl Inner {
             }
         }
         Ok(Found { shard: shard.clone(), id: place.stream, state })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::config::StreamConfig;
+
+    #[test]
+    fn an_epoch_ends_where_the_next_begins() {
+        let mut stream = Stream::new(StreamConfig::default());
+        stream.epochs = vec![(LeaderEpoch(2), Offset(10)), (LeaderEpoch(5), Offset(30))];
+        stream.end = Offset(50);
+        let end = |asked| {
+            let EpochEnd { epoch, end } = epoch_end(&stream, LeaderEpoch(6), asked);
+            (epoch.map(|epoch| epoch.0), end.map(|end| end.0))
+        };
+        assert_eq!(end(-1), (None, None));
+        assert_eq!(end(0), (Some(0), Some(10)));
+        assert_eq!(end(2), (Some(2), Some(30)));
+        assert_eq!(end(4), (Some(2), Some(30)));
+        assert_eq!(end(5), (Some(5), Some(50)));
+        assert_eq!(end(6), (Some(6), Some(50)));
+        assert_eq!(end(7), (None, None));
     }
 }

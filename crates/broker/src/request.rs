@@ -1,10 +1,12 @@
 //! Everything the product can do, on one screen: what protocols ask and what they are answered.
 
 use crate::group::{GroupReply, GroupRequest};
+use crate::setting::{Change, Settings};
 use bytes::Bytes;
 use journal::Slice;
 use model::config::StreamConfig;
 use model::{Durability, LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// A request.
@@ -16,12 +18,24 @@ pub enum Request {
     CreateTopics(Vec<CreateTopic>),
     /// Removes topics.
     DeleteTopics(Vec<TopicRef>),
+    /// Changes what topics are set to.
+    AlterTopics(Vec<AlterTopic>),
+    /// Adds partitions to topics.
+    AddPartitions(Vec<AddPartitions>),
+    /// Removes the oldest records of partitions.
+    Trim(Vec<TrimPart>),
+    /// Tells how many bytes partitions have.
+    Sizes(SizesQuery),
+    /// Tells about this node.
+    Node,
     /// Appends pieces.
     Append(Vec<AppendPart>),
     /// Reads pieces, waiting for more if there are few.
     Read(ReadQuery),
     /// Finds offsets.
     Offsets(Vec<OffsetQuery>),
+    /// Tells where leader epochs end.
+    EpochEnds(Vec<EpochQuery>),
     /// Hands out a producer id that nobody has had.
     NewProducer,
     /// Something about a consumer group.
@@ -30,6 +44,8 @@ pub enum Request {
     CommitOffsets(OffsetCommit),
     /// Reads a group's positions.
     FetchOffsets(OffsetFetch),
+    /// Forgets a group's positions.
+    DeleteOffsets(OffsetDelete),
 }
 
 /// The answer to the request of the same name.
@@ -42,11 +58,23 @@ pub enum Reply {
     /// In the order asked for.
     TopicsDeleted(Vec<Result<(), BrokerError>>),
     /// In the order asked for.
+    TopicsAltered(Vec<Result<(), BrokerError>>),
+    /// In the order asked for.
+    PartitionsAdded(Vec<Result<(), BrokerError>>),
+    /// Where each partition starts now, in the order asked for.
+    Trimmed(Vec<Result<Offset, BrokerError>>),
+    /// In the order asked for; all partitions that this node has when all were asked for.
+    Sizes(Vec<PartitionSize>),
+    /// This node.
+    Node(NodeInfo),
+    /// In the order asked for.
     Appended(Vec<Result<Appended, BrokerError>>),
     /// In the order asked for.
     Read(Vec<Result<ReadPart, BrokerError>>),
     /// In the order asked for.
     Offsets(Vec<Result<FoundOffset, BrokerError>>),
+    /// In the order asked for.
+    EpochEnds(Vec<Result<EpochEnd, BrokerError>>),
     /// The id, with epoch 0.
     NewProducer(Result<ProducerId, BrokerError>),
     /// The coordinator's answer.
@@ -55,6 +83,8 @@ pub enum Reply {
     OffsetsCommitted(Vec<Result<(), BrokerError>>),
     /// In the order asked for.
     OffsetsFetched(Result<Vec<FetchedOffset>, BrokerError>),
+    /// In the order asked for.
+    OffsetsDeleted(Result<Vec<Result<(), BrokerError>>, BrokerError>),
 }
 
 /// Why something was not done. Each protocol has one table from these to its own codes.
@@ -75,6 +105,9 @@ pub enum BrokerError {
     /// Not a number of partitions that a topic can have.
     #[error("invalid number of partitions")]
     InvalidPartitions,
+    /// The topic has as many partitions, or more.
+    #[error("the topic has {0} partitions already, and partitions are not taken away")]
+    EnoughPartitions(u32),
     /// More replicas than nodes.
     #[error("invalid replication factor")]
     InvalidReplicas,
@@ -96,6 +129,12 @@ pub enum BrokerError {
     /// The pieces are not pieces, or damaged.
     #[error("invalid record: {0}")]
     InvalidRecord(String),
+    /// A record's timestamp is farther from now than the topic accepts.
+    #[error("invalid timestamp: {0}")]
+    InvalidTimestamp(String),
+    /// The topic's configuration does not allow it.
+    #[error("not allowed: {0}")]
+    NotAllowed(&'static str),
     /// A piece that is larger than the stream accepts.
     #[error("record too large")]
     TooLarge,
@@ -150,8 +189,10 @@ pub struct TopicInfo {
     pub name: String,
     /// Its identity.
     pub id: TopicId,
-    /// Its configuration.
+    /// What follows from its settings.
     pub config: StreamConfig,
+    /// What somebody has set.
+    pub settings: Settings,
     /// Its partitions, by number.
     pub partitions: Vec<PartitionInfo>,
 }
@@ -176,10 +217,78 @@ pub struct CreateTopic {
     pub partitions: Option<u32>,
     /// How many replicas; the cluster's default when absent.
     pub replicas: Option<u32>,
-    /// Its configuration.
-    pub config: StreamConfig,
+    /// What it is set to.
+    pub settings: Settings,
     /// Only say whether it could be made.
     pub validate_only: bool,
+}
+
+/// Changes to what a topic is set to.
+#[derive(Debug)]
+pub struct AlterTopic {
+    /// Which.
+    pub topic: TopicRef,
+    /// What is to change, in this order.
+    pub changes: Vec<(String, Change)>,
+    /// Whether everything else goes back to its default.
+    pub replace: bool,
+    /// Only say whether it could be done.
+    pub validate_only: bool,
+}
+
+/// Partitions to add.
+#[derive(Debug)]
+pub struct AddPartitions {
+    /// To which topic.
+    pub topic: TopicRef,
+    /// How many it shall have then.
+    pub total: u32,
+    /// Only say whether it could be done.
+    pub validate_only: bool,
+}
+
+/// Records to remove.
+#[derive(Debug)]
+pub struct TrimPart {
+    /// Of which partition.
+    pub partition: PartitionRef,
+    /// The first that stays; none when absent.
+    pub to: Option<Offset>,
+}
+
+/// Which partitions' sizes are asked for.
+#[derive(Debug)]
+pub struct SizesQuery {
+    /// These, or all.
+    pub partitions: Option<Vec<PartitionRef>>,
+}
+
+/// How large a partition is. Those that are not on this node are left out of an answer.
+#[derive(Clone, Debug)]
+pub struct PartitionSize {
+    /// Topic name.
+    pub topic: String,
+    /// Partition.
+    pub partition: u32,
+    /// Bytes of its pieces, as they are stored.
+    pub bytes: u64,
+}
+
+/// What a node tells of itself.
+#[derive(Clone, Debug)]
+pub struct NodeInfo {
+    /// Which.
+    pub node: NodeId,
+    /// Where its data is.
+    pub folder: PathBuf,
+    /// Bytes of the file system that the data is on, and how many of them are free.
+    pub disk: Option<(u64, u64)>,
+    /// Partitions of a topic whose creator does not say.
+    pub default_partitions: u32,
+    /// Whether asking for a missing topic may make it.
+    pub auto_create_topics: bool,
+    /// What topics are set to of which nobody says otherwise.
+    pub topic_defaults: Settings,
 }
 
 /// A partition of a topic.
@@ -274,6 +383,26 @@ pub enum OffsetSpec {
     MaxTimestamp,
 }
 
+/// Where a leader epoch ended.
+#[derive(Clone, Debug)]
+pub struct EpochQuery {
+    /// In which partition.
+    pub partition: PartitionRef,
+    /// The leader epoch the caller knows to be current, if it says.
+    pub current: Option<LeaderEpoch>,
+    /// The epoch in question.
+    pub epoch: i32,
+}
+
+/// Where the greatest leader epoch not above the one in question ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EpochEnd {
+    /// That epoch, if there was one.
+    pub epoch: Option<LeaderEpoch>,
+    /// One past its last record.
+    pub end: Option<Offset>,
+}
+
 /// A position found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundOffset {
@@ -328,10 +457,17 @@ pub struct OffsetFetch {
 pub struct FetchedOffset {
     /// Topic name.
     pub topic: String,
-    /// Topic identity; zero when there is no such topic.
-    pub id: TopicId,
     /// Partition.
     pub partition: u32,
     /// The position.
     pub committed: Option<machine::messaging::group::Committed>,
+}
+
+/// Positions to forget.
+#[derive(Debug)]
+pub struct OffsetDelete {
+    /// Whose.
+    pub group: String,
+    /// Over which partitions.
+    pub partitions: Vec<PartitionRef>,
 }

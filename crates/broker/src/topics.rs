@@ -2,10 +2,10 @@
 
 use crate::broker::{Broker, Inner};
 use crate::request::{BrokerError, CreateTopic, PartitionInfo, PartitionRef, Reply, TopicInfo, TopicRef, TopicsQuery};
+use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
-use model::config::StreamConfig;
 use model::{LeaderEpoch, Name, ProducerId, TopicId, limit};
 use rand::RngExt;
 use shard::Role;
@@ -39,7 +39,7 @@ impl Broker {
                         name: name.clone(),
                         partitions: None,
                         replicas: None,
-                        config: StreamConfig::default(),
+                        settings: Settings::default(),
                         validate_only: false,
                     });
                     match created.await {
@@ -78,12 +78,13 @@ impl Broker {
             return Err(BrokerError::InvalidPartitions);
         }
         let id = TopicId(rand::rng().random());
+        let config = topic.settings.config(&self.inner.config.topic_defaults)?;
         if topic.validate_only {
             let unplaced = PartitionInfo { leader: None, epoch: LeaderEpoch(0), replicas: vec![self.node()] };
             let partitions = vec![unplaced; partitions as usize];
-            return Ok(TopicInfo { name: name.to_string(), id, config: topic.config, partitions });
+            return Ok(TopicInfo { name: name.to_string(), id, config, settings: topic.settings, partitions });
         }
-        let new = NewTopic { name, id, partitions, config: topic.config };
+        let new = NewTopic { name, id, partitions, config, settings: topic.settings.pairs() };
         match self.inner.catalog().command(Command::CreateTopic { topic: new }).await? {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => self.wait_for_streams(id).await,
@@ -91,7 +92,7 @@ impl Broker {
     }
 
     /// Waits until the shards have made the streams of a new topic.
-    async fn wait_for_streams(&self, id: TopicId) -> Result<TopicInfo, BrokerError> {
+    pub(crate) async fn wait_for_streams(&self, id: TopicId) -> Result<TopicInfo, BrokerError> {
         let deadline = Instant::now() + STREAMS_TIMEOUT;
         loop {
             let changed = self.inner.changes.streams.notified();
@@ -173,6 +174,7 @@ impl Inner {
             PartitionInfo { leader, epoch: epoch.unwrap_or_default(), replicas: vec![me] }
         };
         let partitions = topic.partitions.iter().map(partition).collect();
-        TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), partitions }
+        let settings = Settings::stored(&topic.settings);
+        TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), settings, partitions }
     }
 }

@@ -213,6 +213,22 @@ impl Journal {
         Ok(first)
     }
 
+    /// Bytes of the stream's pieces with a record between `from` and `to`. Looks at every extent.
+    ///
+    /// # Errors
+    /// When tables cannot be read.
+    pub fn bytes_of(&self, stream: StreamId, from: Offset, to: Offset) -> Result<u64, ReadError> {
+        let (mut next, mut bytes) = (from, 0);
+        let mut passed = Passed::default();
+        while next < to {
+            let located = self.locate(&mut passed, stream, next, to, limit::MIB, true)?;
+            let Some(last) = located.last() else { break };
+            next = last.extent.end();
+            bytes += located.iter().map(|located| u64::from(located.extent.length)).sum::<u64>();
+        }
+        Ok(bytes)
+    }
+
     /// Extents from the one that covers or follows `from`: all from one file or all from memory.
     fn locate(
         &self,

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use model::config::StreamConfig;
-use model::{Name, Offset, ProducerId, ShardId, StreamId, TopicId};
+use model::{Name, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
 
 model::wire_struct! {
     /// An idempotent producer's numbering of what it appends (KIP-98).
@@ -47,6 +47,9 @@ model::wire_struct! {
         pub partitions: u32,
         /// The configuration of each partition's stream.
         pub config: StreamConfig,
+        /// What was set by whoever made it, for people: names and values, by name. `config` is what
+        /// follows from it.
+        pub settings: Vec<(String, String)>,
     }
 }
 
@@ -75,7 +78,7 @@ model::wire_enum! {
             message_id: Option<Bytes>,
         },
         /// Makes a stream.
-        3 = CreateStream {
+        15 = CreateStream {
             /// Its id, never used before.
             stream: StreamId,
             /// Its configuration.
@@ -87,7 +90,7 @@ model::wire_enum! {
             stream: StreamId,
         },
         /// Changes a stream's configuration.
-        5 = ConfigureStream {
+        16 = ConfigureStream {
             /// Which.
             stream: StreamId,
             /// Its new configuration.
@@ -129,7 +132,7 @@ model::wire_enum! {
             group: String,
         },
         /// Makes streams, all of one topic.
-        12 = CreateStreams {
+        17 = CreateStreams {
             /// Their ids, never used before.
             streams: Vec<StreamId>,
             /// The configuration of each.
@@ -141,11 +144,20 @@ model::wire_enum! {
             streams: Vec<StreamId>,
         },
         /// Changes the configuration of streams, all of one topic.
-        14 = ConfigureStreams {
+        18 = ConfigureStreams {
             /// Which.
             streams: Vec<StreamId>,
             /// The new configuration of each.
             config: StreamConfig,
+        },
+        /// Forgets positions of a consumer group.
+        19 = DeleteOffsets {
+            /// The group.
+            group: String,
+            /// Over which streams.
+            streams: Vec<StreamId>,
+            /// Only those that were not committed later.
+            committed_until: Option<Timestamp>,
         },
 
         /// Catalog: adds shards that streams and slots can be placed on.
@@ -154,7 +166,7 @@ model::wire_enum! {
             shards: Vec<ShardId>,
         },
         /// Catalog: makes a topic and, through the outbox, its streams.
-        33 = CreateTopic {
+        37 = CreateTopic {
             /// The topic.
             topic: NewTopic,
         },
@@ -169,11 +181,22 @@ model::wire_enum! {
             count: u32,
         },
         /// Catalog: changes the configuration of a topic's streams.
-        36 = ConfigureTopic {
+        38 = ConfigureTopic {
             /// Its identity.
             id: TopicId,
+            /// The revision that the new configuration was made from: another one is refused.
+            revision: u64,
             /// The new configuration.
             config: StreamConfig,
+            /// What was set, for people: names and values, by name.
+            settings: Vec<(String, String)>,
+        },
+        /// Catalog: adds partitions to a topic and, through the outbox, makes their streams.
+        39 = AddPartitions {
+            /// Its identity.
+            id: TopicId,
+            /// How many partitions it shall have.
+            partitions: u32,
         },
 
         /// Carries an outbox item of another shard. Repeated ones are dropped, and one that comes
@@ -218,12 +241,14 @@ impl Command {
             | Command::DeleteGroup { .. }
             | Command::CreateStreams { .. }
             | Command::DeleteStreams { .. }
-            | Command::ConfigureStreams { .. } => shard != ShardId::CATALOG,
+            | Command::ConfigureStreams { .. }
+            | Command::DeleteOffsets { .. } => shard != ShardId::CATALOG,
             Command::AddShards { .. }
             | Command::CreateTopic { .. }
             | Command::DeleteTopic { .. }
             | Command::AllocateProducerIds { .. }
-            | Command::ConfigureTopic { .. } => shard == ShardId::CATALOG,
+            | Command::ConfigureTopic { .. }
+            | Command::AddPartitions { .. } => shard == ShardId::CATALOG,
             Command::Tick | Command::Deliver { .. } | Command::Delivered { .. } | Command::Barrier { .. } => true,
         }
     }

@@ -282,11 +282,18 @@ impl Step<'_> {
                 messaging.groups.delete(&group);
                 Ok(Reply::Done)
             }
+            Command::DeleteOffsets { group, streams, committed_until } => {
+                messaging.groups.delete_offsets(&group, &streams, committed_until);
+                Ok(Reply::Done)
+            }
             Command::AddShards { shards } => catalog.add_shards(&shards, effects),
             Command::CreateTopic { topic } => catalog.create_topic(topic, outbox, effects),
             Command::DeleteTopic { id } => catalog.delete_topic(id, outbox, effects),
             Command::AllocateProducerIds { count } => Ok(catalog.allocate_producers(count)),
-            Command::ConfigureTopic { id, config } => catalog.configure_topic(id, &config, outbox, effects),
+            Command::ConfigureTopic { id, revision, config, settings } => {
+                catalog.configure_topic(id, revision, config, settings, outbox, effects)
+            }
+            Command::AddPartitions { id, partitions } => catalog.add_partitions(id, partitions, outbox, effects),
             Command::Deliver { .. } => Err(Refusal::Invalid("an item within an item")),
             Command::Delivered { to, items } => {
                 outbox.delivered(to, &items);

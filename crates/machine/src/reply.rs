@@ -36,6 +36,12 @@ pub enum Refusal {
     /// Fewer than one partition, or more than allowed.
     #[error("invalid number of partitions")]
     InvalidPartitions,
+    /// The topic has as many partitions, or more.
+    #[error("the topic has {0} partitions already")]
+    EnoughPartitions(u32),
+    /// Somebody else changed it since it was looked at.
+    #[error("changed by somebody else")]
+    Changed,
     /// There is no shard to place streams on.
     #[error("no shard to place streams on")]
     NoShards,

@@ -239,7 +239,14 @@ fn create_topic(nth: u32, partitions: u32) -> Command {
     let mut id = [1; 16];
     id[..4].copy_from_slice(&nth.to_le_bytes());
     let name = Name::new(&format!("topic-{nth}")).expect("a name");
-    Command::CreateTopic { topic: NewTopic { name, id: TopicId(id), partitions, config: StreamConfig::default() } }
+    let (config, settings) = (StreamConfig::default(), Vec::new());
+    Command::CreateTopic { topic: NewTopic { name, id: TopicId(id), partitions, config, settings } }
+}
+
+/// Changes something that the streams have to be told of.
+fn configure_topic(id: TopicId) -> Command {
+    let config = StreamConfig { dedup_window_millis: 1, ..StreamConfig::default() };
+    Command::ConfigureTopic { id, revision: 0, config, settings: Vec::new() }
 }
 
 /// A catalog with `shards` shards.
@@ -271,7 +278,7 @@ fn a_full_outbox_refuses_decisions_until_items_are_delivered() {
     let full = Reply::Refused(Refusal::LimitReached("outbox"));
     assert_eq!(shard.one(&create_topic(topics + 1, 2)), full);
     assert_eq!(shard.one(&Command::DeleteTopic { id: ids[0] }), full);
-    assert_eq!(shard.one(&Command::ConfigureTopic { id: ids[0], config: StreamConfig::default() }), full);
+    assert_eq!(shard.one(&configure_topic(ids[0])), full);
     assert!(shard.machine.catalog.topic_named(&format!("topic-{}", topics + 1)).is_none());
     assert_ne!(shard.machine.digest(), before, "time moved");
     assert_eq!(items(&shard), limit::OUTBOX_ITEMS_MAX - 1, "a refused decision has no consequences");
@@ -295,7 +302,7 @@ fn shards_have_a_largest_number() {
 fn a_topic_of_any_size_can_be_deleted() {
     let mut shard = catalog(limit::SHARDS_MAX);
     let Reply::Topic(id) = shard.one(&create_topic(1, limit::TOPIC_PARTITIONS_MAX)) else { panic!("no topic") };
-    assert_eq!(shard.one(&Command::ConfigureTopic { id, config: StreamConfig::default() }), Reply::Done);
+    assert_eq!(shard.one(&configure_topic(id)), Reply::Done);
     assert_eq!(shard.one(&Command::DeleteTopic { id }), Reply::Done);
     let outbox = &shard.machine.outbox;
     assert_eq!(outbox.destinations().len(), limit::SHARDS_MAX as usize);

@@ -73,6 +73,10 @@ pub const ENTRY_FORGETS_MAX: usize = 16 * KIB;
 pub const NAME_BYTES_MAX: usize = 255;
 /// Partitions of one topic.
 pub const TOPIC_PARTITIONS_MAX: u32 = 10_000;
+/// Settings of one topic that were set by somebody.
+pub const TOPIC_SETTINGS_MAX: usize = 64;
+/// Bytes of the settings of one topic, names and values.
+pub const TOPIC_SETTINGS_BYTES_MAX: usize = 16 * KIB;
 /// Topics of a cluster.
 pub const TOPICS_MAX: usize = 100_000;
 /// Streams of a cluster.

@@ -17,8 +17,9 @@ impl Group {
         match self.phase {
             Phase::Dead { .. } => return Err(GroupError::CoordinatorNotAvailable),
             Phase::Empty { .. } if generation < 0 => {
-                // Its offsets are going to be in the log.
+                // Its offsets are going to be in the log, and somebody needs them.
                 self.in_log = true;
+                self.phase = Phase::Empty { since: turn.now };
                 return Ok(());
             }
             _ => self.check_current(member, instance, generation)?,

@@ -22,6 +22,10 @@ pub struct GroupConfig {
     pub group_size_max: usize,
     /// Groups of one coordinator.
     pub groups_max: usize,
+    /// How long offsets are kept that nobody needs (`offsets.retention.minutes`): those of a group
+    /// counted from when its last member left, those of consumers outside of the group protocol and of
+    /// topics that no member consumes from when they were committed.
+    pub offsets_retention: u64,
     /// Whether a static member that has not rejoined when the join phase ends is removed, as a
     /// dynamic one is. Kafka keeps it, with its old subscription, until its session ends or it
     /// fails to sync within the rebalance timeout, so that a restart does not move its share.
@@ -57,6 +61,7 @@ impl Default for GroupConfig {
             rebalance_timeout_max: 86_400_000,
             group_size_max: limit::GROUP_MEMBERS_MAX,
             groups_max: 100_000,
+            offsets_retention: 7 * 24 * 3600 * 1000,
             remove_absent_static: false,
         }
     }

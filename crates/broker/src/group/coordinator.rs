@@ -2,6 +2,7 @@
 
 use super::config::GroupConfig;
 use super::error::GroupError;
+use super::expiry::Expirable;
 use super::group::{Group, Phase};
 use super::output::{Output, SaveNumber, Token, Turn};
 use super::reply::{GroupReply, LeftMember};
@@ -98,6 +99,28 @@ impl Coordinator {
         self.with_group(group, now, &mut Vec::new(), |group, turn| group.forget_token(token, turn.now));
     }
 
+    /// What of each group may be forgotten by `now` (KIP-211).
+    #[must_use]
+    pub fn expirable(&self, now: Timestamp) -> Vec<(String, Expirable)> {
+        let before = now.minus(self.config.offsets_retention);
+        self.groups.values().filter_map(|group| Some((group.id.clone(), group.expirable(before)?))).collect()
+    }
+
+    /// Forgets a group that has no members, and whatever is left of its offsets; not if it had members,
+    /// or somebody committed an offset, a moment ago.
+    pub fn expire(&mut self, group: &str, now: Timestamp, out: &mut Vec<Output>) {
+        /// Longer than a commit is under way.
+        const MOMENT_MILLIS: u64 = 60_000;
+        self.with_group(group, now, out, |group, turn| {
+            if let Phase::Empty { since } = group.phase
+                && since <= now.minus(MOMENT_MILLIS)
+                && group.pending.is_empty()
+            {
+                group.forget(turn, None, since);
+            }
+        });
+    }
+
     /// Gives a group its turn and keeps the books about it.
     fn with_group(
         &mut self,
@@ -166,7 +189,9 @@ fn unknown_group(request: &GroupRequest) -> GroupReply {
     let error = match request {
         _ if makes_group(request) => GroupError::TooManyGroups,
         GroupRequest::CheckCommit { .. } => GroupError::IllegalGeneration,
-        GroupRequest::Describe { .. } | GroupRequest::Delete { .. } => GroupError::GroupIdNotFound,
+        GroupRequest::Describe { .. } | GroupRequest::Delete { .. } | GroupRequest::CheckDelete { .. } => {
+            GroupError::GroupIdNotFound
+        }
         GroupRequest::Leave { members, .. } => {
             let left = members.iter().cloned().map(|LeavingMember { member, instance }| LeftMember {
                 member,
@@ -203,8 +228,9 @@ fn answer(group: &mut Group, turn: &mut Turn<'_>, token: Token, request: GroupRe
             checked.map(|()| GroupReply::MayCommit)
         }
         GroupRequest::Describe { .. } => Ok(GroupReply::Described(group.described())),
+        GroupRequest::CheckDelete { .. } => group.check_delete(),
         GroupRequest::Delete { .. } => match group.phase {
-            Phase::Empty { since } => return group.forget(turn, token, since),
+            Phase::Empty { since } => return group.forget(turn, Some(token), since),
             Phase::Dead { .. } => Err(GroupError::CoordinatorNotAvailable),
             _ => Err(GroupError::NonEmpty),
         },

@@ -45,13 +45,13 @@ impl Group {
         turn.out.push(Output::Save { group: self.id.clone(), number, state, then, failed });
     }
 
-    /// Deletes the empty group from the log, then answers. It is dead in the meantime.
-    pub(super) fn forget(&mut self, turn: &mut Turn<'_>, token: Token, since: Timestamp) {
+    /// Deletes the empty group from the log, then answers whoever asked. It is dead in the meantime.
+    pub(super) fn forget(&mut self, turn: &mut Turn<'_>, token: Option<Token>, since: Timestamp) {
         let number = turn.number();
         self.durable.state = State::Storing(number);
         self.phase = Phase::Dead { since };
         self.pending.clear();
-        let then = vec![(token, GroupReply::Deleted)];
+        let then: Vec<_> = token.map(|token| (token, GroupReply::Deleted)).into_iter().collect();
         let failed = failures(&then);
         turn.out.push(Output::Forget { group: self.id.clone(), number, then, failed });
     }

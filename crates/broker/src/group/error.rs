@@ -33,6 +33,9 @@ pub enum GroupError {
     /// NON_EMPTY_GROUP: a group with members cannot be deleted.
     #[error("the group has members")]
     NonEmpty,
+    /// GROUP_SUBSCRIBED_TO_TOPIC: offsets of a topic that members consume are not deleted.
+    #[error("members of the group consume the topic")]
+    Subscribed,
     /// GROUP_ID_NOT_FOUND.
     #[error("no such group")]
     GroupIdNotFound,

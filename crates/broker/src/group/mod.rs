@@ -9,7 +9,8 @@
 //! Who is alive is this memory's business and starts afresh on a new leader. What follows from it
 //! is [`stored`].
 //!
-//! It does not know topics or partitions: subscriptions and assignments are the members' own bytes.
+//! Subscriptions and assignments are the members' own bytes; only whoever deletes offsets looks for
+//! topics in them ([`subscription`]).
 //! Start with [`request`], then `coordinator`, then `rebalance`.
 
 mod commit;
@@ -17,6 +18,7 @@ mod config;
 mod coordinator;
 mod durable;
 mod error;
+mod expiry;
 #[allow(clippy::module_inception)]
 mod group;
 mod join;
@@ -27,6 +29,7 @@ mod rebalance;
 pub mod reply;
 pub mod request;
 pub mod stored;
+mod subscription;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,7 @@ mod tests;
 pub use config::GroupConfig;
 pub use coordinator::Coordinator;
 pub use error::GroupError;
+pub use expiry::Expirable;
 pub use output::{Output, SaveNumber, Token};
 pub use reply::{
     Description, GroupReply, GroupState, Joined, JoinedMember, LeftMember, ListedGroup, MemberDescription, Synced,

@@ -2,6 +2,7 @@
 
 use super::error::GroupError;
 use bytes::Bytes;
+use std::collections::BTreeSet;
 
 /// An answer of the group coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,11 @@ pub enum GroupReply {
     Listed(Vec<ListedGroup>),
     /// The group is forgotten.
     Deleted,
+    /// Offsets may be deleted, but for those of topics that members consume.
+    MayDelete {
+        /// These topics.
+        subscribed: BTreeSet<String>,
+    },
     /// The offsets may be committed.
     MayCommit,
     /// Not done.

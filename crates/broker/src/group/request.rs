@@ -51,6 +51,11 @@ pub enum GroupRequest {
         /// The group.
         group: String,
     },
+    /// May offsets of this group be deleted now, and of which topics not?
+    CheckDelete {
+        /// The group.
+        group: String,
+    },
     /// May this member commit offsets now? Makes the group known if a consumer outside of the group
     /// protocol is the first to ask.
     CheckCommit {
@@ -76,6 +81,7 @@ impl GroupRequest {
             | GroupRequest::Leave { group, .. }
             | GroupRequest::Describe { group }
             | GroupRequest::Delete { group }
+            | GroupRequest::CheckDelete { group }
             | GroupRequest::CheckCommit { group, .. } => Some(group),
             GroupRequest::List => None,
         }

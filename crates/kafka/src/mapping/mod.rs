@@ -1,13 +1,19 @@
 //! Kafka's requests as the broker's, and back. One file per subject; one table of errors.
 
+mod cluster;
 mod commit;
+mod configs;
+mod epochs;
 mod error;
 mod fetch;
 mod group;
+mod group_admin;
+mod grow;
 mod metadata;
 mod offsets;
 mod produce;
 mod topics;
+mod trim;
 
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::{ApiVersion, ApiVersionsResponse};
@@ -87,10 +93,23 @@ const SPOKEN: &[ApiKey] = &[
     ApiKey::Heartbeat,
     ApiKey::LeaveGroup,
     ApiKey::SyncGroup,
+    ApiKey::DescribeGroups,
+    ApiKey::ListGroups,
     ApiKey::ApiVersions,
     ApiKey::CreateTopics,
     ApiKey::DeleteTopics,
+    ApiKey::DeleteRecords,
     ApiKey::InitProducerId,
+    ApiKey::OffsetForLeaderEpoch,
+    ApiKey::DescribeConfigs,
+    ApiKey::AlterConfigs,
+    ApiKey::DescribeLogDirs,
+    ApiKey::CreatePartitions,
+    ApiKey::DeleteGroups,
+    ApiKey::IncrementalAlterConfigs,
+    ApiKey::OffsetDelete,
+    ApiKey::DescribeCluster,
+    ApiKey::DescribeTopicPartitions,
 ];
 
 /// Whether requests of `api` are answered.
@@ -130,6 +149,19 @@ pub(crate) fn handle(
         RequestBody::LeaveGroup(request) => group::leave(version, request),
         RequestBody::OffsetCommit(request) => commit::commit(request),
         RequestBody::OffsetFetch(request) => commit::fetch(version, request),
+        RequestBody::DescribeGroups(request) => group_admin::describe(version, request),
+        RequestBody::ListGroups(request) => group_admin::list(request),
+        RequestBody::DeleteGroups(request) => group_admin::delete(request),
+        RequestBody::OffsetDelete(request) => group_admin::delete_offsets(request),
+        RequestBody::DeleteRecords(request) => trim::handle(request),
+        RequestBody::OffsetForLeaderEpoch(request) => epochs::handle(request),
+        RequestBody::DescribeConfigs(request) => configs::describe(context, request),
+        RequestBody::AlterConfigs(request) => configs::alter(request),
+        RequestBody::IncrementalAlterConfigs(request) => configs::alter_incrementally(request),
+        RequestBody::CreatePartitions(request) => grow::handle(request),
+        RequestBody::DescribeCluster(request) => cluster::describe(context, &request),
+        RequestBody::DescribeLogDirs(request) => cluster::log_dirs(request),
+        RequestBody::DescribeTopicPartitions(request) => metadata::partitions(request),
         // `is_spoken` keeps the others away.
         _ => Step::Silent,
     }

@@ -1,15 +1,15 @@
 //! CreateTopics and DeleteTopics.
 
 use super::error::code;
-use super::{Step, ask, is_kafka_name};
+use super::{Step, Then, ask, is_kafka_name};
 use crate::codec::body::ResponseBody;
 use crate::codec::create_topics::{CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
 use crate::codec::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use crate::codec::primitive::Uuid;
 use broker::request::{CreateTopic, TopicRef};
-use broker::{BrokerError, Reply, Request};
-use model::config::{StreamConfig, TimestampSource};
-use model::{Durability, TopicId, limit};
+use broker::setting::Change;
+use broker::{BrokerError, Reply, Request, Settings};
+use model::TopicId;
 use std::collections::BTreeSet;
 
 pub(super) fn create(request: CreateTopicsRequest) -> Step {
@@ -41,30 +41,34 @@ pub(super) fn create(request: CreateTopicsRequest) -> Step {
         };
         results.push((result, refused));
     }
-    ask(Request::CreateTopics(wanted), move |reply| {
-        let Reply::TopicsCreated(created) = reply else {
-            return ResponseBody::CreateTopics(CreateTopicsResponse::default());
-        };
-        let mut created = created.into_iter();
-        let answer = |(mut result, refused): (CreatableTopicResult, bool)| {
-            if refused {
-                return result;
+    let then: Then = Box::new(move |reply| {
+        let defaults = if let Reply::Node(node) = reply { node.topic_defaults } else { Settings::default() };
+        ask(Request::CreateTopics(wanted), move |reply| answer(results, reply, &defaults))
+    });
+    Step::Ask(Request::Node, then)
+}
+
+fn answer(results: Vec<(CreatableTopicResult, bool)>, reply: Reply, defaults: &Settings) -> ResponseBody {
+    let created = if let Reply::TopicsCreated(created) = reply { created } else { Vec::new() };
+    let mut created = created.into_iter();
+    let answer = |(mut result, refused): (CreatableTopicResult, bool)| {
+        if refused {
+            return result;
+        }
+        match created.next() {
+            Some(Ok(info)) => {
+                result.topic_id = Uuid(info.id.0);
+                result.num_partitions = info.partitions.len() as i32;
+                result.replication_factor = info.partitions.first().map_or(1, |p| p.replicas.len() as i16);
+                result.configs = Some(super::configs::created(&info, defaults));
             }
-            match created.next() {
-                Some(Ok(info)) => {
-                    result.topic_id = Uuid(info.id.0);
-                    result.num_partitions = info.partitions.len() as i32;
-                    result.replication_factor = info.partitions.first().map_or(1, |p| p.replicas.len() as i16);
-                    result.configs = Some(Vec::new());
-                }
-                Some(Err(error)) => (result.error_code, result.error_message) = Refused::By(error).answer(),
-                None => (result.error_code, result.error_message) = Refused::By(BrokerError::Unavailable).answer(),
-            }
-            result
-        };
-        let topics = results.into_iter().map(answer).collect();
-        ResponseBody::CreateTopics(CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
-    })
+            Some(Err(error)) => (result.error_code, result.error_message) = Refused::By(error).answer(),
+            None => (result.error_code, result.error_message) = Refused::By(BrokerError::Unavailable).answer(),
+        }
+        result
+    };
+    let topics = results.into_iter().map(answer).collect();
+    ResponseBody::CreateTopics(CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
 }
 
 enum Refused {
@@ -105,66 +109,15 @@ fn convert(topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, R
         partitions = Some(topic.assignments.len() as u32);
         replicas = topic.assignments.iter().map(|assignment| assignment.broker_ids.len() as u32).max();
     }
-    let mut config = StreamConfig::default();
+    let mut settings = Settings::default();
     for setting in &topic.configs {
-        let value = setting.value.as_deref().unwrap_or_default();
-        if let Err(error) = configure(&mut config, &setting.name, value) {
+        // No value is the default.
+        let change = setting.value.as_ref().map_or(Change::Unset, |value| Change::Set(value.to_string()));
+        if let Err(error) = settings.change(&setting.name, &change, &Settings::default()) {
             return refuse(error);
         }
     }
-    Ok(CreateTopic { name: topic.name.to_string(), partitions, replicas, config, validate_only })
-}
-
-/// Sets one of Kafka's topic configurations.
-fn configure(config: &mut StreamConfig, name: &str, value: &str) -> Result<(), BrokerError> {
-    let invalid = || BrokerError::InvalidConfig(format!("{name}={value}"));
-    let number = || value.parse::<i64>().map_err(|_| invalid());
-    match name {
-        "retention.ms" => config.retention_millis = u64::try_from(number()?).ok(),
-        "retention.bytes" => config.retention_bytes = u64::try_from(number()?).ok(),
-        "max.message.bytes" => {
-            let bytes = u32::try_from(number()?).map_err(|_| invalid())?;
-            if bytes as usize > limit::PIECE_BYTES_MAX {
-                return Err(invalid());
-            }
-            config.piece_bytes_max = bytes;
-        }
-        "message.timestamp.type" => {
-            config.timestamp_source = match value {
-                "CreateTime" => TimestampSource::Create,
-                "LogAppendTime" => TimestampSource::Append,
-                _ => return Err(invalid()),
-            }
-        }
-        // Kafka's way to ask for an fsync before the answer, which is the default here.
-        "flush.messages" => {
-            let fsync = number()? == 1;
-            config.durability = if fsync { Durability::QuorumFsync } else { config.durability };
-        }
-        "mainstem.durability" => {
-            config.durability = match value {
-                "quorum-fsync" => Durability::QuorumFsync,
-                "quorum-memory" => Durability::QuorumMemory,
-                _ => return Err(invalid()),
-            }
-        }
-        "cleanup.policy" if value == "delete" => {}
-        // How Kafka cuts and keeps its files says nothing about ours.
-        "segment.bytes"
-        | "segment.ms"
-        | "segment.index.bytes"
-        | "index.interval.bytes"
-        | "min.insync.replicas"
-        | "file.delete.delay.ms"
-        | "flush.ms"
-        | "unclean.leader.election.enable" => {
-            if value.is_empty() {
-                return Err(invalid());
-            }
-        }
-        _ => return Err(BrokerError::InvalidConfig(format!("{name} is not supported"))),
-    }
-    Ok(())
+    Ok(CreateTopic { name: topic.name.to_string(), partitions, replicas, settings, validate_only })
 }
 
 pub(super) fn delete(version: i16, request: DeleteTopicsRequest) -> Step {

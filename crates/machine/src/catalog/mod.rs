@@ -15,7 +15,8 @@ use topic::{Partition, Topic};
 
 /// Table tags. On disk: never reused.
 mod tag {
-    pub(super) const TOPICS: u8 = 64;
+    // 64 were topics without settings.
+    pub(super) const TOPICS: u8 = 67;
     pub(super) const SHARDS: u8 = 65;
     pub(super) const COUNTERS: u8 = 66;
 }
@@ -124,27 +125,64 @@ impl Catalog {
         if self.names.len() >= limit::TOPICS_MAX {
             return Err(Refusal::LimitReached("topics"));
         }
+        check_settings(&topic.settings)?;
+        let partitions = self.new_streams(topic.partitions, &topic.config, outbox, effects)?;
+        let NewTopic { name, id, config, settings, .. } = topic;
+        self.names.insert(name.clone(), id);
+        self.topics.insert(id, Topic { name, partitions, config, settings, revision: 0 });
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Topic(id))
+    }
+
+    pub(crate) fn add_partitions(
+        &mut self,
+        id: TopicId,
+        partitions: u32,
+        outbox: &mut Outbox,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?;
+        let (known, config) = (topic.partitions.len() as u32, topic.config.clone());
+        if partitions <= known {
+            return Err(Refusal::EnoughPartitions(known));
+        }
+        if partitions > limit::TOPIC_PARTITIONS_MAX {
+            return Err(Refusal::InvalidPartitions);
+        }
+        let new = self.new_streams(partitions - known, &config, outbox, effects)?;
+        if let Some(topic) = self.topics.get_mut(&id) {
+            topic.partitions.extend(new);
+        }
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Topic(id))
+    }
+
+    /// Places `count` streams and has their shards make them.
+    fn new_streams(
+        &mut self,
+        count: u32,
+        config: &StreamConfig,
+        outbox: &mut Outbox,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Vec<Partition>, Refusal> {
         let streams: u64 = self.shards.iter().map(|(_, streams)| *streams).sum();
-        if streams + u64::from(topic.partitions) > limit::STREAMS_MAX {
+        if streams + u64::from(count) > limit::STREAMS_MAX {
             return Err(Refusal::LimitReached("streams"));
         }
-        if !outbox.has_room(self.shards.len().min(topic.partitions as usize)) {
+        if !outbox.has_room(self.shards.len().min(count as usize)) {
             return Err(Refusal::LimitReached("outbox"));
         }
         let first = self.counters.get().next_stream;
-        self.counters.get_mut().next_stream += u64::from(topic.partitions);
+        self.counters.get_mut().next_stream += u64::from(count);
         let partitions: Vec<Partition> = (first..)
-            .zip(self.place(topic.partitions))
+            .zip(self.place(count))
             .map(|(stream, shard)| Partition { stream: StreamId(stream), shard })
             .collect();
         for (shard, streams) in by_shard(&partitions) {
-            outbox.put(shard, &Command::CreateStreams { streams, config: topic.config.clone() });
+            outbox.put(shard, &Command::CreateStreams { streams, config: config.clone() });
             effects.push(Effect::OutboxFor(shard));
         }
-        self.names.insert(topic.name.clone(), topic.id);
-        self.topics.insert(topic.id, Topic { name: topic.name, partitions, config: topic.config });
-        effects.push(Effect::CatalogChanged);
-        Ok(Reply::Topic(topic.id))
+        Ok(partitions)
     }
 
     /// The shards of `count` new streams: the one with the fewest gets the next.
@@ -195,21 +233,31 @@ impl Catalog {
     pub(crate) fn configure_topic(
         &mut self,
         id: TopicId,
-        config: &StreamConfig,
+        revision: u64,
+        config: StreamConfig,
+        settings: Vec<(String, String)>,
         outbox: &mut Outbox,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         let topic = self.topics.get(&id).ok_or(Refusal::UnknownTopic)?;
-        let shards = by_shard(&topic.partitions);
-        if !outbox.has_room(shards.len()) {
-            return Err(Refusal::LimitReached("outbox"));
+        if topic.revision != revision {
+            return Err(Refusal::Changed);
         }
-        for (shard, streams) in shards {
-            outbox.put(shard, &Command::ConfigureStreams { streams, config: config.clone() });
-            effects.push(Effect::OutboxFor(shard));
+        check_settings(&settings)?;
+        if topic.config != config {
+            let shards = by_shard(&topic.partitions);
+            if !outbox.has_room(shards.len()) {
+                return Err(Refusal::LimitReached("outbox"));
+            }
+            for (shard, streams) in shards {
+                outbox.put(shard, &Command::ConfigureStreams { streams, config: config.clone() });
+                effects.push(Effect::OutboxFor(shard));
+            }
         }
         if let Some(topic) = self.topics.get_mut(&id) {
-            topic.config = config.clone();
+            topic.revision += 1;
+            topic.config = config;
+            topic.settings = settings;
         }
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Done)
@@ -248,6 +296,12 @@ impl Catalog {
         self.shards.dump(&mut *each);
         self.counters.dump(&mut *each);
     }
+}
+
+fn check_settings(settings: &[(String, String)]) -> Result<(), Refusal> {
+    let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let few = settings.len() <= limit::TOPIC_SETTINGS_MAX && bytes <= limit::TOPIC_SETTINGS_BYTES_MAX;
+    if few { Ok(()) } else { Err(Refusal::LimitReached("settings of a topic")) }
 }
 
 /// The streams of each shard: whatever happens to a topic costs a shard one outbox item.

@@ -24,5 +24,9 @@ model::wire_struct! {
         pub partitions: Vec<Partition>,
         /// What each stream was configured with.
         pub config: StreamConfig,
+        /// What was set, for people: names and values, by name.
+        pub settings: Vec<(String, String)>,
+        /// How often the configuration was changed.
+        pub revision: u64,
     }
 }

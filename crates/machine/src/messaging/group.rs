@@ -7,7 +7,7 @@ use crate::command::CommittedOffset;
 use crate::reply::Refusal;
 use crate::table::Table;
 use bytes::Bytes;
-use model::{Hlc, Offset, StreamId, limit};
+use model::{Hlc, Offset, StreamId, Timestamp, limit};
 use std::collections::{BTreeMap, BTreeSet};
 
 model::wire_struct! {
@@ -121,16 +121,42 @@ impl Groups {
     }
 
     pub(crate) fn delete(&mut self, group: &str) {
-        self.states.remove(&group.to_owned());
-        self.positions.remove(group);
         let streams: Vec<StreamId> = self.offsets(group).map(|(stream, _)| stream).collect();
         for stream in streams {
-            self.offsets.remove(&(group.to_owned(), stream));
-            if let Some(groups) = self.by_stream.get_mut(&stream) {
-                groups.remove(group);
-                if groups.is_empty() {
-                    self.by_stream.remove(&stream);
-                }
+            self.delete_offset(group, stream);
+        }
+        self.states.remove(&group.to_owned());
+        self.positions.remove(group);
+    }
+
+    /// Forgets the positions over `streams`, those that there are and that were not committed after
+    /// `until`.
+    pub(crate) fn delete_offsets(&mut self, group: &str, streams: &[StreamId], until: Option<Timestamp>) {
+        for stream in streams {
+            let Some(committed) = self.offset(group, *stream) else { continue };
+            if until.is_none_or(|until| committed.time.timestamp() <= until) {
+                self.delete_offset(group, *stream);
+                self.count_down(group);
+            }
+        }
+    }
+
+    fn delete_offset(&mut self, group: &str, stream: StreamId) {
+        self.offsets.remove(&(group.to_owned(), stream));
+        if let Some(groups) = self.by_stream.get_mut(&stream) {
+            groups.remove(group);
+            if groups.is_empty() {
+                self.by_stream.remove(&stream);
+            }
+        }
+    }
+
+    /// One position less. A group is its generation and its positions: without either there is none.
+    fn count_down(&mut self, group: &str) {
+        if let Some(positions) = self.positions.get_mut(group) {
+            *positions -= 1;
+            if *positions == 0 && self.state(group).is_none() {
+                self.positions.remove(group);
             }
         }
     }
@@ -138,25 +164,14 @@ impl Groups {
     /// Forgets positions over `stream`, at most `left` of them, which it counts down. Returns
     /// whether none is left.
     pub(crate) fn forget_stream(&mut self, stream: StreamId, left: &mut usize) -> bool {
-        let Some(groups) = self.by_stream.get_mut(&stream) else { return true };
         while *left > 0
-            && let Some(group) = groups.pop_first()
+            && let Some(group) = self.by_stream.get(&stream).and_then(|groups| groups.first()).cloned()
         {
             *left -= 1;
-            if let Some(positions) = self.positions.get_mut(&group) {
-                *positions -= 1;
-                // A group is its generation and its positions: without either there is none.
-                if *positions == 0 && self.states.get(&group).is_none() {
-                    self.positions.remove(&group);
-                }
-            }
-            self.offsets.remove(&(group, stream));
+            self.delete_offset(&group, stream);
+            self.count_down(&group);
         }
-        let none_left = groups.is_empty();
-        if none_left {
-            self.by_stream.remove(&stream);
-        }
-        none_left
+        !self.by_stream.contains_key(&stream)
     }
 
     /// Makes what is derived from the tables.

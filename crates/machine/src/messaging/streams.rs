@@ -15,7 +15,8 @@ use model::{Hlc, IntervalSet, Offset, PieceDesc, ProducerId, StreamId, Timestamp
 
 /// Table tags. On disk: never reused.
 mod tag {
-    pub(super) const STREAMS: u8 = 16;
+    // 16 were streams whose configuration had a fixed form.
+    pub(super) const STREAMS: u8 = 23;
     pub(super) const PRODUCERS: u8 = 17;
     pub(super) const SETTLED: u8 = 18;
     pub(super) const DEDUP: u8 = 19;

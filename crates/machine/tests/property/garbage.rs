@@ -7,7 +7,9 @@ use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
 use machine::{Command, Machine, Position};
 use model::config::{Settlement, StreamConfig};
 use model::wire::{Input, Wire, WireError};
-use model::{Entry, EntryBuilder, Hlc, LeaderEpoch, Name, Offset, PieceHead, ProducerId, ShardId, StreamId, TopicId};
+use model::{
+    Entry, EntryBuilder, Hlc, LeaderEpoch, Name, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, TopicId,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -70,7 +72,7 @@ fn command() -> impl Strategy<Value = Command> {
     });
     let topic =
         (id(), prop_oneof![4 => 0u32..4, 1 => Just(u32::MAX)], config()).prop_map(|(id, partitions, config)| {
-            NewTopic { name: Name::new("name").expect("a name"), id, partitions, config }
+            NewTopic { name: Name::new("name").expect("a name"), id, partitions, config, settings: Vec::new() }
         });
     prop_oneof![
         4 => (number32(), number32(), producer(), prop::option::of(bytes()))
@@ -92,7 +94,15 @@ fn command() -> impl Strategy<Value = Command> {
         1 => vec(number32().prop_map(ShardId), 0..3).prop_map(|shards| Command::AddShards { shards }),
         1 => topic.prop_map(|topic| Command::CreateTopic { topic }),
         1 => id().prop_map(|id| Command::DeleteTopic { id }),
-        1 => (id(), config()).prop_map(|(id, config)| Command::ConfigureTopic { id, config }),
+        1 => (id(), number(), config()).prop_map(|(id, revision, config)| {
+            Command::ConfigureTopic { id, revision, config, settings: vec![("a".into(), "b".into())] }
+        }),
+        1 => (id(), number32()).prop_map(|(id, partitions)| Command::AddPartitions { id, partitions }),
+        1 => (streams(), prop::option::of(any::<i64>())).prop_map(|(streams, until)| Command::DeleteOffsets {
+            group: "g".into(),
+            streams,
+            committed_until: until.map(Timestamp),
+        }),
         1 => number32().prop_map(|count| Command::AllocateProducerIds { count }),
         1 => (number32(), vec(number(), 0..3)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
         1 => number32().prop_map(|version| Command::Barrier { version }),

@@ -111,6 +111,11 @@ fn messaging_step() -> impl Strategy<Value = Step> {
         2 => Just(Command::Tick),
         1 => (group(), state).prop_map(|(group, state)| Command::SaveGroup { group, state }),
         2 => (group(), vec(position(), 1..3)).prop_map(|(group, offsets)| Command::CommitOffsets { group, offsets }),
+        1 => (group(), vec(stream(), 1..3)).prop_map(|(group, streams)| Command::DeleteOffsets {
+            group,
+            streams,
+            committed_until: None,
+        }),
         1 => group().prop_map(|group| Command::DeleteGroup { group }),
         1 => (0u32..2).prop_map(|version| Command::Barrier { version }),
     ];
@@ -134,12 +139,16 @@ fn catalog_step() -> impl Strategy<Value = Step> {
         id,
         partitions,
         config,
+        settings: Vec::new(),
     });
     prop_oneof![
         1 => vec((1u32..5).prop_map(ShardId), 1..3).prop_map(|shards| Command::AddShards { shards }),
         3 => topic.prop_map(|topic| Command::CreateTopic { topic }),
         2 => id().prop_map(|id| Command::DeleteTopic { id }),
-        1 => (id(), config()).prop_map(|(id, config)| Command::ConfigureTopic { id, config }),
+        1 => (id(), 0u64..3, config()).prop_map(|(id, revision, config)| {
+            Command::ConfigureTopic { id, revision, config, settings: vec![("a".into(), "b".into())] }
+        }),
+        1 => (id(), 0u32..9).prop_map(|(id, partitions)| Command::AddPartitions { id, partitions }),
         1 => (0u32..9).prop_map(|count| Command::AllocateProducerIds { count }),
         2 => (1u32..5, vec(1u64..9, 1..5)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
     ]

@@ -30,7 +30,7 @@ use machine::Command;
 use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
 use model::wire::{Input, Wire, WireError};
-use model::{Name, Offset, ProducerId, ShardId, StreamId, TopicId};
+use model::{Name, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
 
 /// A command's bytes, which need not be a command.
 pub(crate) struct Raw(pub(crate) Vec<u8>);
@@ -95,6 +95,11 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
             };
             Command::CommitOffsets { group, offsets: line.rest().into_iter().map(position).collect::<Result<_, _>>()? }
         }
+        "delete-offsets" => {
+            let (group, until) = (line.word()?.to_owned(), line.maybe("until")?);
+            let committed_until = until.map(Timestamp);
+            Command::DeleteOffsets { group, streams: streams(line.rest())?, committed_until }
+        }
         "delete-group" => Command::DeleteGroup { group: line.word()?.into() },
         "add-shards" => {
             let shards = line.rest().into_iter().map(|word| parse(word).map(ShardId));
@@ -104,9 +109,15 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
             let name = Name::new(line.word()?).map_err(|error| error.to_string())?;
             let id = topic(line.named("id").ok_or("create-topic needs id=")?)?;
             let partitions = line.or("partitions", 1)?;
-            Command::CreateTopic { topic: NewTopic { name, id, partitions, config: config(&mut line)? } }
+            let config = config(&mut line)?;
+            Command::CreateTopic { topic: NewTopic { name, id, partitions, config, settings: settings(line.rest())? } }
         }
-        "configure-topic" => Command::ConfigureTopic { id: topic(line.word()?)?, config: config(&mut line)? },
+        "configure-topic" => {
+            let (id, revision) = (topic(line.word()?)?, line.or("revision", 0)?);
+            let config = config(&mut line)?;
+            Command::ConfigureTopic { id, revision, config, settings: settings(line.rest())? }
+        }
+        "add-partitions" => Command::AddPartitions { id: topic(line.word()?)?, partitions: line.value()? },
         "delete-topic" => Command::DeleteTopic { id: topic(line.word()?)? },
         "allocate-producer-ids" => Command::AllocateProducerIds { count: line.value()? },
         "deliver" => {
@@ -132,6 +143,14 @@ pub(crate) fn stream(line: &mut Line<'_>) -> Result<StreamId, String> {
 
 fn streams(words: Vec<&str>) -> Result<Vec<StreamId>, String> {
     words.into_iter().map(|word| parse(word).map(StreamId)).collect()
+}
+
+fn settings(words: Vec<&str>) -> Result<Vec<(String, String)>, String> {
+    let setting = |word: &str| {
+        let (name, value) = word.split_once(':').ok_or("a setting is name:value")?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    words.into_iter().map(setting).collect()
 }
 
 pub(crate) fn message_id(line: &mut Line<'_>) -> Option<Bytes> {

@@ -270,6 +270,7 @@ impl World {
         let partitions: Vec<String> =
             topic.partitions.iter().map(|partition| format!("{} on {}", partition.stream, partition.shard)).collect();
         out.push(format!("{name}: topic {}, {}", show::topic(id), partitions.join(", ")));
+        out.extend(topic.settings.iter().map(|(name, value)| format!("  {name}: {value}")));
     }
 
     fn outbox(&self, out: &mut Vec<String>) {

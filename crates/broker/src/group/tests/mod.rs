@@ -2,6 +2,7 @@
 
 mod admissions;
 mod chance;
+mod expiry;
 mod format;
 mod rebalances;
 mod saves;

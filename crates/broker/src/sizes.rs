@@ -1,0 +1,67 @@
+//! How large partitions are, and what a node tells of itself.
+
+use crate::broker::Broker;
+use crate::request::{NodeInfo, PartitionSize, Reply, SizesQuery, TopicRef};
+use machine::catalog::topic::Partition;
+
+impl Broker {
+    /// Adds up what tables say, so it takes its time where there is much. One at a time does.
+    pub(crate) async fn sizes(self, query: SizesQuery) -> Reply {
+        let _turn = self.inner.sizing.lock().await;
+        let asked = match query.partitions {
+            Some(partitions) => {
+                let place = |asked: crate::request::PartitionRef| {
+                    let place = self.inner.resolve(&asked).ok()?;
+                    let name = match asked.topic {
+                        TopicRef::Name(name) => name,
+                        TopicRef::Id(id) => self.inner.find(&TopicRef::Id(id))?.1.name.to_string(),
+                    };
+                    Some((name, asked.partition, place))
+                };
+                partitions.into_iter().filter_map(place).collect()
+            }
+            None => self.all_partitions(),
+        };
+        let mut sizes = Vec::new();
+        for (topic, partition, place) in asked {
+            let Some(shard) = self.inner.shards.get(&place.shard) else { continue };
+            let bounds = shard.machine().messaging.stream(place.stream).map(|stream| (stream.start, stream.end));
+            let Some((start, end)) = bounds else { continue };
+            let (journal, stream) = (shard.journal().clone(), place.stream);
+            let measured = tokio::task::spawn_blocking(move || journal.bytes_of(stream, start, end)).await;
+            // What cannot be read is not counted; whoever reads it is told.
+            let bytes = measured.ok().and_then(Result::ok).unwrap_or(0);
+            sizes.push(PartitionSize { topic, partition, bytes });
+        }
+        Reply::Sizes(sizes)
+    }
+
+    fn all_partitions(&self) -> Vec<(String, u32, Partition)> {
+        let machine = self.inner.catalog().machine();
+        let of_topic = |topic: &machine::catalog::topic::Topic| {
+            let numbered = (0u32..).zip(topic.partitions.iter());
+            numbered.map(|(nth, place)| (topic.name.to_string(), nth, *place)).collect::<Vec<_>>()
+        };
+        machine.catalog.topics().flat_map(|(_, topic)| of_topic(topic)).collect()
+    }
+
+    pub(crate) async fn node_info(self) -> Reply {
+        let folder = self.inner.folder.path().to_owned();
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let config = &self.inner.config;
+        Reply::Node(NodeInfo {
+            node: self.node(),
+            disk: disk(&folder),
+            folder,
+            default_partitions: config.default_partitions,
+            auto_create_topics: config.auto_create_topics,
+            topic_defaults: config.topic_defaults.clone(),
+        })
+    }
+}
+
+/// Bytes of the file system, and how many of them are free for us.
+fn disk(folder: &std::path::Path) -> Option<(u64, u64)> {
+    let system = rustix::fs::statvfs(folder).ok()?;
+    Some((system.f_blocks * system.f_frsize, system.f_bavail * system.f_frsize))
+}

@@ -1,0 +1,422 @@
+//! What topics and the broker are set to: DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
+
+use super::error::code;
+use super::{Context, Step, Then, is_kafka_name};
+use crate::codec::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
+use crate::codec::body::ResponseBody;
+use crate::codec::create_topics::CreatableTopicConfigs;
+use crate::codec::describe_configs::{
+    DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
+    DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use crate::codec::error_code::ErrorCode;
+use crate::codec::incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use crate::codec::text::Text;
+use broker::group::GroupConfig;
+use broker::request::{AlterTopic, NodeInfo, TopicInfo, TopicRef, TopicsQuery};
+use broker::setting::{Change, Kind, SETTINGS, Setting};
+use broker::{BrokerError, Reply, Request, Settings};
+use model::limit;
+use std::collections::BTreeSet;
+
+/// Kinds of resources.
+const TOPIC: i8 = 2;
+const BROKER: i8 = 4;
+
+/// Where a value comes from.
+mod source {
+    pub(super) const TOPIC: i8 = 1;
+    pub(super) const STATIC_BROKER: i8 = 4;
+    pub(super) const DEFAULT: i8 = 5;
+}
+
+/// What a value is.
+mod kind {
+    pub(super) const BOOLEAN: i8 = 1;
+    pub(super) const STRING: i8 = 2;
+    pub(super) const INT: i8 = 3;
+    pub(super) const LONG: i8 = 5;
+    pub(super) const DOUBLE: i8 = 6;
+    pub(super) const LIST: i8 = 7;
+}
+
+/// A code and what there is to say about it.
+type Refusal = (ErrorCode, String);
+
+fn kind_of(kind: Kind) -> i8 {
+    match kind {
+        Kind::Boolean => kind::BOOLEAN,
+        Kind::Int { .. } => kind::INT,
+        Kind::Long { .. } => kind::LONG,
+        Kind::Ratio => kind::DOUBLE,
+        Kind::Word(_) => kind::STRING,
+        Kind::Words(_) | Kind::List => kind::LIST,
+    }
+}
+
+pub(super) fn describe(context: &Context, request: DescribeConfigsRequest) -> Step {
+    let context = context.clone();
+    let then: Then = Box::new(move |reply| {
+        let Reply::Node(node) = reply else { return Step::Reply(failed_description(request)) };
+        let is_topic = |resource: &&DescribeConfigsResource| {
+            resource.resource_type == TOPIC && is_kafka_name(&resource.resource_name)
+        };
+        let named = request.resources.iter().filter(is_topic);
+        let topics = named.map(|resource| TopicRef::Name(resource.resource_name.to_string())).collect();
+        let query = TopicsQuery { topics: Some(topics), create_missing: false };
+        super::ask(Request::Topics(query), move |reply| {
+            let Reply::Topics(found) = reply else { return failed_description(request) };
+            let mut found = found.into_iter();
+            let describe = |resource: DescribeConfigsResource| {
+                let described = match resource.resource_type {
+                    TOPIC if is_kafka_name(&resource.resource_name) => {
+                        describe_topic(&resource, found.next(), &node.topic_defaults)
+                    }
+                    TOPIC => Err((ErrorCode::InvalidTopicException, "not a topic name".to_owned())),
+                    BROKER => describe_broker(&resource, &context, &node),
+                    other => {
+                        Err((ErrorCode::InvalidRequest, format!("resources of type {other} have no settings here")))
+                    }
+                };
+                result(resource, described, request.include_synonyms, request.include_documentation)
+            };
+            let results = request.resources.into_iter().map(describe).collect();
+            ResponseBody::DescribeConfigs(DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
+        })
+    });
+    Step::Ask(Request::Node, then)
+}
+
+fn failed_description(request: DescribeConfigsRequest) -> ResponseBody {
+    let failed = |resource| {
+        let unknown = Err((ErrorCode::UnknownServerError, "the node does not answer".to_owned()));
+        result(resource, unknown, false, false)
+    };
+    let results = request.resources.into_iter().map(failed).collect();
+    ResponseBody::DescribeConfigs(DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() })
+}
+
+fn result(
+    resource: DescribeConfigsResource,
+    described: Result<Vec<Entry>, Refusal>,
+    synonyms: bool,
+    documentation: bool,
+) -> DescribeConfigsResult {
+    let DescribeConfigsResource { resource_type, resource_name, configuration_keys } = resource;
+    let mut answer = DescribeConfigsResult { resource_type, resource_name, ..DescribeConfigsResult::default() };
+    match described {
+        Ok(entries) => {
+            let wanted = |entry: &Entry| {
+                configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == entry.name))
+            };
+            let entries = entries.into_iter().filter(wanted);
+            answer.configs = entries.map(|entry| entry.into_result(synonyms, documentation)).collect();
+        }
+        Err((error, message)) => (answer.error_code, answer.error_message) = (error.code(), Some(message.into())),
+    }
+    answer
+}
+
+/// A setting, its value and where that comes from.
+struct Entry {
+    name: &'static str,
+    kind: i8,
+    meaning: &'static str,
+    read_only: bool,
+    /// What counts, and what would count without it, and so on: name, value, source.
+    values: Vec<(&'static str, String, i8)>,
+}
+
+impl Entry {
+    fn into_result(self, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
+        let (value, config_source) = self
+            .values
+            .first()
+            .map_or((None, source::DEFAULT), |(_, value, source)| (Some(Text::from(value.as_str())), *source));
+        let synonym = |(name, value, source): (&'static str, String, i8)| DescribeConfigsSynonym {
+            name: name.into(),
+            value: Some(value.into()),
+            source,
+        };
+        DescribeConfigsResourceResult {
+            name: self.name.into(),
+            value,
+            read_only: self.read_only,
+            config_source,
+            is_sensitive: false,
+            synonyms: if synonyms { self.values.into_iter().map(synonym).collect() } else { Vec::new() },
+            config_type: self.kind,
+            documentation: documentation.then(|| self.meaning.into()),
+        }
+    }
+}
+
+fn describe_topic(
+    resource: &DescribeConfigsResource,
+    found: Option<Result<TopicInfo, BrokerError>>,
+    defaults: &Settings,
+) -> Result<Vec<Entry>, Refusal> {
+    match found {
+        Some(Ok(info)) => Ok(SETTINGS.iter().map(|setting| topic_entry(setting, &info.settings, defaults)).collect()),
+        Some(Err(BrokerError::UnknownTopic)) => {
+            let name = &resource.resource_name;
+            Err((ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}")))
+        }
+        _ => Err((ErrorCode::UnknownServerError, "the node does not answer".to_owned())),
+    }
+}
+
+fn topic_entry(setting: &'static Setting, settings: &Settings, defaults: &Settings) -> Entry {
+    let mut values = Vec::new();
+    if let Some(value) = settings.get(setting.name) {
+        values.push((setting.name, value.to_owned(), source::TOPIC));
+    }
+    if let Some(value) = defaults.get(setting.name) {
+        values.push((setting.broker_name, value.to_owned(), source::STATIC_BROKER));
+    }
+    values.push((setting.broker_name, setting.default.to_owned(), source::DEFAULT));
+    let (name, kind) = (setting.name, kind_of(setting.kind));
+    Entry { name, kind, meaning: setting.meaning, read_only: false, values }
+}
+
+/// What a topic is set to, as CreateTopics tells it.
+pub(super) fn created(info: &TopicInfo, defaults: &Settings) -> Vec<CreatableTopicConfigs> {
+    let told = |setting: &'static Setting| {
+        let DescribeConfigsResourceResult { name, value, read_only, config_source, is_sensitive, .. } =
+            topic_entry(setting, &info.settings, defaults).into_result(false, false);
+        CreatableTopicConfigs { name, value, read_only, config_source, is_sensitive }
+    };
+    SETTINGS.iter().map(told).collect()
+}
+
+fn describe_broker(
+    resource: &DescribeConfigsResource,
+    context: &Context,
+    node: &NodeInfo,
+) -> Result<Vec<Entry>, Refusal> {
+    let name = resource.resource_name.as_str();
+    if name.is_empty() {
+        // What is set for all brokers at run time: nothing is.
+        return Ok(Vec::new());
+    }
+    if name.parse() != Ok(context.node.0) {
+        return Err((ErrorCode::InvalidRequest, format!("this is broker {}, not {name}", context.node.0)));
+    }
+    Ok(broker_entries(context, node))
+}
+
+/// What Kafka's tools look for in a broker's configuration, in Kafka's words. Nothing of it changes while
+/// the node runs.
+fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
+    let groups = GroupConfig::default();
+    let id = context.node.0.to_string();
+    let listener = format!("PLAINTEXT://{}:{}", context.host, context.port);
+    let folder = node.folder.display().to_string();
+    let default_partitions = node.default_partitions.to_string();
+    let auto_create = node.auto_create_topics.to_string();
+    let number = |number: u64| number.to_string();
+    let fixed: [(&'static str, i8, String, &'static str); 26] = [
+        ("advertised.listeners", kind::LIST, listener.clone(), "Where clients reach the node."),
+        ("auto.create.topics.enable", kind::BOOLEAN, auto_create, "Whether asking for a missing topic makes it."),
+        ("broker.id", kind::INT, id.clone(), "Which node this is."),
+        ("connections.max.idle.ms", kind::LONG, "600000".into(), "Idle connections are closed after this time."),
+        ("default.replication.factor", kind::INT, "1".into(), "Replicas of a topic whose creator does not say."),
+        ("delete.topic.enable", kind::BOOLEAN, "true".into(), "Whether topics can be deleted."),
+        ("fetch.max.bytes", kind::INT, number(limit::FETCH_BYTES_MAX as u64), "The most that a fetch returns."),
+        ("group.coordinator.rebalance.protocols", kind::LIST, "classic".into(), "How groups divide the work."),
+        (
+            "group.initial.rebalance.delay.ms",
+            kind::INT,
+            number(groups.initial_rebalance_delay),
+            "How long the first join of a group waits for others.",
+        ),
+        ("group.max.session.timeout.ms", kind::INT, number(groups.session_timeout_max), "The longest session."),
+        ("group.max.size", kind::INT, number(groups.group_size_max as u64), "Members of a group."),
+        ("group.min.session.timeout.ms", kind::INT, number(groups.session_timeout_min), "The shortest session."),
+        ("listeners", kind::LIST, listener, "Where the node listens."),
+        ("log.dir", kind::STRING, folder.clone(), "Where the data is."),
+        ("log.dirs", kind::STRING, folder, "Where the data is."),
+        ("node.id", kind::INT, id, "Which node this is."),
+        ("num.partitions", kind::INT, default_partitions, "Partitions of a topic whose creator does not say."),
+        (
+            "offset.metadata.max.bytes",
+            kind::INT,
+            number(limit::OFFSET_METADATA_BYTES_MAX as u64),
+            "Bytes of the metadata of a committed offset.",
+        ),
+        ("offsets.retention.check.interval.ms", kind::LONG, "600000".into(), "How often old offsets are looked for."),
+        (
+            "offsets.retention.minutes",
+            kind::INT,
+            number(groups.offsets_retention / 60_000),
+            "How long offsets are kept that nobody needs.",
+        ),
+        ("offsets.topic.replication.factor", kind::INT, "1".into(), "Replicas of committed offsets."),
+        ("process.roles", kind::LIST, "broker,controller".into(), "What the node is."),
+        ("queued.max.requests", kind::INT, number(limit::CONNECTION_REQUESTS_MAX as u64), "Of one connection."),
+        ("security.inter.broker.protocol", kind::STRING, "PLAINTEXT".into(), "How nodes talk to each other."),
+        (
+            "socket.request.max.bytes",
+            kind::INT,
+            number(limit::REQUEST_BYTES_MAX as u64),
+            "Bytes of the largest request.",
+        ),
+        ("transaction.state.log.replication.factor", kind::INT, "1".into(), "Replicas of transactions."),
+    ];
+    let fixed = fixed.into_iter().map(|(name, kind, value, meaning)| {
+        let values = vec![(name, value, source::STATIC_BROKER)];
+        Entry { name, kind, meaning, read_only: true, values }
+    });
+    let of_topics = SETTINGS.iter().map(|setting| {
+        let entry = topic_entry(setting, &Settings::default(), &node.topic_defaults);
+        Entry { name: setting.broker_name, read_only: true, ..entry }
+    });
+    let mut entries: Vec<Entry> = fixed.chain(of_topics).collect();
+    entries.sort_by_key(|entry| entry.name);
+    entries
+}
+
+/// A resource to change, however it was asked for.
+struct Alteration {
+    resource_type: i8,
+    resource_name: Text,
+    changes: Result<Vec<(String, Change)>, String>,
+}
+
+/// What became of it.
+struct Altered {
+    resource_type: i8,
+    resource_name: Text,
+    error_code: i16,
+    error_message: Option<Text>,
+}
+
+pub(super) fn alter(request: AlterConfigsRequest) -> Step {
+    let alteration = |resource: crate::codec::alter_configs::AlterConfigsResource| {
+        let change = |config: crate::codec::alter_configs::AlterableConfig| match config.value {
+            Some(value) => Ok((config.name.to_string(), Change::Set(value.to_string()))),
+            None => Err(format!("{} has no value", config.name)),
+        };
+        let changes = resource.configs.into_iter().map(change).collect();
+        Alteration { resource_type: resource.resource_type, resource_name: resource.resource_name, changes }
+    };
+    let alterations = request.resources.into_iter().map(alteration).collect();
+    run(alterations, true, request.validate_only, |altered| {
+        let response = |altered: Altered| {
+            let Altered { resource_type, resource_name, error_code, error_message } = altered;
+            crate::codec::alter_configs::AlterConfigsResourceResponse {
+                error_code,
+                error_message,
+                resource_type,
+                resource_name,
+            }
+        };
+        let responses = altered.into_iter().map(response).collect();
+        ResponseBody::AlterConfigs(AlterConfigsResponse { responses, ..AlterConfigsResponse::default() })
+    })
+}
+
+pub(super) fn alter_incrementally(request: IncrementalAlterConfigsRequest) -> Step {
+    let alteration = |resource: crate::codec::incremental_alter_configs::AlterConfigsResource| {
+        let change = |config: crate::codec::incremental_alter_configs::AlterableConfig| {
+            let name = config.name.to_string();
+            let value = || config.value.as_ref().map(Text::to_string).ok_or(format!("{name} has no value"));
+            let change = match config.config_operation {
+                0 => Change::Set(value()?),
+                1 => Change::Unset,
+                2 => Change::Append(value()?),
+                3 => Change::Subtract(value()?),
+                other => return Err(format!("there is no operation {other}")),
+            };
+            Ok((name, change))
+        };
+        let changes = resource.configs.into_iter().map(change).collect();
+        Alteration { resource_type: resource.resource_type, resource_name: resource.resource_name, changes }
+    };
+    let alterations = request.resources.into_iter().map(alteration).collect();
+    run(alterations, false, request.validate_only, |altered| {
+        let response = |altered: Altered| {
+            let Altered { resource_type, resource_name, error_code, error_message } = altered;
+            crate::codec::incremental_alter_configs::AlterConfigsResourceResponse {
+                error_code,
+                error_message,
+                resource_type,
+                resource_name,
+            }
+        };
+        let responses = altered.into_iter().map(response).collect();
+        let response = IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() };
+        ResponseBody::IncrementalAlterConfigs(response)
+    })
+}
+
+fn run(
+    alterations: Vec<Alteration>,
+    replace: bool,
+    validate_only: bool,
+    respond: fn(Vec<Altered>) -> ResponseBody,
+) -> Step {
+    let mut seen = BTreeSet::new();
+    let twice: BTreeSet<(i8, String)> = alterations
+        .iter()
+        .map(|one| (one.resource_type, one.resource_name.to_string()))
+        .filter(|resource| !seen.insert(resource.clone()))
+        .collect();
+    let mut wanted = Vec::new();
+    let mut answers = Vec::new();
+    for Alteration { resource_type, resource_name, changes } in alterations {
+        let checked = if twice.contains(&(resource_type, resource_name.to_string())) {
+            Err((ErrorCode::InvalidRequest, "the resource is named twice".to_owned()))
+        } else {
+            check(resource_type, &resource_name, changes)
+        };
+        let refused = checked.map(|changes| {
+            let topic = TopicRef::Name(resource_name.to_string());
+            wanted.push(AlterTopic { topic, changes, replace, validate_only });
+        });
+        let mut altered = Altered { resource_type, resource_name, error_code: 0, error_message: None };
+        let asked = refused.is_ok();
+        if let Err((error, message)) = refused {
+            (altered.error_code, altered.error_message) = (error.code(), Some(message.into()));
+        }
+        answers.push((altered, asked));
+    }
+    super::ask(Request::AlterTopics(wanted), move |reply| {
+        let outcomes = if let Reply::TopicsAltered(outcomes) = reply { outcomes } else { Vec::new() };
+        let mut outcomes = outcomes.into_iter();
+        let answer = |(mut altered, asked): (Altered, bool)| {
+            if asked {
+                match outcomes.next().unwrap_or(Err(BrokerError::Unavailable)) {
+                    Ok(()) => {}
+                    Err(error) => {
+                        altered.error_code = code(&error);
+                        altered.error_message = Some(error.to_string().into());
+                    }
+                }
+            }
+            altered
+        };
+        respond(answers.into_iter().map(answer).collect())
+    })
+}
+
+/// What a resource's changes are, if it is one that can be changed.
+fn check(
+    resource_type: i8,
+    name: &Text,
+    changes: Result<Vec<(String, Change)>, String>,
+) -> Result<Vec<(String, Change)>, Refusal> {
+    let invalid = |message: String| (ErrorCode::InvalidRequest, message);
+    match resource_type {
+        TOPIC if is_kafka_name(name) => {}
+        TOPIC => return Err((ErrorCode::InvalidTopicException, "not a topic name".to_owned())),
+        BROKER => return Err(invalid("a node is configured by its file, environment and flags".to_owned())),
+        other => return Err(invalid(format!("resources of type {other} have no settings here"))),
+    }
+    let changes = changes.map_err(invalid)?;
+    let mut seen = BTreeSet::new();
+    match changes.iter().find(|(name, _)| !seen.insert(name)) {
+        Some((name, _)) => Err(invalid(format!("{name} is named twice"))),
+        None => Ok(changes),
+    }
+}
