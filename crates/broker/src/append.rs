@@ -1,10 +1,14 @@
 //! Appending pieces.
 
 use crate::broker::{Broker, Pending};
-use crate::request::{AppendPart, Appended, BrokerError, Reply};
+use crate::node::wall;
+use crate::request::{AppendPart, Appended, BrokerError, Inspect, Reply};
+use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::Reply as MachineReply;
 use machine::messaging::sequencer::AppendRequest;
+use model::config::StreamConfig;
+use model::limit;
 use shard::{ProposeError, Request as ShardRequest};
 
 type Outcome = Result<MachineReply, ProposeError>;
@@ -32,15 +36,28 @@ impl Broker {
     }
 
     async fn queue(&self, part: AppendPart) -> Result<oneshot::Receiver<Outcome>, BrokerError> {
-        let place = self.inner.resolve(&part.to)?;
+        let (place, config) = self.inner.resolve_configured(&part.to)?;
         let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
+        let bytes = self.inspect(part.inspect, part.bytes, config).await?;
         let (answer, wait) = oneshot::channel();
-        let request =
-            AppendRequest { stream: place.stream, bytes: part.bytes, message_id: None, durability: part.durability };
+        let request = AppendRequest { stream: place.stream, bytes, message_id: None, durability: part.durability };
         let answer = Box::new(move |outcome| {
             let _ = answer.send(outcome);
         });
         shard.propose(ShardRequest::Append(request), answer).await;
         Ok(wait)
+    }
+
+    /// Has pieces looked into: here when it is little work, else on a thread of its own, of which there
+    /// are a few.
+    async fn inspect(&self, inspect: Inspect, bytes: Bytes, config: StreamConfig) -> Result<Bytes, BrokerError> {
+        if let Some(bytes) = inspect(&bytes, &config, wall(), limit::INSPECT_INLINE_BYTES_MAX)? {
+            return Ok(bytes);
+        }
+        let _turn = self.inner.inspecting.acquire().await.map_err(|_| BrokerError::Unavailable)?;
+        let work = move || inspect(&bytes, &config, wall(), limit::PIECE_DECOMPRESSED_BYTES_MAX);
+        let inspected = tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)?;
+        let too_much = || BrokerError::InvalidRecord("the records take too many bytes decompressed".to_owned());
+        inspected?.ok_or_else(too_much)
     }
 }

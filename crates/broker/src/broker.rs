@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// How a broker is configured.
 #[derive(Clone, Debug)]
@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
+    /// Turns to look into pieces that take much work.
+    pub(crate) inspecting: Semaphore,
     /// Held by whoever measures partitions.
     pub(crate) sizing: tokio::sync::Mutex<()>,
 }
@@ -116,7 +118,9 @@ impl Broker {
             local.iter().map(|local| (local.shard.id(), local.shard.clone())).collect();
         let groups = Groups::start(&shards);
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
-        let inner = Inner { config, folder, shards, local, waiters, changes, groups, sizing };
+        // At most as many as there are processors: the others have work, too.
+        let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+        let inner = Inner { config, folder, shards, local, waiters, changes, groups, inspecting, sizing };
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));

@@ -309,7 +309,16 @@ pub struct AppendPart {
     pub bytes: Bytes,
     /// Overrides the topic's durability.
     pub durability: Option<Durability>,
+    /// Looks into them: the broker does not know their form.
+    pub inspect: Inspect,
 }
+
+/// Looks into pieces that are to be appended to a stream of this configuration, now, and returns what is
+/// to be appended: the same, or what the configuration makes of them. `None` when that takes handling more
+/// bytes than the last argument says.
+///
+/// It refuses what the configuration does not allow and what is not well formed.
+pub type Inspect = fn(&Bytes, &StreamConfig, Timestamp, usize) -> Result<Option<Bytes>, BrokerError>;
 
 /// Where pieces were appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

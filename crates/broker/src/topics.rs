@@ -6,6 +6,7 @@ use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
+use model::config::StreamConfig;
 use model::{LeaderEpoch, Name, ProducerId, TopicId, limit};
 use rand::RngExt;
 use shard::Role;
@@ -149,13 +150,22 @@ impl Inner {
 
     /// The stream that a partition is, and its shard.
     pub(crate) fn resolve(&self, partition: &PartitionRef) -> Result<Partition, BrokerError> {
+        self.resolve_configured(partition).map(|(place, _)| place)
+    }
+
+    /// The same, and how its topic is configured.
+    pub(crate) fn resolve_configured(
+        &self,
+        partition: &PartitionRef,
+    ) -> Result<(Partition, StreamConfig), BrokerError> {
         let machine = self.catalog().machine();
         let topic = match &partition.topic {
             TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(_, topic)| topic),
             TopicRef::Id(id) => machine.catalog.topic(*id),
         };
         let topic = topic.ok_or(BrokerError::UnknownTopic)?;
-        topic.partitions.get(partition.partition as usize).copied().ok_or(BrokerError::UnknownPartition)
+        let place = topic.partitions.get(partition.partition as usize).copied();
+        Ok((place.ok_or(BrokerError::UnknownPartition)?, topic.config.clone()))
     }
 
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {

@@ -12,6 +12,11 @@ pub const MIB: usize = 1024 * KIB;
 pub const PIECE_BYTES_MAX: usize = 32 * MIB;
 /// The largest piece a stream accepts unless configured otherwise: Kafka's `max.message.bytes`.
 pub const PIECE_BYTES_DEFAULT: usize = 1_048_588;
+/// Bytes that the records of one piece may take when they are decompressed to be looked at.
+pub const PIECE_DECOMPRESSED_BYTES_MAX: usize = 4 * PIECE_BYTES_MAX;
+/// Of these so many are looked at on the connection's own task; more work is done where it holds up
+/// nobody.
+pub const INSPECT_INLINE_BYTES_MAX: usize = 256 * KIB;
 /// A Raft entry is closed at this size even when more requests wait.
 pub const ENTRY_BYTES_TARGET: usize = 256 * KIB;
 /// The largest Raft entry: one largest piece and its description.

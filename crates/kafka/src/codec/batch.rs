@@ -23,7 +23,7 @@
 
 use super::compression::{self, Compression};
 use super::record::{RecordError, Records};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 /// Bytes of the head.
 pub const HEAD: usize = 61;
@@ -128,6 +128,12 @@ impl Batch {
         Ok(Batch { bytes: records.split_to(length) })
     }
 
+    /// A batch of bytes that were checked before.
+    pub(crate) fn checked(bytes: Bytes) -> Self {
+        debug_assert_eq!(check(&bytes), Ok(bytes.len()));
+        Batch { bytes }
+    }
+
     /// The batch as bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
@@ -169,6 +175,38 @@ impl Batch {
     #[must_use]
     pub fn has_delete_horizon(&self) -> bool {
         self.attributes() & 1 << 6 != 0
+    }
+
+    /// The same records in another compression; decompressed they may take `limit` bytes.
+    ///
+    /// # Errors
+    /// [`RecordError`] from decompression.
+    pub fn compressed(&self, compression: Compression, limit: usize) -> Result<Batch, RecordError> {
+        let plain = compression::decompress(self.compression(), self.bytes.slice(HEAD..), limit)?;
+        let records = compression::compress(compression, &plain).map_err(|_| RecordError::Compressed)?;
+        let mut bytes = BytesMut::with_capacity(HEAD + records.len());
+        bytes.extend_from_slice(&self.bytes[..HEAD]);
+        bytes.extend_from_slice(&records);
+        let length = (bytes.len() - COUNTED) as i32;
+        bytes[8..12].copy_from_slice(&length.to_be_bytes());
+        let attributes = self.attributes() & !0b111 | i16::from(compression.code());
+        bytes[21..23].copy_from_slice(&attributes.to_be_bytes());
+        Ok(Batch::sealed(bytes))
+    }
+
+    /// The same batch with another greatest timestamp in its head.
+    #[must_use]
+    pub fn with_max_timestamp(&self, timestamp: i64) -> Batch {
+        let mut bytes = BytesMut::from(&self.bytes[..]);
+        bytes[35..43].copy_from_slice(&timestamp.to_be_bytes());
+        Batch::sealed(bytes)
+    }
+
+    /// Computes the checksum of what was changed.
+    fn sealed(mut bytes: BytesMut) -> Batch {
+        let checksum = checksum(&bytes);
+        bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+        Batch { bytes: bytes.freeze() }
     }
 
     /// The records, decompressed into at most `limit` bytes. Those that are not compressed take no

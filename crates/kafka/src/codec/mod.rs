@@ -22,6 +22,7 @@ pub mod message;
 pub mod primitive;
 pub mod reader;
 pub mod record;
+pub mod scan;
 pub mod text;
 pub mod writer;
 

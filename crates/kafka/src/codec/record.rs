@@ -30,6 +30,20 @@ pub enum RecordError {
     /// The bytes are not a record.
     #[error("record: {0}")]
     Malformed(#[from] DecodeError),
+    /// A record's parts do not fill it, or it has more than there is.
+    #[error("the records are malformed")]
+    Shape,
+    /// A record that is not numbered as the next.
+    #[error("record {nth} has the offset delta {found}")]
+    Numbering {
+        /// Its place in the batch.
+        nth: i32,
+        /// Its offset delta.
+        found: i32,
+    },
+    /// More than as many records as the head says.
+    #[error("there are more bytes than records")]
+    Trailing,
 }
 
 /// A header of a record.

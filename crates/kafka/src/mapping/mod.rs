@@ -9,6 +9,7 @@ mod fetch;
 mod group;
 mod group_admin;
 mod grow;
+mod inspection;
 mod metadata;
 mod offsets;
 mod produce;

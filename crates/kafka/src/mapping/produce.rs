@@ -40,7 +40,8 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
             refused.push(checked.as_ref().err().copied());
             responses.push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
             if let Ok(bytes) = checked {
-                parts.push(AppendPart { to: partition_ref(&target, partition.index), bytes, durability });
+                let to = partition_ref(&target, partition.index);
+                parts.push(AppendPart { to, bytes, durability, inspect: super::inspection::inspect });
             }
         }
         let response =
@@ -108,13 +109,18 @@ fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appen
         }
         Some(Err(BrokerError::UnknownTopic)) if version >= BY_ID => refuse(partition, ErrorCode::UnknownTopicId.code()),
         Some(Err(error)) => {
-            if version >= 8 && matches!(error, BrokerError::InvalidRecord(_) | BrokerError::LimitReached(_)) {
+            if version >= 8 && has_message(&error) {
                 partition.error_message = Some(error.to_string().into());
             }
             refuse(partition, code(&error));
         }
         None => refuse(partition, ErrorCode::UnknownServerError.code()),
     }
+}
+
+/// Whether the code alone does not tell enough.
+fn has_message(error: &BrokerError) -> bool {
+    matches!(error, BrokerError::InvalidRecord(_) | BrokerError::InvalidTimestamp(_) | BrokerError::LimitReached(_))
 }
 
 pub(super) fn init_producer(request: &InitProducerIdRequest) -> Step {

@@ -1,0 +1,233 @@
+//! Looking at every record of a batch without keeping any: what a broker has to know before it accepts
+//! the batch. The records are decompressed as they are walked, so this takes no more memory than a
+//! decoder does.
+
+use super::batch::{Batch, HEAD};
+use super::compression::{self, Compression};
+use super::record::RecordError;
+use std::io::{self, BufRead};
+
+/// What there is to know about the records of a batch, which are well formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The smallest timestamp, in milliseconds since 1970.
+    pub min_timestamp: i64,
+    /// The greatest.
+    pub max_timestamp: i64,
+    /// Whether a record has no key.
+    pub keyless: bool,
+}
+
+/// Walks all records. Decompressed they may take `limit` bytes.
+///
+/// # Errors
+/// When they are not as many as the head says, not numbered one by one, not well formed, or too large.
+pub fn scan(batch: &Batch, limit: usize) -> Result<Facts, RecordError> {
+    let bytes = &batch.as_bytes()[HEAD..];
+    match batch.compression() {
+        Compression::None => walk(batch, bytes, usize::MAX),
+        compression => walk(batch, compression::open(compression, bytes, limit)?, limit),
+    }
+}
+
+fn walk(batch: &Batch, source: impl BufRead, limit: usize) -> Result<Facts, RecordError> {
+    let mut walker = Walker { source, read: 0, limit };
+    let (mut min, mut max, mut keyless) = (i64::MAX, i64::MIN, false);
+    for nth in 0..batch.record_count() {
+        let record = walker.record()?;
+        if record.offset_delta != nth {
+            return Err(RecordError::Numbering { nth, found: record.offset_delta });
+        }
+        let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
+        (min, max) = (min.min(timestamp), max.max(timestamp));
+        keyless |= !record.has_key;
+    }
+    match walker.source.fill_buf() {
+        Ok([]) => Ok(Facts { min_timestamp: min, max_timestamp: max, keyless }),
+        Ok(_) => Err(RecordError::Trailing),
+        Err(error) => Err(compression::error_of(&error)),
+    }
+}
+
+/// What is looked at of a record.
+struct Seen {
+    timestamp_delta: i64,
+    offset_delta: i32,
+    has_key: bool,
+}
+
+struct Walker<R> {
+    source: R,
+    /// Bytes read so far.
+    read: usize,
+    limit: usize,
+}
+
+impl<R: BufRead> Walker<R> {
+    fn record(&mut self) -> Result<Seen, RecordError> {
+        let bytes = usize::try_from(self.varint()?).map_err(|_| RecordError::Shape)?;
+        let end = self.read.checked_add(bytes).ok_or(RecordError::Shape)?;
+        self.skip(1, end)?;
+        let (timestamp_delta, offset_delta) = (self.varlong()?, self.varint()?);
+        let has_key = self.skip_optional(end)?;
+        self.skip_optional(end)?;
+        let headers = self.varint()?;
+        // Each takes two bytes at least, so what they claim together is bounded by what there is.
+        for _ in 0..headers {
+            if !self.skip_optional(end)? {
+                return Err(RecordError::Shape);
+            }
+            self.skip_optional(end)?;
+        }
+        if headers < 0 || self.read != end {
+            return Err(RecordError::Shape);
+        }
+        Ok(Seen { timestamp_delta, offset_delta, has_key })
+    }
+
+    /// Steps over bytes behind their length. Returns whether there were any, be they none.
+    fn skip_optional(&mut self, end: usize) -> Result<bool, RecordError> {
+        match usize::try_from(self.varint()?) {
+            Ok(length) => self.skip(length, end).map(|()| true),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn skip(&mut self, mut count: usize, end: usize) -> Result<(), RecordError> {
+        if count > end.saturating_sub(self.read) {
+            return Err(RecordError::Shape);
+        }
+        while count > 0 {
+            let there = self.fill()?.min(count);
+            self.consume(there)?;
+            count -= there;
+        }
+        Ok(())
+    }
+
+    fn varint(&mut self) -> Result<i32, RecordError> {
+        // As Kafka reads it: five bytes at most.
+        i32::try_from(self.zigzag(5)?).map_err(|_| RecordError::Shape)
+    }
+
+    fn varlong(&mut self) -> Result<i64, RecordError> {
+        self.zigzag(10)
+    }
+
+    fn zigzag(&mut self, bytes_max: u32) -> Result<i64, RecordError> {
+        let mut value = 0u64;
+        for nth in 0..bytes_max {
+            let mut byte = [0];
+            self.source.read_exact(&mut byte).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => RecordError::Shape,
+                _ => compression::error_of(&error),
+            })?;
+            self.count(1)?;
+            value |= u64::from(byte[0] & 0x7f) << (7 * nth);
+            if byte[0] & 0x80 == 0 {
+                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+        }
+        Err(RecordError::Shape)
+    }
+
+    /// How many bytes there are at once: one at least.
+    fn fill(&mut self) -> Result<usize, RecordError> {
+        match self.source.fill_buf() {
+            Ok([]) => Err(RecordError::Shape),
+            Ok(bytes) => Ok(bytes.len()),
+            Err(error) => Err(compression::error_of(&error)),
+        }
+    }
+
+    fn consume(&mut self, count: usize) -> Result<(), RecordError> {
+        self.source.consume(count);
+        self.count(count)
+    }
+
+    fn count(&mut self, count: usize) -> Result<(), RecordError> {
+        self.read += count;
+        if self.read > self.limit { Err(RecordError::TooLarge { limit: self.limit }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::batch_builder::BatchBuilder;
+    use crate::codec::record::{Header, Record};
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn record(nth: i32, key: Option<&'static [u8]>) -> Record {
+        Record {
+            timestamp_delta: 10 - i64::from(nth),
+            offset_delta: nth,
+            key: key.map(Bytes::from_static),
+            value: Some(Bytes::from(vec![b'v'; 100 * nth as usize])),
+            headers: vec![Header { key: Bytes::from_static(b"h"), value: None }],
+        }
+    }
+
+    fn batch(records: Vec<Record>) -> Batch {
+        let bytes = BatchBuilder { base_timestamp: 1000, records, ..BatchBuilder::default() }.encode();
+        Batch::split_from(&mut bytes.clone()).unwrap()
+    }
+
+    const CODECS: [Compression; 5] =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+
+    #[test]
+    fn every_codec_tells_the_same() {
+        let plain = batch(vec![record(0, Some(b"k")), record(1, None), record(2, Some(b""))]);
+        for codec in CODECS {
+            let compressed = plain.compressed(codec, LIMIT).unwrap();
+            assert_eq!(compressed.compression(), codec);
+            let facts = Facts { min_timestamp: 1008, max_timestamp: 1010, keyless: true };
+            assert_eq!(scan(&compressed, LIMIT), Ok(facts), "{codec:?}");
+            let records = |batch: &Batch| batch.records(LIMIT).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
+            assert_eq!(records(&compressed), records(&plain), "{codec:?}");
+        }
+        assert!(!scan(&batch(vec![record(0, Some(b""))]), LIMIT).unwrap().keyless);
+    }
+
+    #[test]
+    fn numbers_have_no_gaps() {
+        let gap = batch(vec![record(0, None), record(2, None)]);
+        assert_eq!(scan(&gap, LIMIT), Err(RecordError::Numbering { nth: 1, found: 2 }));
+    }
+
+    #[test]
+    fn records_that_grow_without_end_are_left() {
+        let large = Record { value: Some(Bytes::from(vec![0; LIMIT])), ..Record::default() };
+        let plain = batch(vec![large]);
+        for codec in &CODECS[1..] {
+            let bomb = plain.compressed(*codec, 2 * LIMIT).unwrap();
+            assert_eq!(scan(&bomb, LIMIT), Err(RecordError::TooLarge { limit: LIMIT }), "{codec:?}");
+        }
+    }
+
+    proptest! {
+        /// The other reader of records is the judge.
+        #[test]
+        fn what_is_accepted_can_be_read(
+            count in 1i32..4,
+            flips in prop::collection::vec((HEAD..300usize, any::<u8>()), 0..4),
+        ) {
+            let mut bytes = batch((0..count).map(|nth| record(nth, Some(b"key"))).collect()).into_bytes().to_vec();
+            for (at, byte) in flips {
+                if let Some(there) = bytes.get_mut(at) {
+                    *there = byte;
+                }
+            }
+            let checksum = crate::codec::batch::checksum(&bytes);
+            bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
+            let batch = Batch::split_from(&mut Bytes::from(bytes)).unwrap();
+            let read: Result<Vec<_>, _> = batch.records(LIMIT).unwrap().collect();
+            let numbered = |records: &Vec<Record>| (0..).zip(records).all(|(nth, record)| record.offset_delta == nth);
+            prop_assert_eq!(scan(&batch, LIMIT).is_ok(), read.as_ref().is_ok_and(numbered), "{:?}", read);
+        }
+    }
+}
