@@ -243,7 +243,8 @@ def test_offsets_by_time_within_a_batch_of_every_codec(broker, codec):
     assert producer.flush(10) == 0
     with wire.Connection(broker.kafka) as connection:
         batches = wire.codecs(wire.fetch(connection, "codec").records)
-        assert set(batches) == {["none", "gzip", "snappy", "lz4", "zstd"].index(codec)}
+        # The first is so small that librdkafka sends it as it is.
+        assert set(batches[1:]) == {["none", "gzip", "snappy", "lz4", "zstd"].index(codec)}
         assert len(batches) < 10
         for number in [0, 1, 499, 500, 501, 777, 999]:
             found = wire.list_offset(connection, "codec", 0, EPOCH + 10 * number - 9)

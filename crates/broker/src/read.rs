@@ -57,12 +57,15 @@ impl Broker {
     async fn read_part(&self, range: &ReadRange, left: usize, nothing_yet: bool) -> Result<ReadPart, BrokerError> {
         let found = self.inner.find_stream(&range.from, range.epoch)?;
         let (start, end) = (found.state.start, found.state.end);
+        if let Some(agreed) = range.last_epoch.and_then(|epoch| divergence(&found, epoch, range.offset)) {
+            return Ok(ReadPart { end, start, slices: Vec::new(), diverges: Some(agreed) });
+        }
         if range.offset < start || range.offset > end {
             return Err(BrokerError::OffsetOutOfRange);
         }
         let max_bytes = range.max_bytes.min(left);
         if range.offset == end || (max_bytes == 0 && !nothing_yet) {
-            return Ok(ReadPart { end, start, slices: Vec::new() });
+            return Ok(ReadPart { end, start, slices: Vec::new(), diverges: None });
         }
         let (journal, id, from) = (found.shard.journal().clone(), found.id, range.offset);
         let slices = if journal.in_memory(id, from) {
@@ -82,7 +85,7 @@ impl Broker {
         if !nothing_yet && slices.first().is_some_and(|slice| slice.bytes.len() > max_bytes) {
             slices.clear();
         }
-        Ok(ReadPart { end, start, slices })
+        Ok(ReadPart { end, start, slices, diverges: None })
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
@@ -138,6 +141,15 @@ impl Broker {
         };
         Reply::EpochEnds(queries.into_iter().map(end).collect())
     }
+}
+
+/// Up to where a reader and the stream agree, when they do not agree up to `offset`, the record before
+/// which the reader has of `epoch` (KIP-595).
+fn divergence(found: &Found, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEnd> {
+    let current = found.state.epoch_in(found.shard.term());
+    let agreed = epoch_end(&found.state, current, i32::try_from(epoch.0).unwrap_or(i32::MAX));
+    let less = agreed.epoch.is_some_and(|ours| ours < epoch) || agreed.end.is_some_and(|end| end < offset);
+    less.then_some(agreed)
 }
 
 /// Where `asked` ended, or the greatest epoch before it; KIP-101 and KIP-320.

@@ -355,6 +355,8 @@ pub struct ReadRange {
     pub max_bytes: usize,
     /// The leader epoch the reader knows, if it says.
     pub epoch: Option<LeaderEpoch>,
+    /// The leader epoch of the record before, if it says: to notice that it read what came to nothing.
+    pub last_epoch: Option<LeaderEpoch>,
 }
 
 /// What was read from one partition.
@@ -366,6 +368,8 @@ pub struct ReadPart {
     pub start: Offset,
     /// Pieces, in order.
     pub slices: Vec<Slice>,
+    /// What the reader had read is not what the stream holds: up to where they agree. Nothing is read.
+    pub diverges: Option<EpochEnd>,
 }
 
 /// A position to find.

@@ -35,6 +35,12 @@ impl Seats {
         self.count
     }
 
+    /// Takes as many seats as one, if so many are free.
+    #[must_use]
+    pub fn take_many(&self, count: usize) -> Option<Seat> {
+        self.free.clone().try_acquire_many_owned(u32::try_from(count).ok()?).ok()
+    }
+
     /// Takes a seat, if one is free.
     #[must_use]
     pub fn take(&self) -> Option<Seat> {

@@ -114,6 +114,8 @@ pub const CONNECTION_REQUESTS_MAX: usize = 128;
 pub const REQUEST_BYTES_MAX: usize = 100 * MIB;
 /// The most that one fetch returns, beyond its first piece: Kafka's `fetch.max.bytes`.
 pub const FETCH_BYTES_MAX: usize = 55 * MIB;
+/// Partitions that the fetch sessions of all connections remember, about 200 bytes each.
+pub const FETCH_SESSION_PLACES_MAX: usize = 1_000_000;
 /// Requests waiting for one shard's group coordinator.
 pub const GROUP_REQUESTS_WAITING_MAX: usize = 1024;
 /// Entries that are skipped by one decision.

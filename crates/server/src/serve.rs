@@ -5,6 +5,7 @@ use crate::{descriptors, http, metrics};
 use broker::{Broker, Config};
 use gateway::{Listener, Seats};
 use kafka::{Context, KafkaSession};
+use model::limit;
 use std::error::Error;
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -72,7 +73,7 @@ async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
 }
 
 async fn kafka_listener(options: &ServeOptions, broker: &Broker) -> Result<Listener, Box<dyn Error>> {
-    let (node, cluster) = (broker.node(), broker.cluster());
+    let (node, cluster, places) = (broker.node(), broker.cluster(), Seats::new(limit::FETCH_SESSION_PLACES_MAX));
     let address = options.address(Protocol::Kafka);
     let listener = Listener::bind(
         Protocol::Kafka.name(),
@@ -80,7 +81,8 @@ async fn kafka_listener(options: &ServeOptions, broker: &Broker) -> Result<Liste
         Arc::new(move |ends| {
             let (host, port) = (ends.local.ip().to_string(), ends.local.port());
             let client = ends.peer.ip().to_string();
-            Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random: rand::random }))
+            let (random, fetch_places) = (rand::random, places.clone());
+            Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places }))
         }),
     );
     Ok(listener.await.map_err(|error| format!("kafka={address}: {error}"))?)

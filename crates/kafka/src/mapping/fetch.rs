@@ -1,16 +1,22 @@
 //! Fetch.
 
 use super::error::code;
-use super::{Step, ask, partition_ref, topic_ref};
+use super::fetch_session::{Asked, FetchSessions};
+use super::{Context, Step, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
-use broker::request::{ReadPart, ReadQuery, ReadRange};
+use broker::request::{EpochEnd, ReadPart, ReadQuery, ReadRange};
 use broker::{BrokerError, Reply, Request};
 use bytes::{Bytes, BytesMut};
 use model::limit;
 use model::{LeaderEpoch, Offset};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
+
+/// A connection's fetch session, shared with the answers that are on their way.
+pub(crate) type Sessions = Arc<Mutex<FetchSessions>>;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
@@ -21,15 +27,18 @@ fn bytes(asked: i32) -> usize {
     usize::try_from(asked).unwrap_or(0).min(limit::FETCH_BYTES_MAX)
 }
 
-pub(super) fn handle(version: i16, request: FetchRequest) -> Step {
-    if request.session_id != 0 || request.session_epoch > 0 {
-        // Sessions (KIP-227) are never granted, so this one is not ours.
-        let error_code = ErrorCode::FetchSessionIdNotFound.code();
-        return Step::Reply(ResponseBody::Fetch(FetchResponse { error_code, ..FetchResponse::default() }));
-    }
+pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut request: FetchRequest) -> Step {
+    let asked = match sessions.lock().take(&mut request, version >= BY_ID, (context.random)()) {
+        Ok(asked) => asked,
+        Err(error) => {
+            let error_code = error.code();
+            return Step::Reply(ResponseBody::Fetch(FetchResponse { error_code, ..FetchResponse::default() }));
+        }
+    };
+    let Asked { topics: wanted, session, incremental } = asked;
     let mut parts = Vec::new();
     let mut topics = Vec::new();
-    for topic in request.topics {
+    for topic in wanted {
         let from = topic_ref(&topic.topic, topic.topic_id, version >= BY_ID);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
@@ -40,6 +49,7 @@ pub(super) fn handle(version: i16, request: FetchRequest) -> Step {
                 offset: Offset(u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX)),
                 max_bytes: bytes(partition.partition_max_bytes),
                 epoch: u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch),
+                last_epoch: u32::try_from(partition.last_fetched_epoch).ok().map(LeaderEpoch),
             });
         }
         topics.push(FetchableTopicResponse { topic: topic.topic, topic_id: topic.topic_id, partitions });
@@ -48,6 +58,7 @@ pub(super) fn handle(version: i16, request: FetchRequest) -> Step {
     // With nothing to read from there is nothing to wait for.
     let min_bytes = if parts.is_empty() { 0 } else { bytes(request.min_bytes) };
     let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes) };
+    let sessions = sessions.clone();
     ask(Request::Read(query), move |reply| {
         let Reply::Read(outcomes) = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
         let mut outcomes = outcomes.into_iter();
@@ -60,7 +71,8 @@ pub(super) fn handle(version: i16, request: FetchRequest) -> Step {
                 }
             }
         }
-        ResponseBody::Fetch(FetchResponse { responses: topics, ..FetchResponse::default() })
+        sessions.lock().tell(session, incremental, &mut topics);
+        ResponseBody::Fetch(FetchResponse { responses: topics, session_id: session, ..FetchResponse::default() })
     })
 }
 
@@ -68,6 +80,10 @@ fn fill(partition: &mut PartitionData, part: ReadPart) {
     partition.high_watermark = part.end.0 as i64;
     partition.last_stable_offset = part.end.0 as i64;
     partition.log_start_offset = part.start.0 as i64;
+    if let Some(EpochEnd { epoch, end }) = part.diverges {
+        partition.diverging_epoch.epoch = epoch.map_or(-1, |epoch| epoch.0 as i32);
+        partition.diverging_epoch.end_offset = end.map_or(-1, |end| end.0 as i64);
+    }
     partition.records = Some(match <[_; 1]>::try_from(part.slices) {
         Ok([slice]) => slice.bytes,
         Err(slices) => {

@@ -6,6 +6,7 @@ mod configs;
 mod epochs;
 mod error;
 mod fetch;
+mod fetch_session;
 mod group;
 mod group_admin;
 mod grow;
@@ -23,7 +24,11 @@ use crate::codec::primitive::Uuid;
 use crate::codec::text::Text;
 use broker::request::{PartitionRef, TopicRef};
 use broker::{Reply, Request};
+use fetch_session::FetchSessions;
+use gateway::Seats;
 use model::{NodeId, TopicId};
+use parking_lot::Mutex;
+use std::sync::Arc;
 
 /// What a session knows of its node and its client.
 #[derive(Clone)]
@@ -40,6 +45,23 @@ pub struct Context {
     pub client: String,
     /// Draws a random number.
     pub random: fn() -> u128,
+    /// A seat for each partition that the node's fetch sessions may remember.
+    pub fetch_places: Seats,
+}
+
+/// What a session's requests leave for later ones.
+pub(crate) struct Memory {
+    /// What is wrong with what the client sends.
+    pub(crate) rejections: Rejections,
+    /// Its fetch session.
+    fetches: fetch::Sessions,
+}
+
+impl Memory {
+    pub(crate) fn new(context: &Context) -> Self {
+        let fetches = Arc::new(Mutex::new(FetchSessions::new(context.fetch_places.clone())));
+        Memory { rejections: Rejections::default(), fetches }
+    }
 }
 
 /// Parts of requests that were refused because they are malformed.
@@ -126,7 +148,7 @@ pub(crate) fn spoken() -> Vec<ApiVersion> {
 /// What to do with a request of a version that is spoken.
 pub(crate) fn handle(
     context: &Context,
-    rejections: &mut Rejections,
+    memory: &mut Memory,
     version: i16,
     client_id: Option<Text>,
     body: RequestBody,
@@ -138,9 +160,9 @@ pub(crate) fn handle(
         })),
         RequestBody::Metadata(request) => metadata::handle(context, version, request),
         RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
-        RequestBody::Produce(request) => produce::handle(rejections, version, request),
+        RequestBody::Produce(request) => produce::handle(&mut memory.rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
-        RequestBody::Fetch(request) => fetch::handle(version, request),
+        RequestBody::Fetch(request) => fetch::handle(context, &memory.fetches, version, request),
         RequestBody::ListOffsets(request) => offsets::handle(request),
         RequestBody::CreateTopics(request) => topics::create(request),
         RequestBody::DeleteTopics(request) => topics::delete(version, request),

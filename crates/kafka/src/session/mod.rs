@@ -12,7 +12,7 @@ use crate::codec::error_code::ErrorCode;
 use crate::codec::frame;
 use crate::codec::header::{RequestHeader, ResponseHeader};
 use crate::codec::reader::Reader;
-use crate::mapping::{self, Context, Rejections, Step, Then};
+use crate::mapping::{self, Context, Memory, Step, Then};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
 use gateway::session::{RequestId, Session, Violation};
@@ -53,7 +53,7 @@ pub struct KafkaSession {
     requests: VecDeque<(RequestId, Request)>,
     /// Bytes of answers, here or expected, of what was handed on.
     held: usize,
-    rejections: Rejections,
+    memory: Memory,
     over: bool,
 }
 
@@ -61,13 +61,14 @@ impl KafkaSession {
     /// A new connection's session.
     #[must_use]
     pub fn new(context: Context) -> Self {
+        let memory = Memory::new(&context);
         KafkaSession {
             context,
             exchanges: VecDeque::new(),
             first: 0,
             requests: VecDeque::new(),
             held: 0,
-            rejections: Rejections::default(),
+            memory,
             over: false,
         }
     }
@@ -96,7 +97,7 @@ impl KafkaSession {
             return self.push(exchange, Step::Reply(ResponseBody::ApiVersions(refusal)));
         }
         let body = RequestBody::decode(api, version, reader).map_err(|error| violation(&error))?;
-        let step = mapping::handle(&self.context, &mut self.rejections, version, header.client_id.clone(), body);
+        let step = mapping::handle(&self.context, &mut self.memory, version, header.client_id.clone(), body);
         self.push(exchange(State::Silent, version), step)
     }
 
@@ -210,7 +211,7 @@ impl Session for KafkaSession {
     }
 
     fn take_rejections(&mut self) -> Option<(u64, String)> {
-        self.rejections.take()
+        self.memory.rejections.take()
     }
 
     fn is_over(&self) -> bool {
@@ -226,6 +227,7 @@ impl Session for KafkaSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gateway::Seats;
     use model::NodeId;
 
     const API_VERSIONS: i16 = 18;
@@ -233,7 +235,15 @@ mod tests {
 
     fn session() -> KafkaSession {
         let (host, client) = ("here".to_owned(), "there".to_owned());
-        KafkaSession::new(Context { node: NodeId(1), cluster: 0, host, port: 1, client, random: || 0 })
+        KafkaSession::new(Context {
+            node: NodeId(1),
+            cluster: 0,
+            host,
+            port: 1,
+            client,
+            random: || 0,
+            fetch_places: Seats::new(9),
+        })
     }
 
     fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
