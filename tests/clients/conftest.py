@@ -14,10 +14,13 @@ from broker import Broker
 FAMILIES = {"python", "kcat", "java"}
 STDERR_TAIL_BYTES = 20_000
 BROKERS = pytest.StashKey()
+# What configures these tests begins as what configures a broker does.
+OURS = "MAINSTEM_"
+ENVIRONMENT = dict(os.environ)
 
 
 def setting(name: str) -> str:
-    value = os.environ.get(name)
+    value = ENVIRONMENT.get(name)
     assert value, f"{name} is not set: run these tests through `cargo xtask test --only clients`"
     return value
 
@@ -25,23 +28,36 @@ def setting(name: str) -> str:
 @pytest.fixture
 def quick() -> bool:
     """Whether the person who runs this wants the short form of long tests."""
-    return os.environ.get("MAINSTEM_QUICK") == "1"
+    return ENVIRONMENT.get("MAINSTEM_QUICK") == "1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unconfigured():
+    """No broker inherits what configures these tests, or a broker of whoever runs them."""
+    for name in [name for name in os.environ if name.startswith(OURS)]:
+        del os.environ[name]
 
 
 @pytest.fixture
-def broker(request, tmp_path):
-    """A running broker with an empty data folder. Stopped by SIGTERM, which must end it with 0."""
+def new_broker(request, tmp_path):
+    """A broker with an empty data folder, not started yet. Stopped by SIGTERM, which must end it with 0."""
     broker = Broker(setting("MAINSTEM_BIN"), tmp_path)
     request.node.stash.setdefault(BROKERS, []).append(broker)
     try:
-        broker.start()
         yield broker
         # A test may leave its broker killed; one that died by itself fails here.
-        if broker.process.returncode is None:
+        if broker.process is not None and broker.process.returncode is None:
             broker.stop()
     finally:
         if broker.running():
             broker.kill9()
+
+
+@pytest.fixture
+def broker(new_broker):
+    """A running broker."""
+    new_broker.start()
+    return new_broker
 
 
 @pytest.fixture

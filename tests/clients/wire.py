@@ -207,12 +207,23 @@ def metadata(connection: Connection, topics: list[str] | None, create: bool) -> 
     names = struct.pack(">i", -1) if topics is None else struct.pack(">i", len(topics)) + b"".join(map(text, topics))
     answer = connection.ask(METADATA, 4, names + struct.pack(">?", create))
     answer.i32()
-    brokers = answer.array(lambda answer: (answer.i32(), answer.text(), answer.i32(), answer.text()))
-    assert len(brokers) == 1
+    assert len(answer.array(described_broker)) == 1
     answer.text(), answer.i32()
     topics = answer.array(topic)
     answer.end()
     return dict(topics)
+
+
+def brokers(connection: Connection) -> list[tuple[str, int]]:
+    """The host and the port of every broker that clients are told of."""
+    answer = connection.ask(METADATA, 4, struct.pack(">i?", 0, False))
+    answer.i32()
+    return [(host, port) for _, host, port, _ in answer.array(described_broker)]
+
+
+def described_broker(answer: Reader) -> tuple[int, str, int, str | None]:
+    """Node, host, port and rack."""
+    return answer.i32(), answer.text(), answer.i32(), answer.text()
 
 
 LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3

@@ -1,23 +1,30 @@
 //! The command line.
 
-use clap::{Args, Parser, Subcommand};
-use std::fmt;
-use std::net::SocketAddr;
+use crate::setting::{ENVIRONMENT_FILE, Flag, SETTINGS, Setting};
+use crate::value::Value;
+use clap::error::{Error, ErrorKind};
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
 use std::path::PathBuf;
-use std::str::FromStr;
 
-/// One broker for every kind of messaging.
+const CONFIG: &str = "config";
+const LAST_WINS: &str = "A flag wins over the environment, and the environment over the file.";
+
+/// One broker for every kind of messaging. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "mainstem", version, about)]
+#[command(name = "mainstem", version, about, args_conflicts_with_subcommands = true, after_help = LAST_WINS)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run the broker. This is what happens without a command, too.
-    Serve(ServeOptions),
+    /// Run the broker. This is what happens without a command, too
+    Serve(Flags),
+    /// Show what is in force and where each value came from, given the same flags, file and environment
+    Config(ConfigOptions),
     /// Skip entries that stop a shard, as the last resort: what they carried is lost. The node must not
     /// run. Skip them on every node that has the shard. The decision is kept in the data folder and
     /// logged at every start
@@ -25,10 +32,18 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct ConfigOptions {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// As JSON, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct SkipOptions {
-    /// Where everything is kept.
-    #[arg(long, value_name = "FOLDER", default_value = "data")]
-    pub(crate) data_dir: PathBuf,
+    #[command(flatten)]
+    pub(crate) flags: FolderFlags,
     /// The shard, as the log names it
     #[arg(long, value_name = "NUMBER")]
     pub(crate) shard: u32,
@@ -43,101 +58,158 @@ pub(crate) struct SkipOptions {
     pub(crate) reason: String,
 }
 
-impl Default for Command {
-    fn default() -> Self {
-        Command::Serve(ServeOptions::default())
+impl Arguments {
+    /// What is to be done; to serve, unless something else is said.
+    pub(crate) fn chosen(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.flags))
     }
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct ServeOptions {
-    /// Where everything is kept.
-    #[arg(long, value_name = "FOLDER", default_value = "data")]
-    pub(crate) data_dir: PathBuf,
-    /// A protocol and the address it listens on, as PROTOCOL=ADDRESS:PORT. Port 0 picks a free one.
-    /// Protocols: kafka (127.0.0.1:9092 unless given), http (127.0.0.1:8080 unless given).
-    #[arg(long = "listen", value_name = "PROTOCOL=ADDRESS:PORT")]
-    pub(crate) listeners: Vec<ListenerOption>,
-    /// How many shards a new data folder gets. By default as many as there are processors.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(crate) shards: Option<u32>,
-}
-
-impl Default for ServeOptions {
-    fn default() -> Self {
-        ServeOptions { data_dir: PathBuf::from("data"), listeners: Vec::new(), shards: None }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
-    Kafka,
-    Http,
-}
-
-impl Protocol {
-    pub(crate) const ALL: [Protocol; 2] = [Protocol::Kafka, Protocol::Http];
-
-    pub(crate) fn name(self) -> &'static str {
+impl Command {
+    /// What is configured by flags.
+    pub(crate) fn flags(&self) -> &Flags {
         match self {
-            Protocol::Kafka => "kafka",
-            Protocol::Http => "http",
-        }
-    }
-
-    fn standard_port(self) -> u16 {
-        match self {
-            Protocol::Kafka => 9092,
-            Protocol::Http => 8080,
+            Command::Serve(flags) => flags,
+            Command::Config(options) => &options.flags,
+            Command::SkipEntry(options) => &options.flags.0,
         }
     }
 }
 
-/// `kafka=127.0.0.1:9092`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ListenerOption {
-    pub(crate) protocol: Protocol,
-    pub(crate) address: SocketAddr,
+/// What is configured by flags: the file, and settings.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Flags {
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) given: Vec<Given>,
 }
 
-impl fmt::Display for ListenerOption {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.protocol.name(), self.address)
+/// The flags of a command that only wants to know where the data is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FolderFlags(Flags);
+
+/// A setting's value that a flag gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Given {
+    pub(crate) setting: &'static Setting,
+    pub(crate) value: Value,
+    /// The flag's name, without the dashes.
+    pub(crate) flag: String,
+}
+
+impl Args for Flags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        add_flags(command, &SETTINGS)
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Flags::augment_args(command)
     }
 }
 
-impl FromStr for ListenerOption {
-    type Err = String;
+impl FromArgMatches for Flags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        read_flags(matches, &SETTINGS)
+    }
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some((name, address)) = text.split_once('=') else {
-            return Err("expected PROTOCOL=ADDRESS:PORT, such as kafka=127.0.0.1:9092".into());
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Flags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The settings that [`FolderFlags`] has flags for.
+fn of_folder() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| setting.key == "data-dir")
+}
+
+impl Args for FolderFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        add_flags(command, of_folder())
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        FolderFlags::augment_args(command)
+    }
+}
+
+impl FromArgMatches for FolderFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        read_flags(matches, of_folder()).map(FolderFlags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = FolderFlags::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Adds `--config` and a flag for each setting, or for those of all protocols together.
+fn add_flags(command: clap::Command, settings: impl IntoIterator<Item = &'static Setting>) -> clap::Command {
+    let help = format!("The configuration file, in TOML [environment: {ENVIRONMENT_FILE}]");
+    let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help);
+    let mut command = command.arg(config);
+    for setting in settings {
+        let about = format!("{} [default: {}] [environment: {}]", setting.about, setting.default, setting.variable());
+        let placeholder = setting.kind.placeholder();
+        command = match setting.flag() {
+            None => command,
+            Some(Flag::Own(name)) => {
+                let parser = move |text: &str| given(setting, text);
+                let arg = Arg::new(name.clone()).long(name).value_name(placeholder);
+                command.arg(arg.help(about).value_parser(parser))
+            }
+            Some(Flag::OfProtocol { name, protocol }) => {
+                let line = format!("{protocol}: {about}");
+                let known = command.get_arguments().find(|arg| arg.get_id() == name);
+                match known.and_then(Arg::get_help).map(|help| format!("{help}\n{line}")) {
+                    Some(help) => command.mut_arg(name, |arg| arg.help(help)),
+                    None => {
+                        let parser = move |text: &str| given_to_protocol(name, text);
+                        let arg = Arg::new(name).long(name).value_name(format!("PROTOCOL={placeholder}"));
+                        command.arg(arg.action(ArgAction::Append).help(line).value_parser(parser))
+                    }
+                }
+            }
         };
-        let names: Vec<&str> = Protocol::ALL.iter().map(|protocol| protocol.name()).collect();
-        let protocol = Protocol::ALL
-            .into_iter()
-            .find(|protocol| protocol.name() == name)
-            .ok_or_else(|| format!("no protocol is called '{name}'; there are: {}", names.join(", ")))?;
-        let address =
-            address.parse().map_err(|_| format!("'{address}' is not ADDRESS:PORT, such as 127.0.0.1:9092"))?;
-        Ok(ListenerOption { protocol, address })
     }
+    command
 }
 
-impl ServeOptions {
-    /// A listener for a protocol that has one already: one of the two would be left out without a word.
-    pub(crate) fn repeated(&self) -> Option<ListenerOption> {
-        let repeats = |(nth, listener): &(usize, &ListenerOption)| {
-            self.listeners[..*nth].iter().any(|earlier| earlier.protocol == listener.protocol)
-        };
-        self.listeners.iter().enumerate().find(repeats).map(|(_, listener)| *listener)
+/// What the flags that [`add_flags`] added were given.
+fn read_flags(matches: &ArgMatches, settings: impl IntoIterator<Item = &'static Setting>) -> Result<Flags, Error> {
+    let mut flags = Flags { config: matches.get_one(CONFIG).cloned(), given: Vec::new() };
+    for setting in settings {
+        let Some(flag) = setting.flag() else { continue };
+        let all = matches.get_many::<Given>(flag.name()).unwrap_or_default();
+        let mut given = all.filter(|given| given.setting.key == setting.key);
+        flags.given.extend(given.next().cloned());
+        // The command line of a listener that is left out without a word helps nobody.
+        if let (Flag::OfProtocol { name, protocol }, Some(second)) = (&flag, given.next()) {
+            let what = format!("--{name} {protocol}={}: this protocol has one already", second.value);
+            return Err(Error::raw(ErrorKind::ArgumentConflict, what));
+        }
     }
+    Ok(flags)
+}
 
-    /// The address of `protocol`: as given, or its standard port on loopback.
-    pub(crate) fn address(&self, protocol: Protocol) -> SocketAddr {
-        let given = self.listeners.iter().find(|listener| listener.protocol == protocol);
-        given.map_or(SocketAddr::from(([127, 0, 0, 1], protocol.standard_port())), |listener| listener.address)
-    }
+fn given(setting: &'static Setting, text: &str) -> Result<Given, String> {
+    let flag = setting.flag().map_or(String::new(), |flag| flag.name().to_owned());
+    Ok(Given { setting, value: setting.parse(text)?, flag })
+}
+
+/// Reads `kafka=127.0.0.1:9092`.
+fn given_to_protocol(flag: &str, text: &str) -> Result<Given, String> {
+    let protocols = || SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(flag)?.strip_prefix('.'));
+    let Some((name, value)) = text.split_once('=') else {
+        let of_flag = SETTINGS.iter().find(|setting| setting.key.starts_with(flag));
+        let placeholder = of_flag.map_or_else(String::new, |setting| setting.kind.placeholder());
+        return Err(format!("expected PROTOCOL={placeholder}"));
+    };
+    let Some(setting) = Setting::with_key(&format!("{flag}.{name}")) else {
+        let protocols: Vec<_> = protocols().collect();
+        return Err(format!("no protocol is called '{name}', there are: {}", protocols.join(", ")));
+    };
+    given(setting, value)
 }
 
 #[cfg(test)]
@@ -145,31 +217,85 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    fn parse(arguments: &[&str]) -> Result<Command, String> {
+        let all = ["mainstem"].iter().chain(arguments);
+        Arguments::try_parse_from(all).map(Arguments::chosen).map_err(|error| error.to_string())
+    }
+
+    /// The flags of a command line, as text.
+    fn flags(arguments: &[&str]) -> Vec<String> {
+        let command = parse(arguments).unwrap();
+        let Flags { config, given } = command.flags();
+        let config = config.iter().map(|path| format!("config={}", path.display()));
+        config.chain(given.iter().map(|given| format!("{}={}", given.setting.key, given.value))).collect()
+    }
+
     #[test]
     fn the_command_line_is_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn a_protocol_listens_once() {
-        let options = |listeners: &[&str]| {
-            let listeners = listeners.iter().map(|listener| listener.parse().unwrap()).collect();
-            ServeOptions { listeners, ..ServeOptions::default() }
-        };
-        assert_eq!(options(&["kafka=127.0.0.1:1", "http=127.0.0.1:2"]).repeated(), None);
-        let repeated = options(&["kafka=127.0.0.1:1", "http=127.0.0.1:2", "kafka=127.0.0.1:3"]).repeated();
-        assert_eq!(repeated.map(|listener| listener.to_string()).as_deref(), Some("kafka=127.0.0.1:3"));
+    fn serving_needs_no_command_and_takes_the_same_flags() {
+        for arguments in [&["--config", "a", "--shards", "2"] as &[&str], &["serve", "--config", "a", "--shards", "2"]]
+        {
+            assert!(matches!(parse(arguments), Ok(Command::Serve(_))));
+            assert_eq!(flags(arguments), ["config=a", "shards=2"]);
+        }
+        assert!(matches!(parse(&[]), Ok(Command::Serve(_))));
+        assert!(flags(&[]).is_empty());
+        // Which of the two would count?
+        assert!(parse(&["--shards", "2", "serve"]).is_err());
     }
 
     #[test]
-    fn listeners_are_given_by_protocol_and_wrong_ones_say_how() {
-        let arguments = Arguments::try_parse_from(["mainstem", "serve", "--listen", "kafka=127.0.0.1:0"]).unwrap();
-        let Some(Command::Serve(options)) = arguments.command else { panic!("serve") };
-        assert_eq!(options.address(Protocol::Kafka).port(), 0);
-        assert_eq!(options.address(Protocol::Http).port(), 8080);
-        let error = "kafak=127.0.0.1:1".parse::<ListenerOption>().unwrap_err();
-        assert!(error.contains("kafka, http"), "{error}");
-        assert!("kafka".parse::<ListenerOption>().is_err());
-        assert!("kafka=9092".parse::<ListenerOption>().is_err());
+    fn config_takes_the_flags_of_serve() {
+        assert_eq!(
+            flags(&["config", "--json", "--data-dir", "d", "--listen", "http=off"]),
+            ["data-dir=d", "listen.http=off"]
+        );
+        let Ok(Command::Config(options)) = parse(&["config", "--json"]) else { panic!("config") };
+        assert!(options.json);
+    }
+
+    #[test]
+    fn skipping_takes_the_flags_that_say_where_the_data_is() {
+        let entry = ["skip-entry", "--shard", "1", "--index", "2", "--reason", "r"];
+        let with = |more: &[&'static str]| [&entry as &[&str], more].concat();
+        assert_eq!(flags(&with(&["--config", "a", "--data-dir", "d"])), ["config=a", "data-dir=d"]);
+        assert!(parse(&with(&["--listen", "kafka=off"])).is_err());
+    }
+
+    #[test]
+    fn a_listener_is_given_by_its_protocol() {
+        let given = flags(&["--listen", "kafka=127.0.0.1:0", "--listen", "http=off", "--advertise", "kafka=a:1"]);
+        assert_eq!(given, ["listen.kafka=127.0.0.1:0", "listen.http=off", "advertise.kafka=a:1"]);
+        for (arguments, said) in [
+            (["--listen", "kafak=127.0.0.1:1"], "no protocol is called 'kafak', there are: kafka, http"),
+            (["--listen", "kafka"], "expected PROTOCOL=ADDRESS:PORT|off"),
+            (["--listen", "kafka=9092"], "\"9092\" has no address, expected ADDRESS:PORT"),
+            (["--advertise", "http=a:1"], "no protocol is called 'http', there are: kafka"),
+            (["--advertise", "a:1"], "expected PROTOCOL=HOST:PORT"),
+            (["--shards", "65"], "\"65\" is too much, expected a number from 1 to 64, or auto"),
+        ] {
+            let error = parse(&arguments).unwrap_err();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_setting_is_given_once() {
+        let twice = parse(&["--listen", "kafka=127.0.0.1:1", "--listen", "http=off", "--listen", "kafka=127.0.0.1:3"]);
+        let error = twice.unwrap_err();
+        assert!(error.contains("--listen kafka=127.0.0.1:3: this protocol has one already"), "{error}");
+        assert!(parse(&["--shards", "2", "--shards", "2"]).is_err());
+    }
+
+    #[test]
+    fn the_help_names_every_variable_and_default() {
+        let help = Arguments::command().render_long_help().to_string();
+        for setting in &SETTINGS {
+            assert!(help.contains(&setting.variable()) && help.contains(setting.default), "{}", setting.key);
+        }
     }
 }

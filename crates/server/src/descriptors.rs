@@ -33,9 +33,13 @@ fn warn_of_few(limit: u64) -> u64 {
 }
 
 /// How many connections leave the journals as many descriptors again. They need one for each of their
-/// files; without one they can neither start a log file nor leave a checkpoint.
-pub(crate) fn for_connections(limit: u64) -> usize {
-    usize::try_from((limit / 2).clamp(1, limit::CONNECTIONS_MAX)).unwrap_or(1)
+/// files; without one they can neither start a log file nor leave a checkpoint. Fewer if so configured.
+pub(crate) fn for_connections(limit: u64, wanted: Option<u64>) -> usize {
+    let most = (limit / 2).clamp(1, limit::CONNECTIONS_MAX);
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
+        tracing::warn!(wanted, most, limit, "fewer connections than configured: half of the open files allowed");
+    }
+    usize::try_from(most.min(wanted.unwrap_or(most))).unwrap_or(1)
 }
 
 #[cfg(test)]
@@ -44,8 +48,14 @@ mod tests {
 
     #[test]
     fn connections_take_half_of_the_descriptors_at_most() {
-        assert_eq!(for_connections(1024), 512);
-        assert_eq!(for_connections(1), 1);
-        assert_eq!(for_connections(u64::MAX), 20_000);
+        assert_eq!(for_connections(1024, None), 512);
+        assert_eq!(for_connections(1, None), 1);
+        assert_eq!(for_connections(u64::MAX, None), 20_000);
+    }
+
+    #[test]
+    fn fewer_connections_may_be_configured_and_not_more() {
+        assert_eq!(for_connections(1024, Some(100)), 100);
+        assert_eq!(for_connections(1024, Some(513)), 512);
     }
 }

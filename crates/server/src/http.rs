@@ -22,7 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-const NAME: &str = "http";
+pub(crate) const NAME: &str = "http";
 /// How long a request's head may take to arrive, counted from the end of the request before: so it is
 /// also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,40 +1,65 @@
-//! The `mainstem` binary: command line, wiring, starting and stopping.
+//! The `mainstem` binary: command line, configuration, wiring, starting and stopping.
 //!
-//! Everything it starts is built elsewhere; here is said which protocol listens where, what is
-//! printed, and in which order things stop. Start with [`serve`].
+//! Everything it starts is built elsewhere; here is said what can be configured, which protocol listens
+//! where, what is printed, and in which order things stop. Start with [`setting`], then [`serve`].
 
 mod arguments;
+mod configuration;
+mod configuration_file;
 mod descriptors;
 mod http;
+mod logging;
 mod metrics;
+#[cfg(test)]
+mod reference;
 mod serve;
+mod setting;
+mod value;
 
-use arguments::{Arguments, Command, SkipOptions};
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use arguments::{Arguments, Command, ConfigOptions, SkipOptions};
+use clap::Parser;
+use configuration::{Configuration, Reading};
+use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(Command::Serve(options)) = &arguments.command
-        && let Some(listener) = options.repeated()
-    {
-        let what = format!("--listen {listener}: this protocol has a listener already");
-        Arguments::command().error(ErrorKind::ArgumentConflict, what).exit();
+    let began = Instant::now();
+    let command = Arguments::parse().chosen();
+    let Reading { configuration, problems, warnings } = Reading::of(command.flags(), std::env::vars_os().collect());
+    let settings = configuration.settings();
+    logging::start(&settings);
+    for warning in &warnings {
+        tracing::warn!("{warning}");
     }
-    serve::start_logging();
-    let outcome = match arguments.command.unwrap_or_default() {
-        Command::Serve(options) => serve::run(options),
-        Command::SkipEntry(SkipOptions { data_dir, shard, index, last, reason }) => {
+    for problem in &problems {
+        logging::give_up(problem);
+    }
+    if !problems.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let outcome = match command {
+        Command::Serve(_) => serve::run(settings, began),
+        Command::Config(ConfigOptions { json, .. }) => show(&configuration, json).map_err(Into::into),
+        Command::SkipEntry(SkipOptions { shard, index, last, reason, .. }) => {
             let entries = index..=last.unwrap_or(index);
-            broker::skip_entries(&data_dir, model::ShardId(shard), entries, &reason).map_err(Into::into)
+            broker::skip_entries(&settings.data_dir, model::ShardId(shard), entries, &reason).map_err(Into::into)
         }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            logging::give_up(&error.to_string());
             ExitCode::FAILURE
         }
+    }
+}
+
+fn show(configuration: &Configuration, json: bool) -> io::Result<()> {
+    let text = if json { configuration.json() } else { configuration.table() };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads has seen enough, such as `head`.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
     }
 }

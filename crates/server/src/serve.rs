@@ -1,57 +1,69 @@
 //! Running the broker: open the data, bind the listeners, say so, serve, stop.
 
-use crate::arguments::{Protocol, ServeOptions};
+use crate::configuration::Settings;
+use crate::setting::SHARDS_MAX;
+use crate::value::Endpoint;
 use crate::{descriptors, http, metrics};
 use broker::{Broker, Config};
-use gateway::{Listener, Seats};
+use gateway::session::Ends;
+use gateway::{Listener, Seats, Session};
 use kafka::{Context, KafkaSession};
-use model::limit;
+use model::{ShardId, limit};
 use std::error::Error;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing_subscriber::EnvFilter;
+use tokio::task::JoinSet;
 
-/// Logs go to stderr; `RUST_LOG` says how much. In colours only if somebody looks at them as they come.
-pub(crate) fn start_logging() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,openraft=error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-}
+const KAFKA: &str = "kafka";
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT. The time to the start counts from `began`.
 ///
 /// # Errors
 /// When the data cannot be opened or an address cannot be bound.
-pub(crate) fn run(options: ServeOptions) -> Result<(), Box<dyn Error>> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(options))
+pub(crate) fn run(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings, began))
 }
 
-async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
+async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let seats = Seats::new(descriptors::for_connections(descriptors::raise_limit()));
-    let mut config = Config::default();
-    if let Some(shards) = options.shards {
-        config.shards = shards;
-    }
-    let broker = Broker::start(&options.data_dir, config).await?;
+    warn_of_strangers(&settings);
+    let seats = Seats::new(descriptors::for_connections(descriptors::raise_limit(), settings.connections));
+    let broker = Broker::start(&settings.data_dir, broker_config(&settings)).await?;
     let (stop, stopped) = watch::channel(false);
 
-    let kafka = kafka_listener(&options, &broker).await?;
-    let http_address = options.address(Protocol::Http);
-    let http = http::Server::bind(http_address).await.map_err(|error| format!("http={http_address}: {error}"))?;
-    let ready = format!("ready kafka={} http={}", kafka.address()?, http.address()?);
-    let listeners = vec![(Protocol::Kafka.name(), kafka.counters()), (Protocol::Http.name(), http.counters())];
-    let metrics = metrics::Metrics::new(broker.clone(), listeners);
-    let serving = vec![
-        tokio::spawn(kafka.serve(broker.clone(), seats, stopped.clone())),
-        tokio::spawn(http.serve(broker.clone(), metrics, stopped)),
-    ];
+    let kafka = match settings.listen_kafka {
+        Some(address) => Some(kafka_listener(address, settings.advertise_kafka.clone(), &broker).await?),
+        None => None,
+    };
+    let http = match settings.listen_http {
+        Some(address) => {
+            Some(http::Server::bind(address).await.map_err(|error| cannot_bind(http::NAME, address, &error))?)
+        }
+        None => None,
+    };
+    let mut ready = "ready".to_owned();
+    let mut counters = Vec::new();
+    if let Some(kafka) = &kafka {
+        ready += &format!(" {KAFKA}={}", kafka.address()?);
+        counters.push((KAFKA, kafka.counters()));
+    }
+    if let Some(http) = &http {
+        ready += &format!(" {}={}", http::NAME, http.address()?);
+        counters.push((http::NAME, http.counters()));
+    }
+    let mut serving = JoinSet::new();
+    if let Some(kafka) = kafka {
+        serving.spawn(kafka.serve(broker.clone(), seats, stopped.clone()));
+    }
+    if let Some(http) = http {
+        serving.spawn(http.serve(broker.clone(), metrics::Metrics::new(broker.clone(), counters), stopped));
+    }
+    say_started(&settings, &broker, began);
     // Whoever started us waits for this line.
     let mut stdout = io::stdout();
     writeln!(stdout, "{ready}")?;
@@ -63,8 +75,8 @@ async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     }
     tracing::info!("stopping");
     stop.send_replace(true);
-    for task in serving {
-        if let Err(error) = task.await {
+    while let Some(ended) = serving.join_next().await {
+        if let Err(error) = ended {
             tracing::warn!(%error, "a listener did not stop cleanly");
         }
     }
@@ -72,18 +84,86 @@ async fn serve(options: ServeOptions) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn kafka_listener(options: &ServeOptions, broker: &Broker) -> Result<Listener, Box<dyn Error>> {
-    let (node, cluster, places) = (broker.node(), broker.cluster(), Seats::new(limit::FETCH_SESSION_PLACES_MAX));
-    let address = options.address(Protocol::Kafka);
-    let listener = Listener::bind(
-        Protocol::Kafka.name(),
-        address,
-        Arc::new(move |ends| {
-            let (host, port) = (ends.local.ip().to_string(), ends.local.port());
-            let client = ends.peer.ip().to_string();
-            let (random, fetch_places) = (rand::random, places.clone());
-            Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places }))
-        }),
+/// What the settings mean to the broker. The table of settings keeps numbers in the range of their types.
+fn broker_config(settings: &Settings) -> Config {
+    let chosen = Config::default();
+    Config {
+        shards: settings.shards.unwrap_or(u64::from(chosen.shards).min(SHARDS_MAX)) as u32,
+        default_partitions: settings.partitions as u32,
+        auto_create_topics: settings.auto_create_topics,
+        cache_bytes: settings.cache_bytes as usize,
+        ..chosen
+    }
+}
+
+async fn kafka_listener(
+    address: SocketAddr,
+    advertised: Option<Endpoint>,
+    broker: &Broker,
+) -> Result<Listener, String> {
+    let (node, cluster) = (broker.node(), broker.cluster());
+    let places = Seats::new(limit::FETCH_SESSION_PLACES_MAX);
+    let sessions = move |ends: Ends| -> Box<dyn Session> {
+        let reached = || Endpoint { host: ends.local.ip().to_string(), port: ends.local.port() };
+        let Endpoint { host, port } = advertised.clone().unwrap_or_else(reached);
+        let client = ends.peer.ip().to_string();
+        let (random, fetch_places) = (rand::random, places.clone());
+        Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places }))
+    };
+    let bound = Listener::bind(KAFKA, address, Arc::new(sessions)).await;
+    bound.map_err(|error| cannot_bind(KAFKA, address, &error))
+}
+
+fn cannot_bind(listener: &str, address: SocketAddr, error: &io::Error) -> String {
+    format!("{listener}={address}: {error}")
+}
+
+/// Whoever can reach a listener can do everything.
+fn warn_of_strangers(settings: &Settings) {
+    for (listener, address) in [(KAFKA, settings.listen_kafka), (http::NAME, settings.listen_http)] {
+        if let Some(address) = address.filter(|address| !address.ip().to_canonical().is_loopback()) {
+            tracing::warn!(listener, %address, "other machines may reach this, and there is no authentication yet");
+        }
+    }
+}
+
+fn say_started(settings: &Settings, broker: &Broker, began: Instant) {
+    let folder = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data = %folder.display(),
+        cluster = format!("{:032x}", broker.cluster()),
+        node = broker.node().0,
+        shards = broker.shards().filter(|shard| shard.id() != ShardId::CATALOG).count(),
+        took_millis = began.elapsed().as_millis() as u64,
+        "started"
     );
-    Ok(listener.await.map_err(|error| format!("kafka={address}: {error}"))?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::configuration::Configuration;
+
+    #[test]
+    fn the_broker_has_its_own_defaults_unless_configured() {
+        let (ours, own) = (broker_config(&Configuration::default().settings()), Config::default());
+        assert_eq!(ours.shards, own.shards.min(64));
+        assert_eq!(ours.default_partitions, own.default_partitions);
+        assert_eq!(ours.auto_create_topics, own.auto_create_topics);
+        assert_eq!(ours.cache_bytes, own.cache_bytes);
+    }
+
+    #[test]
+    fn the_broker_gets_what_is_configured() {
+        let mut settings = Configuration::default().settings();
+        settings.shards = Some(7);
+        settings.partitions = 12;
+        settings.auto_create_topics = false;
+        settings.cache_bytes = 3 << 20;
+        let config = broker_config(&settings);
+        assert_eq!((config.shards, config.default_partitions), (7, 12));
+        assert!(!config.auto_create_topics);
+        assert_eq!(config.cache_bytes, 3 << 20);
+    }
 }

@@ -1,0 +1,270 @@
+//! Everything that can be configured, as data. From this table come the keys of the file, the
+//! environment variables, the flags, what `mainstem config` lists, and docs/configuration.md.
+
+use crate::value::{Kind, Value};
+use model::limit;
+
+/// What the names of our environment variables begin with.
+pub(crate) const ENVIRONMENT: &str = "MAINSTEM_";
+/// Names the file.
+pub(crate) const ENVIRONMENT_FILE: &str = "MAINSTEM_CONFIG";
+/// Wins over [`ENVIRONMENT`]'s `log.level`: what every Rust program understands.
+pub(crate) const RUST_LOG: &str = "RUST_LOG";
+/// Shards of a node. Each has a journal and a thread, and more of them than processors make batches small.
+pub(crate) const SHARDS_MAX: u64 = 64;
+/// Settings of these tables exist once for each protocol, and share a flag that names the protocol.
+const BY_PROTOCOL: [&str; 2] = ["listen", "advertise"];
+
+/// Something that can be configured.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Its path in the file: the names of tables and a name, with dots between.
+    pub(crate) key: &'static str,
+    /// Which values it takes.
+    pub(crate) kind: Kind,
+    /// The value it has unless given, as it would be written.
+    pub(crate) default: &'static str,
+    /// What it is, for people.
+    pub(crate) about: &'static str,
+    /// Whether its value is shown to nobody. It has no flag then: everybody on the machine could read it.
+    pub(crate) secret: bool,
+}
+
+/// All of them, in the order in which they are shown.
+pub(crate) static SETTINGS: [Setting; 11] = [
+    Setting { key: "data-dir", kind: Kind::Folder, default: "data", about: "Where everything is kept", secret: false },
+    Setting {
+        key: "listen.kafka",
+        kind: Kind::Listener,
+        default: "127.0.0.1:9092",
+        about: "Where Kafka's clients connect. Port 0 picks a free one",
+        secret: false,
+    },
+    Setting {
+        key: "listen.http",
+        kind: Kind::Listener,
+        default: "127.0.0.1:8080",
+        about: "Where health and metrics are asked for. Port 0 picks a free one",
+        secret: false,
+    },
+    Setting {
+        key: "advertise.kafka",
+        kind: Kind::Endpoint,
+        default: "auto",
+        about: "What Kafka's clients are told to connect to; auto is the address by which each came",
+        secret: false,
+    },
+    Setting {
+        key: "shards",
+        kind: Kind::Count { least: 1, most: SHARDS_MAX, auto: true },
+        default: "auto",
+        about: "How many shards a new data folder gets; auto is as many as there are processors",
+        secret: false,
+    },
+    Setting {
+        key: "topics.auto-create",
+        kind: Kind::Switch,
+        default: "true",
+        about: "Whether a topic is made because a client asks for it",
+        secret: false,
+    },
+    Setting {
+        key: "topics.partitions",
+        kind: Kind::Count { least: 1, most: limit::TOPIC_PARTITIONS_MAX as u64, auto: false },
+        default: "1",
+        about: "How many partitions a topic gets whose creator does not say",
+        secret: false,
+    },
+    Setting {
+        key: "cache.bytes",
+        kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40 },
+        default: "128MiB",
+        about: "How much memory holds recent records, for readers that keep up",
+        secret: false,
+    },
+    Setting {
+        key: "limits.connections",
+        kind: Kind::Count { least: 1, most: limit::CONNECTIONS_MAX, auto: true },
+        default: "auto",
+        about: "How many clients may be connected; auto, and the most, is half of the open files allowed",
+        secret: false,
+    },
+    Setting {
+        key: "log.format",
+        kind: Kind::Choice(&["text", "json"]),
+        default: "text",
+        about: "How the log looks: lines for people, or one JSON object a line",
+        secret: false,
+    },
+    Setting {
+        key: "log.level",
+        kind: Kind::Filter,
+        default: "info,openraft=error",
+        about: "What is logged. RUST_LOG wins over the file and over MAINSTEM_LOG_LEVEL",
+        secret: false,
+    },
+];
+
+/// The flag that gives a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    /// `--log-format VALUE`: the name is `log-format`.
+    Own(String),
+    /// `--listen kafka=VALUE`: the name is `listen`, the protocol `kafka`.
+    OfProtocol { name: &'static str, protocol: &'static str },
+}
+
+impl Flag {
+    /// Without the dashes.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Flag::Own(name) => name,
+            Flag::OfProtocol { name, .. } => name,
+        }
+    }
+}
+
+impl Setting {
+    /// The setting with this key.
+    pub(crate) fn with_key(key: &str) -> Option<&'static Setting> {
+        SETTINGS.iter().find(|setting| setting.key == key)
+    }
+
+    /// The environment variable that gives it: `log.format` is `MAINSTEM_LOG_FORMAT`.
+    pub(crate) fn variable(&self) -> String {
+        format!("{ENVIRONMENT}{}", self.key.replace(['.', '-'], "_").to_uppercase())
+    }
+
+    /// The flag that gives it, unless it is a secret.
+    pub(crate) fn flag(&self) -> Option<Flag> {
+        if self.secret {
+            return None;
+        }
+        Some(match self.key.split_once('.') {
+            Some((name, protocol)) if BY_PROTOCOL.contains(&name) => Flag::OfProtocol { name, protocol },
+            _ => Flag::Own(self.key.replace('.', "-")),
+        })
+    }
+
+    /// Reads a value for it.
+    ///
+    /// # Errors
+    /// What is wrong with `text` and what is expected.
+    pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
+        let parsed = self.kind.parse(text);
+        parsed.map_err(|wrong| self.refuse(&wrong))
+    }
+
+    /// The sentence that says what is wrong with a value and what is expected.
+    pub(crate) fn refuse(&self, wrong: &str) -> String {
+        // What is wrong has the value in it.
+        let wrong = if self.secret { "the value, not shown here, is wrong" } else { wrong };
+        format!("{wrong}, expected {}", self.kind.expected())
+    }
+}
+
+/// The tables of the file: `listen`, `log` and so on.
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
+    SETTINGS.iter().filter_map(|setting| setting.key.rsplit_once('.')).map(|(table, _)| table)
+}
+
+/// The key or table of the file that is most like `unknown`. Somebody may have left out the table, which
+/// is as bad as one wrong letter.
+pub(crate) fn nearest_key(unknown: &str) -> &'static str {
+    let distance = |key: &&str| {
+        let name = key.rsplit_once('.').map_or(*key, |(_, name)| name);
+        let unknown = unknown.to_lowercase();
+        strsim::osa_distance(&unknown, key).min(1 + strsim::osa_distance(&unknown, name))
+    };
+    let known = SETTINGS.iter().map(|setting| setting.key).chain(tables());
+    known.min_by_key(distance).unwrap_or_default()
+}
+
+/// The environment variable that is most like `unknown`, and how many letters differ.
+pub(crate) fn nearest_variable(unknown: &str) -> (String, usize) {
+    let known = SETTINGS.iter().map(Setting::variable).chain([ENVIRONMENT_FILE.to_owned()]);
+    let distances = known.map(|known| {
+        let distance = strsim::osa_distance(unknown, &known);
+        (known, distance)
+    });
+    distances.min_by_key(|(_, distance)| *distance).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_default_is_a_value() {
+        for setting in &SETTINGS {
+            let value = setting.parse(setting.default);
+            assert_eq!(value.map(|value| value.to_string()).as_deref(), Ok(setting.default), "{}", setting.key);
+        }
+    }
+
+    #[test]
+    fn keys_variables_and_flags_are_all_different() {
+        let keys: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
+        let flags: BTreeSet<_> = SETTINGS.iter().map(|setting| format!("{:?}", setting.flag())).collect();
+        for names in [keys.len(), variables.len(), flags.len()] {
+            assert_eq!(names, SETTINGS.len());
+        }
+        assert!(!variables.contains(ENVIRONMENT_FILE), "that one names the file");
+        for table in tables() {
+            assert!(!keys.contains(table), "{table} cannot be a setting and a table of settings");
+        }
+    }
+
+    #[test]
+    fn names_follow_from_keys() {
+        let setting = |key| Setting::with_key(key).unwrap();
+        assert_eq!(setting("topics.auto-create").variable(), "MAINSTEM_TOPICS_AUTO_CREATE");
+        assert_eq!(setting("topics.auto-create").flag(), Some(Flag::Own("topics-auto-create".into())));
+        assert_eq!(setting("listen.kafka").variable(), "MAINSTEM_LISTEN_KAFKA");
+        assert_eq!(setting("listen.kafka").flag(), Some(Flag::OfProtocol { name: "listen", protocol: "kafka" }));
+        assert_eq!(setting("data-dir").flag(), Some(Flag::Own("data-dir".into())));
+    }
+
+    #[test]
+    fn the_nearest_key_is_what_was_meant() {
+        for (unknown, meant) in [
+            ("data_dir", "data-dir"),
+            ("shard", "shards"),
+            ("lisetn", "listen"),
+            ("listen.kafak", "listen.kafka"),
+            ("Listen.HTTP", "listen.http"),
+            ("kafka", "listen.kafka"),
+            ("topics.autocreate", "topics.auto-create"),
+            ("auto-create", "topics.auto-create"),
+            ("partition", "topics.partitions"),
+            ("logs", "log"),
+            ("log.levle", "log.level"),
+            ("limits.connection", "limits.connections"),
+        ] {
+            assert_eq!(nearest_key(unknown), meant, "{unknown}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_variable_and_how_near_it_is() {
+        assert_eq!(nearest_variable("MAINSTEM_LISTEN_KAFAK"), ("MAINSTEM_LISTEN_KAFKA".into(), 1));
+        assert_eq!(nearest_variable("MAINSTEM_CONFG"), ("MAINSTEM_CONFIG".into(), 1));
+        assert!(nearest_variable("MAINSTEM_SERVICE_PORT").1 > 2);
+    }
+
+    #[test]
+    fn a_secret_is_neither_quoted_nor_a_flag() {
+        let setting = Setting {
+            key: "password",
+            kind: Kind::Count { least: 1, most: 2, auto: false },
+            default: "1",
+            about: "",
+            secret: true,
+        };
+        let said = setting.parse("hunter2").unwrap_err();
+        assert_eq!(said, "the value, not shown here, is wrong, expected a number from 1 to 2");
+        assert_eq!(setting.flag(), None);
+    }
+}
