@@ -1,8 +1,7 @@
 //! The pieces that every layer is given: Kafka batches of an exact size.
 
+use batch::{BatchBuilder, Record};
 use bytes::Bytes;
-use kafka::codec::batch_builder::BatchBuilder;
-use kafka::codec::record::Record;
 
 /// The sizes measured.
 pub(crate) const SIZES: [Size; 3] =

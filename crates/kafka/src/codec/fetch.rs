@@ -70,7 +70,7 @@ messages! {
         partitions: Vec<PartitionData>;
     }
 
-    /// What was read from one partition. `records` is read by [`batch`](super::batch).
+    /// What was read from one partition. `records` is read by the crate `batch`.
     struct PartitionData {
         partition_index: i32;
         error_code: i16;

@@ -2,18 +2,14 @@
 //!
 //! [`frame`] cuts a stream into frames; [`header`] reads what precedes a request or a response;
 //! [`body`] reads any of them, given the API and its version; one module per API declares them, in the
-//! notation of [`message`]. [`batch`] and [`record`] look inside of what Produce and Fetch carry;
-//! [`batch_builder`] makes some.
+//! notation of [`message`]. What Produce and Fetch carry is the crate `batch`'s.
 //!
 //! Bytes from outside are hostile: every length and every count is held against the bytes that remain
 //! before memory is taken for it, nothing recurses on input, and nothing panics on it. The formats and
 //! their sources are in docs/protocols/kafka.md.
 
 pub mod api_key;
-pub mod batch;
-pub mod batch_builder;
 pub mod body;
-pub mod compression;
 pub mod decode_error;
 pub mod error_code;
 pub mod frame;
@@ -21,8 +17,6 @@ pub mod header;
 pub mod message;
 pub mod primitive;
 pub mod reader;
-pub mod record;
-pub mod scan;
 pub mod text;
 pub mod writer;
 
@@ -58,8 +52,6 @@ pub mod sasl_authenticate;
 pub mod sasl_handshake;
 pub mod sync_group;
 
-#[cfg(test)]
-mod golden_batches;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]

@@ -1,9 +1,7 @@
 //! What a topic demands of a batch: the broker asks before it appends one, for only here its form is known.
 
-use crate::codec::batch::Batch;
-use crate::codec::compression::Compression as Codec;
-use crate::codec::record::RecordError;
-use crate::codec::scan::{Facts, scan};
+use batch::scan::{Facts, scan};
+use batch::{Batch, Compression as Codec, RecordError};
 use broker::BrokerError;
 use bytes::Bytes;
 use model::Timestamp;
@@ -82,8 +80,7 @@ fn with_timestamps(batch: Batch, facts: &Facts, config: &StreamConfig, now: Time
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::batch_builder::BatchBuilder;
-    use crate::codec::record::Record;
+    use batch::{BatchBuilder, Record};
     use model::config::Cleanup;
 
     const NOW: Timestamp = Timestamp(1_000_000);

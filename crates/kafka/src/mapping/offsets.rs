@@ -2,13 +2,13 @@
 
 use super::error::{code, invalid_request};
 use super::{Step, Then, partition_ref, topic_ref};
-use crate::codec::batch::Batches;
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
 use crate::codec::primitive::Uuid;
+use batch::Batches;
 use broker::request::{FoundOffset, OffsetQuery, OffsetSpec};
 use broker::{Reply, Request};
 use bytes::Bytes;

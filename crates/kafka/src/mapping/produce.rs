@@ -2,11 +2,11 @@
 
 use super::error::code;
 use super::{Rejections, Step, ask, partition_ref, topic_ref};
-use crate::codec::batch::{Batch, BatchError, Batches};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::codec::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
+use batch::{Batch, BatchError, Batches};
 use broker::request::{AppendPart, Appended};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
@@ -80,7 +80,7 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
 fn check(records: Bytes) -> Result<Bytes, ErrorCode> {
     let mut batches = Batches::new(records);
     let batch: Batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(|error| refusal(&error))?;
-    if batches.next().is_some() || batch.is_control() || batch.is_transactional() {
+    if batches.next().is_some() || !batch.is_dense() || batch.is_control() || batch.is_transactional() {
         return Err(ErrorCode::InvalidRecord);
     }
     Ok(batch.into_bytes())

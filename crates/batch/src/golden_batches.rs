@@ -1,7 +1,7 @@
 //! Batches as kafka-python 3.0.12 builds them, with its codecs: gzip, xerial snappy, lz4, zstd.
 
 use super::batch::{self, Batch, BatchError, Batches};
-use super::batch_builder::BatchBuilder;
+use super::builder::BatchBuilder;
 use super::compression::Compression;
 use super::record::{Header, Record, RecordError};
 use bytes::{Bytes, BytesMut};
@@ -162,8 +162,8 @@ fn refuses_what_is_wrong_with_a_head() {
     assert_eq!(with(22, &[5], true), BatchError::Compression(5));
     let count = |count, last_offset_delta| BatchError::Count { count, last_offset_delta };
     assert_eq!(with(57, &4_i32.to_be_bytes(), true), count(4, 2));
+    assert_eq!(with(57, &0_i32.to_be_bytes(), true), count(0, 2));
     assert_eq!(with(23, &(-1_i32).to_be_bytes(), true), count(3, -1));
-    assert_eq!(with(23, &i32::MAX.to_be_bytes(), true), count(3, i32::MAX));
     assert!(matches!(one(Bytes::from_static(b"\0")), Err(BatchError::Truncated { .. })));
     // An old message can be shorter than a head. With 16 bytes there is no magic yet.
     let old = Bytes::from_static(b"\0\0\0\0\0\0\0\0\0\0\0\x0e\0\0\0\0\x01\0");

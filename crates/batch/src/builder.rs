@@ -1,8 +1,7 @@
 //! Record batches being written: for control batches, for what other protocols publish, for tests.
 
 use super::batch::{HEAD, checksum};
-use super::record::{Record, write_optional};
-use super::writer::Writer;
+use super::record::Record;
 use bytes::{BufMut, Bytes, BytesMut};
 
 /// A batch to be written, of uncompressed records.
@@ -45,13 +44,8 @@ impl BatchBuilder {
     /// The bytes of the batch.
     #[must_use]
     pub fn encode(&self) -> Bytes {
-        let mut records = BytesMut::new();
-        let mut record_bytes = BytesMut::new();
-        for record in &self.records {
-            record_bytes.clear();
-            record.write(&mut Writer::new(&mut record_bytes));
-            write_optional(&mut Writer::new(&mut records), Some(&record_bytes));
-        }
+        let mut records = Vec::new();
+        self.records.iter().for_each(|record| record.write(&mut records));
         let latest = self.records.iter().map(|record| record.timestamp_delta).max();
         let mut batch = BytesMut::with_capacity(HEAD + records.len());
         batch.put_i64(self.base_offset);

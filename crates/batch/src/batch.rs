@@ -73,8 +73,7 @@ pub enum BatchError {
 }
 
 /// The bytes of one record batch, checked: length, format, checksum, compression code, and that there
-/// is one record for each offset from the first to the last. The records themselves are not checked
-/// before they are read.
+/// are no more records than offsets. The records themselves are not checked before they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
     bytes: Bytes,
@@ -128,8 +127,9 @@ impl Batch {
         Ok(Batch { bytes: records.split_to(length) })
     }
 
-    /// A batch of bytes that were checked before.
-    pub(crate) fn checked(bytes: Bytes) -> Self {
+    /// A batch of bytes that were checked before. What is read of others means nothing.
+    #[must_use]
+    pub fn checked(bytes: Bytes) -> Self {
         debug_assert_eq!(check(&bytes), Ok(bytes.len()));
         Batch { bytes }
     }
@@ -144,6 +144,12 @@ impl Batch {
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
+    }
+
+    /// Whether there is a record for each offset from the first to the last, as producers send them.
+    #[must_use]
+    pub fn is_dense(&self) -> bool {
+        self.record_count() - 1 == self.last_offset_delta()
     }
 
     /// How the records are compressed.
@@ -290,7 +296,8 @@ fn check(bytes: &[u8]) -> Result<usize, BatchError> {
     }
     let count = i32::from_be_bytes(field(batch, 57));
     let last_offset_delta = i32::from_be_bytes(field(batch, 23));
-    if last_offset_delta < 0 || last_offset_delta.checked_add(1) != Some(count) {
+    // Compaction leaves fewer records than offsets.
+    if count < 1 || i64::from(count) > i64::from(last_offset_delta) + 1 {
         return Err(BatchError::Count { count, last_offset_delta });
     }
     Ok(length)

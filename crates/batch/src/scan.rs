@@ -2,9 +2,9 @@
 //! the batch. The records are decompressed as they are walked, so this takes no more memory than a
 //! decoder does.
 
-use super::batch::{Batch, HEAD};
 use super::compression::{self, Compression};
-use super::record::RecordError;
+use super::record::{RecordError, group, signed};
+use crate::batch::{Batch, HEAD};
 use std::io::{self, BufRead};
 
 /// What there is to know about the records of a batch, which are well formed.
@@ -123,9 +123,9 @@ impl<R: BufRead> Walker<R> {
                 _ => compression::error_of(&error),
             })?;
             self.count(1)?;
-            value |= u64::from(byte[0] & 0x7f) << (7 * nth);
+            value |= group(byte[0], nth)?;
             if byte[0] & 0x80 == 0 {
-                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+                return Ok(signed(value));
             }
         }
         Err(RecordError::Shape)
@@ -154,8 +154,8 @@ impl<R: BufRead> Walker<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::codec::batch_builder::BatchBuilder;
-    use crate::codec::record::{Header, Record};
+    use crate::builder::BatchBuilder;
+    use crate::record::{Header, Record};
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -222,7 +222,7 @@ mod tests {
                     *there = byte;
                 }
             }
-            let checksum = crate::codec::batch::checksum(&bytes);
+            let checksum = crate::batch::checksum(&bytes);
             bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
             let batch = Batch::split_from(&mut Bytes::from(bytes)).unwrap();
             let read: Result<Vec<_>, _> = batch.records(LIMIT).unwrap().collect();

@@ -2,8 +2,9 @@
 //! not find the way past otherwise.
 #![no_main]
 
+use batch::scan::scan;
+use batch::{Batch, BatchError, Batches};
 use bytes::{Bytes, BytesMut};
-use kafka::codec::batch::{Batch, BatchError, Batches};
 use libfuzzer_sys::fuzz_target;
 
 const LIMIT: usize = 1 << 20;
@@ -17,10 +18,8 @@ fuzz_target!(|data: &[u8]| {
         bytes[17..21].copy_from_slice(&expected.to_be_bytes());
     }
     for batch in Batches::new(bytes.freeze()).flatten() {
-        if let Ok(records) = batch.records(LIMIT) {
-            for record in records {
-                let _ = record;
-            }
-        }
+        let scanned = scan(&batch, LIMIT);
+        let read: Result<Vec<_>, _> = batch.records(LIMIT).and_then(Iterator::collect);
+        assert!(scanned.is_err() || read.is_ok(), "what is accepted can be read: {scanned:?}, {read:?}");
     }
 });
