@@ -11,6 +11,7 @@
 
 pub mod batch;
 pub mod builder;
+pub mod compaction;
 pub mod compression;
 pub mod record;
 pub mod scan;

@@ -30,6 +30,8 @@ pub struct Config {
     pub topic_defaults: Settings,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
+    /// How often streams are looked through for what is to be compacted.
+    pub compaction_interval: Duration,
     /// How long a request may wait for consensus before its outcome is called unknown.
     pub propose_timeout: Duration,
 }
@@ -43,6 +45,7 @@ impl Default for Config {
             auto_create_topics: true,
             topic_defaults: Settings::default(),
             cache_bytes: limit::TAIL_CACHE_BYTES,
+            compaction_interval: shard::Upkeep::default().compaction_interval,
             propose_timeout: Duration::from_secs(30),
         }
     }
@@ -94,6 +97,8 @@ impl Broker {
         let changes = Arc::new(Changes::default());
         let around = Surroundings {
             cache: CacheBudget::new(config.cache_bytes),
+            upkeep: shard::Upkeep { compaction_interval: config.compaction_interval, ..shard::Upkeep::default() },
+            turns: Arc::new(Semaphore::new(1)),
             on_effects: {
                 let (waiters, changes) = (waiters.clone(), changes.clone());
                 Arc::new(move |_, effects| on_effects(effects, &waiters, &changes))

@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
+use tokio::sync::Semaphore;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -173,6 +174,8 @@ pub(crate) struct Surroundings {
     pub(crate) cache: Arc<CacheBudget>,
     pub(crate) on_effects: Arc<OnEffects>,
     pub(crate) on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
+    pub(crate) upkeep: shard::Upkeep,
+    pub(crate) turns: Arc<Semaphore>,
 }
 
 /// The wall clock.
@@ -210,7 +213,8 @@ impl LocalShard {
             }),
             on_effects: around.on_effects,
             on_role: around.on_role,
-            upkeep: shard::Upkeep::default(),
+            upkeep: around.upkeep,
+            turns: around.turns,
         };
         let me = folder.identity.node;
         let failed = |error| NodeError::Shard { shard: id, error };

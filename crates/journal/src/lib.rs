@@ -15,6 +15,7 @@
 pub mod active;
 pub mod canary;
 pub mod checkpoint;
+mod compact;
 pub mod damage;
 pub mod disk;
 pub mod file;
@@ -40,6 +41,7 @@ pub mod table;
 pub mod thread;
 pub mod writer;
 
+pub use compact::{CompactionPlan, Compactor, Kept};
 pub use damage::Damage;
 pub use journal::{CacheBudget, Counters, Journal, LogReadError, Options};
 pub use log::LogEntry;

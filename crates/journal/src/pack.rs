@@ -4,6 +4,7 @@
 //! piece's bytes are copied as they are, after their checksum was verified; bytes that several
 //! streams share stay shared. Streams whose records expire alike go into a file of their own.
 
+use crate::compact::{Compactor, Kept};
 use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES, Kind};
 use crate::journal::Journal;
@@ -12,7 +13,7 @@ use crate::state::Finished;
 use crate::table::{Extent, Table, TableHead};
 use bytes::Bytes;
 use model::checksum::crc32c;
-use model::{EntryBuilder, Hlc, Offset, PieceDesc, limit};
+use model::{EntryBuilder, Hlc, Offset, PieceDesc, PieceHead, Timestamp, limit};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -32,16 +33,25 @@ struct Body {
 
 impl Journal {
     /// Writes the live pieces of `group` into packed files, which do not count yet.
-    pub(crate) fn pack(&self, group: &PackGroup) -> Result<Vec<Arc<Finished>>, ReclaimError> {
+    pub(crate) fn pack(
+        &self,
+        group: &PackGroup,
+        compactor: Option<&dyn Compactor>,
+    ) -> Result<Vec<Arc<Finished>>, ReclaimError> {
         let mut packed = Vec::new();
-        let result = self.pack_into(group, &mut packed);
+        let result = self.pack_into(group, compactor, &mut packed);
         if result.is_err() {
             packed.iter().for_each(|file: &Arc<Finished>| self.remove_output(file.id));
         }
         result.map(|()| packed)
     }
 
-    fn pack_into(&self, group: &PackGroup, packed: &mut Vec<Arc<Finished>>) -> Result<(), ReclaimError> {
+    fn pack_into(
+        &self,
+        group: &PackGroup,
+        compactor: Option<&dyn Compactor>,
+        packed: &mut Vec<Arc<Finished>>,
+    ) -> Result<(), ReclaimError> {
         let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
         let rank = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));
         let mut bodies = bodies(group).into_iter().peekable();
@@ -54,7 +64,7 @@ impl Journal {
                     bodies.next_if(|body| body.class == class && bytes < limit::PACKED_FILE_BYTES_MAX / 2)
                 {
                     bytes += u64::from(body.length);
-                    output.add(group, &body).inspect_err(|error| self.note_bad_body(group, &body, error))?;
+                    output.add(group, &body, compactor).inspect_err(|error| self.note_bad_body(group, &body, error))?;
                 }
                 output.finish(self)
             };
@@ -86,7 +96,7 @@ impl Journal {
         let mut output = Output::create(self, rank)?;
         let id = output.id;
         let mut fill = || {
-            pieces.iter().try_for_each(|(extent, bytes)| output.keep(bytes, &[*extent], false))?;
+            pieces.iter().try_for_each(|(extent, bytes)| output.hold(bytes.clone(), vec![*extent], false))?;
             output.finish(self)
         };
         fill().inspect_err(|_| self.remove_output(id))
@@ -117,6 +127,23 @@ fn bodies(group: &PackGroup) -> Vec<Body> {
     bodies
 }
 
+/// A piece with its places.
+struct Held {
+    bytes: Bytes,
+    extents: Vec<Extent>,
+    may_run: bool,
+    /// It stands for pieces behind it that are gone.
+    has_gap: bool,
+}
+
+/// A place of a piece of the frame being built.
+struct Pending {
+    nth: u32,
+    extent: Extent,
+    may_run: bool,
+    has_gap: bool,
+}
+
 /// A packed file being written.
 struct Output {
     id: FileId,
@@ -124,9 +151,11 @@ struct Output {
     shard: model::ShardId,
     position: u64,
     builder: EntryBuilder,
+    /// The last piece, which may yet have to stand for others behind it.
+    held: Option<Held>,
     /// Extents of the frame being built, and whether each may be part of a run: positions are those
     /// in the entry until it is written.
-    pending: Vec<(u32, Extent, bool)>,
+    pending: Vec<Pending>,
     /// Whether the table's last extent may be part of a run.
     run_open: bool,
     table: Table,
@@ -143,36 +172,88 @@ impl Output {
         file.write_at(0, &[IoSlice::new(&header.encode())]).inspect_err(|_| journal.remove_output(id))?;
         let table = Table { first_index, last_index, ..Table::default() };
         let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
-        Ok(Output { id, file, shard, position, builder, pending: Vec::new(), run_open: false, table })
+        Ok(Output { id, file, shard, position, builder, held: None, pending: Vec::new(), run_open: false, table })
     }
 
-    /// Copies a body: the pieces of it, if it is a run of several.
-    fn add(&mut self, group: &PackGroup, body: &Body) -> Result<(), ReclaimError> {
+    /// Copies a body: the pieces of it, if it is a run of several; of these, what the compactor keeps.
+    fn add(&mut self, group: &PackGroup, body: &Body, compactor: Option<&dyn Compactor>) -> Result<(), ReclaimError> {
         let source = &group.sources[body.source];
         let mut bytes = vec![0; body.length as usize];
         source.file.read_at(body.position, &mut bytes)?;
         let first = body.extents[0].extent;
         let damaged = || ReclaimError::Damaged { file: source.id, stream: first.stream, position: body.position };
-        for (head, range) in first.check(&mut bytes).ok_or_else(damaged)? {
-            let piece = &bytes[range];
-            if first.pieces > 1 && !body.extents[0].holds(head.base, head.end()) {
-                continue;
-            }
+        let pieces = first.check(&mut bytes).ok_or_else(damaged)?;
+        // Bytes that streams share are nobody's to change.
+        let alone = body.extents.len() == 1;
+        let compactor = compactor.filter(|_| alone);
+        let limit = compactor.and_then(|compactor| compactor.limit(first.stream));
+        let (bytes, count) = (Bytes::from(bytes), pieces.len());
+        for (nth, (head, range)) in pieces.into_iter().enumerate() {
+            let piece = bytes.slice(range);
+            let (mut extents, mut may_run): (Vec<Extent>, bool);
             if first.pieces > 1 {
-                // A run is never shared, and its pieces say themselves where they belong.
-                let extent = Extent { base: head.base, count: head.count, epoch: head.epoch, ..first };
-                let extent = Extent { max_timestamp: head.max_timestamp, ..extent };
-                self.keep(piece, &[extent], body.may_run(head.base, head.end()))?;
+                // A run is never shared, and its pieces say themselves where they belong. The last one
+                // may stand for others that are gone.
+                let end = if nth + 1 == count { first.end() } else { head.end() };
+                if !body.extents[0].holds(head.base, end) {
+                    continue;
+                }
+                let extent = Extent { base: head.base, count: end.since(head.base) as u32, epoch: head.epoch, ..first };
+                extents = vec![Extent { max_timestamp: head.max_timestamp, pieces: 1, ..extent }];
+                may_run = body.may_run(head.base, end);
             } else {
-                let extents: Vec<Extent> = body.extents.iter().map(|live| live.extent).collect();
-                self.keep(piece, &extents, head.base == first.base && body.may_run(first.base, first.end()))?;
+                extents = body.extents.iter().map(|live| live.extent).collect();
+                may_run = head.base == first.base && body.may_run(first.base, first.end());
+            }
+            let has_gap = extents[0].count != head.count;
+            let kept = match compactor.filter(|_| limit.is_some_and(|limit| extents[0].end() <= limit)) {
+                Some(compactor) => compactor.keep(first.stream, &piece),
+                None => Kept::Whole,
+            };
+            let piece = match (kept, compactor) {
+                (Kept::Whole, _) => piece,
+                (Kept::Part(part), _) => {
+                    let head = PieceHead::parse(&part).map_err(|_| damaged())?;
+                    extents[0].max_timestamp = head.max_timestamp;
+                    part
+                }
+                (Kept::Nothing, Some(compactor)) => {
+                    if self.stand_for(&extents[0]) {
+                        continue;
+                    }
+                    may_run = false;
+                    extents[0].max_timestamp = Timestamp(-1);
+                    compactor.empty(extents[0].base, extents[0].count, extents[0].epoch)
+                }
+                (Kept::Nothing, None) => continue,
+            };
+            self.hold(piece, extents, may_run)?;
+            if let Some(held) = &mut self.held {
+                held.has_gap |= has_gap;
             }
         }
         Ok(())
     }
 
-    /// Copies a piece for its places; `may_run` says whether it may be part of a run.
-    fn keep(&mut self, piece: &[u8], extents: &[Extent], may_run: bool) -> io::Result<()> {
+    /// Lets the piece before, if there is one, stand for one that is gone.
+    fn stand_for(&mut self, gone: &Extent) -> bool {
+        let Some(held) = &mut self.held else { return false };
+        let [last] = &mut held.extents[..] else { return false };
+        let follows = last.stream == gone.stream && last.end() == gone.base;
+        let Some(count) = last.count.checked_add(gone.count).filter(|_| follows) else { return false };
+        last.count = count;
+        held.has_gap = true;
+        true
+    }
+
+    /// Takes a piece for its places; `may_run` says whether it may be part of a run.
+    fn hold(&mut self, bytes: Bytes, extents: Vec<Extent>, may_run: bool) -> io::Result<()> {
+        let before = self.held.replace(Held { bytes, extents, may_run, has_gap: false });
+        before.map_or(Ok(()), |held| self.keep(&held))
+    }
+
+    fn keep(&mut self, held: &Held) -> io::Result<()> {
+        let Held { bytes: piece, extents, may_run, has_gap } = held;
         let full = self.builder.bytes() + piece.len() > limit::PACKED_FRAME_BYTES_TARGET
             || self.builder.piece_count() as usize + extents.len() > limit::ENTRY_PIECES_MAX;
         if full && self.builder.piece_count() > 0 {
@@ -194,7 +275,7 @@ impl Output {
                 Some(first) => self.builder.keep_shared(first, desc),
             };
             kept.get_or_insert(nth);
-            self.pending.push((nth, *extent, may_run));
+            self.pending.push(Pending { nth, extent: *extent, may_run: *may_run, has_gap: *has_gap });
         }
         Ok(())
     }
@@ -218,7 +299,7 @@ impl Output {
         let padding = vec![0; used.next_multiple_of(ALIGNMENT) - used];
         let parts = [IoSlice::new(&bytes), IoSlice::new(entry.bytes()), IoSlice::new(&padding)];
         self.file.write_at(self.position, &parts)?;
-        for (nth, extent, may_run) in std::mem::take(&mut self.pending) {
+        for Pending { nth, extent, may_run, has_gap } in std::mem::take(&mut self.pending) {
             let Some(desc) = entry.piece(nth) else { continue };
             let position = self.position + HEAD_BYTES as u64 + u64::from(desc.position);
             let extent = Extent { position, length: desc.length, pieces: 1, ..extent };
@@ -231,13 +312,17 @@ impl Output {
                 }
                 _ => self.table.extents.push(extent),
             }
-            self.run_open = may_run;
+            // In a run each piece follows the one before: that is how they are checked.
+            self.run_open = may_run && !has_gap;
         }
         self.position += head.frame_bytes();
         Ok(())
     }
 
     fn finish(&mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
+        if let Some(held) = self.held.take() {
+            self.keep(&held)?;
+        }
         if self.builder.piece_count() > 0 {
             self.write_frame()?;
         }

@@ -87,6 +87,15 @@ struct Passed {
     count: usize,
 }
 
+/// What reading an extent gave.
+enum Fetched {
+    Slice(Slice),
+    /// Nothing that was wanted, because compaction removed it.
+    Gone,
+    /// Nothing, because it would have been too much.
+    Full,
+}
+
 struct Located {
     extent: Extent,
     /// The Raft entry it is in, or the finished file.
@@ -127,7 +136,9 @@ impl Journal {
                 }
                 next = extent.extent.end();
                 match self.fetch(&extent, from, left, slices.is_empty()) {
-                    Ok(Some(slice)) => {
+                    // Of what was wanted here, nothing is left.
+                    Ok(Fetched::Gone) => {}
+                    Ok(Fetched::Slice(slice)) => {
                         let cut = slice.end() < extent.extent.end();
                         left = left.saturating_sub(slice.bytes.len());
                         slices.push(slice);
@@ -135,7 +146,7 @@ impl Journal {
                             return Ok(slices);
                         }
                     }
-                    Ok(None) => return Ok(slices),
+                    Ok(Fetched::Full) => return Ok(slices),
                     Err(error) if slices.is_empty() => return Err(error),
                     Err(_) => return Ok(slices),
                 }
@@ -354,7 +365,7 @@ impl Journal {
         from: Offset,
         bytes_max: usize,
         at_least_one: bool,
-    ) -> Result<Option<Slice>, ReadError> {
+    ) -> Result<Fetched, ReadError> {
         let Located { extent, home, source } = located;
         let (bytes, pieces) = match source {
             Source::Memory(bytes) => {
@@ -384,17 +395,24 @@ impl Journal {
             max_timestamp: extent.max_timestamp,
             bytes,
         };
+        // The last piece may stand for others behind it that are gone.
+        if pieces.as_ref().is_some_and(|pieces| pieces.last().is_some_and(|(last, _)| last.end() <= from)) {
+            return Ok(Fetched::Gone);
+        }
         let Some(pieces) = pieces.filter(|pieces| pieces.len() > 1) else {
-            return Ok(Some(whole));
+            return Ok(Fetched::Slice(whole));
         };
+        let last = pieces.len() - 1;
         let mut kept: Option<(Slice, usize)> = None;
-        for (head, range) in pieces.into_iter().filter(|(head, _)| head.end() > from) {
+        let wanted = pieces.into_iter().enumerate().filter(|(_, (head, _))| head.end() > from);
+        for (nth, (head, range)) in wanted {
+            let end = if nth == last { extent.end() } else { head.end() };
             match &mut kept {
                 None if !at_least_one && range.len() > bytes_max => break,
                 None => {
                     let slice = Slice {
                         base: head.base,
-                        count: head.count,
+                        count: end.since(head.base) as u32,
                         epoch: head.epoch,
                         max_timestamp: head.max_timestamp,
                         bytes: whole.bytes.slice(range.clone()),
@@ -406,11 +424,11 @@ impl Journal {
                         break;
                     }
                     slice.bytes = whole.bytes.slice(*start..range.end);
-                    slice.count = head.end().since(slice.base) as u32;
+                    slice.count = end.since(slice.base) as u32;
                     slice.max_timestamp = slice.max_timestamp.max(head.max_timestamp);
                 }
             }
         }
-        Ok(kept.map(|(slice, _)| slice))
+        Ok(kept.map_or(Fetched::Full, |(slice, _)| Fetched::Slice(slice)))
     }
 }

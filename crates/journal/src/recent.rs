@@ -66,6 +66,11 @@ impl Recent {
         freed
     }
 
+    /// Answers nothing about `stream` any more.
+    pub(crate) fn forget(&mut self, stream: StreamId) {
+        self.files.iter_mut().for_each(|file| drop(file.streams.remove(&stream)));
+    }
+
     /// Whether the piece of `stream` that holds `from` is here.
     pub(crate) fn covers(&self, stream: StreamId, from: Offset) -> bool {
         self.run(stream, from).next().is_some()

@@ -121,6 +121,21 @@ impl PackGroup {
         self.live_bytes += live_bytes;
     }
 
+    /// Adds a file with what is alive in it.
+    pub(crate) fn add_live(&mut self, file: Arc<Finished>, extents: Vec<LiveExtent>) {
+        let live_bytes = cost(&extents);
+        self.add(file, extents, live_bytes);
+    }
+
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// The streams that have something in it.
+    pub(crate) fn streams(&self) -> BTreeSet<StreamId> {
+        self.extents.iter().map(|live| live.extent.stream).collect()
+    }
+
     /// Whether the files are better for being rewritten: smaller by far, sorted for the first time,
     /// or few instead of many. Never true of what was just made of them, or they would be rewritten
     /// for ever.
@@ -264,7 +279,7 @@ impl Journal {
         Ok(plan)
     }
 
-    fn live_extents(&self, file: &Finished, live: &dyn Liveness) -> Result<Vec<LiveExtent>, ReclaimError> {
+    pub(crate) fn live_extents(&self, file: &Finished, live: &dyn Liveness) -> Result<Vec<LiveExtent>, ReclaimError> {
         let mut kept = Vec::new();
         for extent in file.table.all_extents(&*file.file) {
             let extent = extent?;
@@ -300,7 +315,7 @@ impl Journal {
         let dead: Vec<_> = plan.dead.into_iter().filter(is_free).collect();
         let mut freed = self.replace_files(&dead, Vec::new())?;
         for group in plan.pack.into_iter().filter(|group| group.sources.iter().all(is_free)) {
-            match self.pack(&group) {
+            match self.pack(&group, None) {
                 Ok(packed) => freed += self.replace_files(&group.sources, packed)?,
                 // These files stay until the damage is repaired; others need not.
                 Err(ReclaimError::Damaged { file, .. }) => drop(self.state.lock().unpackable.insert(file)),

@@ -60,7 +60,7 @@ impl Journal {
             return Err(ReclaimError::Table(TableError::Damaged("the file is being copied")));
         }
         let extents = crate::rebuild::extents(&*file.file, self.options.shard, &file.listed())?;
-        let packed = self.pack(&PackGroup::whole(file.clone(), extents))?;
+        let packed = self.pack(&PackGroup::whole(file.clone(), extents), None)?;
         self.replace_files(std::slice::from_ref(file), packed)?;
         Ok(())
     }

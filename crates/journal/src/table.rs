@@ -49,7 +49,7 @@ pub struct Extent {
     pub position: u64,
     /// How many bytes.
     pub length: u32,
-    /// Offsets taken.
+    /// Offsets taken, those of records included that compaction removed behind the last piece.
     pub count: u32,
     /// Leader epoch of the first piece.
     pub epoch: LeaderEpoch,
@@ -89,7 +89,8 @@ impl Extent {
             next = head.end();
             pieces.push((head, range));
         }
-        (pieces.len() == self.pieces as usize && next == self.end()).then_some(pieces)
+        // Where compaction removed the pieces that followed, the last one stands for their offsets too.
+        (pieces.len() == self.pieces as usize && next <= self.end()).then_some(pieces)
     }
 }
 

@@ -69,6 +69,8 @@ pub const DEDUP_IDS_MAX: usize = 256 * KIB;
 pub const DEDUP_ID_BYTES_MAX: usize = 128;
 /// Intervals in a settled set before further acknowledgements out of order are refused.
 pub const SETTLED_INTERVALS_MAX: usize = 1 << 20;
+/// Keys that one pass of compaction remembers, about 60 bytes each. What comes after them is for the next.
+pub const COMPACTION_KEYS_MAX: usize = 1 << 20;
 /// Items waiting in one shard's outbox.
 pub const OUTBOX_ITEMS_MAX: usize = 64 * KIB;
 /// Rows that one entry forgets, of what expired or was deleted. The rest waits for the next Tick.

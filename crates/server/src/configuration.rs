@@ -78,6 +78,7 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) partitions: u64,
     pub(crate) cache_bytes: u64,
+    pub(crate) compaction_seconds: u64,
     /// None: as many as descriptors allow.
     pub(crate) connections: Option<u64>,
     pub(crate) log_as_json: bool,
@@ -202,6 +203,7 @@ impl Configuration {
                 _ => None,
             }),
             partitions: self.get("topics.partitions", |value| count_or_auto(value).flatten()),
+            compaction_seconds: self.get("compaction.seconds", |value| count_or_auto(value).flatten()),
             cache_bytes: self.get("cache.bytes", |value| match value {
                 Value::Size(bytes) => Some(*bytes),
                 _ => None,
@@ -385,6 +387,7 @@ mod tests {
             auto_create_topics: false,
             partitions: 4,
             cache_bytes: 5_000_000,
+            compaction_seconds: 15,
             connections: Some(6),
             log_as_json: true,
             log_filter: "off".into(),

@@ -13,7 +13,7 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -92,6 +92,7 @@ fn broker_config(settings: &Settings) -> Config {
         default_partitions: settings.partitions as u32,
         auto_create_topics: settings.auto_create_topics,
         cache_bytes: settings.cache_bytes as usize,
+        compaction_interval: Duration::from_secs(settings.compaction_seconds),
         ..chosen
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Setting {
 }
 
 /// All of them, in the order in which they are shown.
-pub(crate) static SETTINGS: [Setting; 11] = [
+pub(crate) static SETTINGS: [Setting; 12] = [
     Setting { key: "data-dir", kind: Kind::Folder, default: "data", about: "Where everything is kept", secret: false },
     Setting {
         key: "listen.kafka",
@@ -80,6 +80,13 @@ pub(crate) static SETTINGS: [Setting; 11] = [
         kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40 },
         default: "128MiB",
         about: "How much memory holds recent records, for readers that keep up",
+        secret: false,
+    },
+    Setting {
+        key: "compaction.seconds",
+        kind: Kind::Count { least: 1, most: 86_400, auto: false },
+        default: "15",
+        about: "How often compacted topics are looked through for what was overwritten",
         secret: false,
     },
     Setting {

@@ -5,6 +5,7 @@ use machine::Effect;
 use model::{ShardId, Timestamp, limit};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Work that may block on the disk.
 pub type Blocking = Box<dyn FnOnce() + Send>;
@@ -22,6 +23,9 @@ pub struct Upkeep {
     /// What openraft has purged stays readable for so long: longer than a stream of entries to a
     /// follower waits between two tries.
     pub purge_delay: Duration,
+    /// How often streams are looked through for what is to be compacted: Kafka's
+    /// `log.cleaner.backoff.ms`.
+    pub compaction_interval: Duration,
 }
 
 impl Default for Upkeep {
@@ -30,6 +34,7 @@ impl Default for Upkeep {
             checkpoint_log_bytes: 32 * limit::MIB as u64,
             log_kept_bytes: 64 * limit::MIB as u64,
             purge_delay: Duration::from_secs(10),
+            compaction_interval: Duration::from_secs(15),
         }
     }
 }
@@ -49,6 +54,8 @@ pub struct Environment {
     pub on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
     /// When it looks after itself.
     pub upkeep: Upkeep,
+    /// A turn for each of a node's shards that may do work which takes much memory.
+    pub turns: Arc<Semaphore>,
 }
 
 impl Environment {

@@ -4,6 +4,7 @@
 //! journal to find out what has expired and proposes where the stream shall start; only that entry
 //! makes anything dead.
 
+use crate::compaction::{Compaction, Pass};
 use crate::door::WeakDoor;
 use crate::liveness::MachineLiveness;
 use crate::raft::{Raft, Runtime, leading};
@@ -50,6 +51,10 @@ pub(crate) struct Housekeeping<R: Runtime> {
     purged_under: u64,
     next_reclaim: R::Instant,
     next_retention: R::Instant,
+    next_compaction: R::Instant,
+    compaction: Compaction,
+    /// Compaction waits for files to be finished, and for the Raft log to let go of them.
+    compaction_waits: bool,
     next_mend: R::Instant,
     /// What was lost with entries was looked for since the start.
     looked_for_missing: bool,
@@ -63,6 +68,7 @@ impl<R: Runtime> Housekeeping<R> {
     pub(crate) fn new(raft: Raft<R>, replica: Arc<Replica<R>>, door: WeakDoor) -> Self {
         let now = R::Instant::now();
         let scrub_cursor = replica.journal.scrub_cursor();
+        let next_compaction = now + replica.environment.upkeep.compaction_interval;
         Housekeeping {
             raft,
             replica,
@@ -72,6 +78,9 @@ impl<R: Runtime> Housekeeping<R> {
             purged_under: 0,
             next_reclaim: now,
             next_retention: now + RETENTION_INTERVAL,
+            next_compaction,
+            compaction: Compaction::default(),
+            compaction_waits: false,
             next_mend: now,
             mends: 0,
             looked_for_missing: false,
@@ -90,6 +99,7 @@ impl<R: Runtime> Housekeeping<R> {
             self.checkpoint_if_due().await;
             self.purge_if_due().await;
             self.reclaim_if_due().await;
+            self.compact_if_due().await;
             if leading(&self.raft).is_ok() {
                 self.tick_if_due().await;
                 self.retain_if_due().await;
@@ -177,7 +187,8 @@ impl<R: Runtime> Housekeeping<R> {
     async fn checkpoint_if_due(&mut self) {
         let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
         let due = logged - self.logged_at_checkpoint >= self.replica.environment.upkeep.checkpoint_log_bytes;
-        if !due && !self.replica.journal.wants_base() {
+        let waited_for = self.compaction_waits && logged > self.logged_at_checkpoint;
+        if !due && !waited_for && !self.replica.journal.wants_base() {
             return;
         }
         self.logged_at_checkpoint = logged;
@@ -242,6 +253,49 @@ impl<R: Runtime> Housekeeping<R> {
             self.replica.shrank.store(true, Relaxed);
         }
         self.next_reclaim = R::Instant::now() + took * RECLAIM_SHARE;
+    }
+
+    /// Removes records of compacted streams whose keys have later ones.
+    async fn compact_if_due(&mut self) {
+        let started = R::Instant::now();
+        if started < self.next_compaction {
+            return;
+        }
+        self.next_compaction = started + self.replica.environment.upkeep.compaction_interval;
+        let now = (self.replica.environment.wall)();
+        let due = self.compaction.due(&self.replica, now);
+        if due.is_empty() {
+            self.compaction_waits = false;
+            return;
+        }
+        // Keys take much memory.
+        let turns = self.replica.environment.turns.clone();
+        let Ok(_turn) = turns.acquire().await else { return };
+        let replica = self.replica.clone();
+        let plan = move || Pass::plan(&replica, due, now);
+        let Some(mut pass) = self.blocking("looking for what was overwritten", plan).await else { return };
+        self.compaction_waits = pass.waits;
+        if pass.waits {
+            self.replica.journal.roll();
+            // The next entry begins another file, and there may not be one for long.
+            if leading(&self.raft).is_ok()
+                && let Some(door) = self.door.upgrade()
+            {
+                let _ = door.command(Command::Tick).await;
+            }
+        }
+        // A record goes only for one that is on stable storage.
+        if self.replica.flushed().await {
+            let replica = self.replica.clone();
+            let carry_out = move || pass.carry_out(&replica).map(|freed| (freed, pass));
+            if let Some((freed, pass)) = self.blocking("compaction", carry_out).await {
+                tracing::debug!(shard = %self.replica.shard, freed, "compacted");
+                self.compaction.note(&pass);
+                self.replica.shrank.store(true, Relaxed);
+            }
+        }
+        let took = R::Instant::now() - started;
+        self.next_compaction = self.next_compaction.max(R::Instant::now() + took * RECLAIM_SHARE);
     }
 
     /// What expires without anybody touching it needs an entry to do so.

@@ -13,6 +13,7 @@
 
 pub mod apply;
 pub mod batcher;
+mod compaction;
 mod door;
 mod doubt;
 pub mod environment;

@@ -42,6 +42,8 @@ impl Liveness for MachineLiveness<'_> {
         let Some(state) = machine.messaging.stream(stream) else { return 0 };
         match (state.config.settlement, state.config.retention_millis) {
             (Settlement::Each, _) => ONE_BY_ONE,
+            // Rewritten again and again, so they lie by themselves.
+            _ if state.config.cleanup.compacts() => 5,
             (_, Some(millis)) if millis <= HOUR_MILLIS => 1,
             (_, Some(millis)) if millis <= 24 * HOUR_MILLIS => 2,
             (_, Some(_)) => 3,

@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 /// Crates that see less than their layer would let them.
 const NARROWER: &[(&str, &[&str], &str)] = &[
     ("machine", &["model"], "apply sees its state and its entry, nothing else"),
-    ("batch", &[], "batch is bytes and what they say"),
+    ("batch", &["model"], "batch is bytes and what they say"),
     ("journal", &["model"], "the journal stores bytes and knows neither the machine, a Raft role nor a protocol"),
     ("peer", &["model"], "peer carries frames between nodes and does not know what a shard is"),
     ("xtask", &[], "the chores must build when nothing else does"),

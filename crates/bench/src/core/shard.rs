@@ -59,6 +59,7 @@ impl Node {
             on_effects: Arc::new(|_, _| ()),
             on_role: Arc::new(|_| ()),
             upkeep: shard::Upkeep::default(),
+            turns: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let shard = Shard::start::<Tokio>(NodeId(1), journal, recovered.in_doubt, environment).await?;
         shard.initialize(vec![NodeId(1)]).await?;

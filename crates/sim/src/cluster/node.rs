@@ -196,6 +196,7 @@ impl Node {
             }),
             on_role: Arc::new(|_| ()),
             upkeep: self.shape.upkeep,
+            turns: Arc::new(tokio::sync::Semaphore::new(1)),
         }
     }
 

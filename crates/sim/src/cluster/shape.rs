@@ -29,6 +29,7 @@ impl Shape {
                 checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
                 log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
                 purge_delay: Duration::from_secs(2),
+                compaction_interval: Duration::from_secs(2),
             },
             pause_micros: one_of(rng, [20_000, 60_000, 150_000]),
         }

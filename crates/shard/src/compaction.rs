@@ -1,0 +1,282 @@
+//! Log compaction: of each key of a compacted stream, only the last record stays.
+//!
+//! A pass looks at what was appended since the last one, in offset order, and notes where each key is
+//! last; then everything up to there is rewritten without the records whose key comes again (see
+//! [`journal::Compactor`] and [`batch::compaction`]). It is a replica's own business: each compacts its
+//! own files when it is due, and readers see more or less of what was overwritten.
+//!
+//! Only what is committed, on stable storage and below the Raft log's floor is looked at, so a record goes
+//! only for one that cannot be taken back. A record without a key stays.
+
+use crate::liveness::MachineLiveness;
+use crate::raft::Runtime;
+use crate::replica::Replica;
+use batch::Batch;
+use batch::compaction::{self, Horizon, Left};
+use bytes::Bytes;
+use journal::{CompactionPlan, Compactor, Journal, Kept, ReclaimError, Slice};
+use machine::messaging::stream::Stream;
+use model::record::Message;
+use model::{Form, LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit};
+use siphasher::sip128::{Hasher128, SipHasher13};
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+/// Bytes read at a time to find keys.
+const READ_BYTES: usize = limit::MIB;
+
+/// What a replica remembers of the last pass over a stream. Forgotten at a restart: the next pass looks at
+/// everything again.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// Below it, each key is there once.
+    to: Offset,
+    /// Bytes that had been appended to the stream up to there.
+    appended: u64,
+    /// Bytes that were left of them.
+    clean_bytes: u64,
+    /// When something new was first seen above it.
+    dirty_since: Option<Timestamp>,
+}
+
+/// When which stream of a replica is to be compacted.
+#[derive(Debug, Default)]
+pub(crate) struct Compaction {
+    seen: BTreeMap<StreamId, Seen>,
+}
+
+/// What a pass was to do, and what it did.
+#[derive(Debug, Default)]
+pub(crate) struct Pass {
+    /// What is known of the streams now.
+    seen: BTreeMap<StreamId, Seen>,
+    /// Something is due of which the files cannot be rewritten yet.
+    pub(crate) waits: bool,
+    plan: CompactionPlan,
+    by_key: Option<ByKey>,
+}
+
+impl Compaction {
+    /// The streams that are due, and what is known of them.
+    pub(crate) fn due<R: Runtime>(&mut self, replica: &Replica<R>, now: Timestamp) -> Vec<Due> {
+        let machine = replica.machine.read();
+        let compacted = machine.messaging.streams().filter(|(_, stream)| stream.config.cleanup.compacts());
+        let compacted: BTreeMap<StreamId, &Stream> = compacted.collect();
+        self.seen.retain(|id, _| compacted.contains_key(id));
+        let mut due = Vec::new();
+        for (id, stream) in compacted {
+            let seen = self.seen.entry(id).or_default();
+            let new = stream.bytes_appended.saturating_sub(seen.appended);
+            if new == 0 || stream.start == stream.end {
+                continue;
+            }
+            let since = *seen.dirty_since.get_or_insert(now);
+            let much = new * 1000 > u64::from(stream.config.dirty_permille) * (new + seen.clean_bytes);
+            let long = stream.config.compaction_lag_max_millis.is_some_and(|max| since.plus(max) <= now);
+            if much || long {
+                due.push(Due { id, stream: stream.clone(), seen: *seen });
+            }
+        }
+        due
+    }
+
+    /// Remembers what a pass did.
+    pub(crate) fn note(&mut self, pass: &Pass) {
+        self.seen.extend(pass.seen.iter().map(|(id, seen)| (*id, *seen)));
+    }
+}
+
+/// A stream that is to be compacted.
+pub(crate) struct Due {
+    id: StreamId,
+    stream: Stream,
+    seen: Seen,
+}
+
+impl Pass {
+    /// Finds out what is to go. Blocks on the disk.
+    ///
+    /// # Errors
+    /// See [`ReclaimError`].
+    pub(crate) fn plan<R: Runtime>(replica: &Replica<R>, due: Vec<Due>, now: Timestamp) -> Result<Pass, ReclaimError> {
+        let journal = &replica.journal;
+        let mut pass = Pass::default();
+        let mut by_key = ByKey::new(journal.id(), now);
+        for Due { id, stream, seen } in due {
+            let mut end = journal.compactable_end(id)?.min(stream.end);
+            let lag = stream.config.compaction_lag_min_millis;
+            if lag > 0 && seen.to.max(stream.start) < end {
+                let young = journal.find_timestamp(id, seen.to.max(stream.start), end, now.minus(lag));
+                end = young.map_err(unreadable)?.map_or(end, |(base, _)| base);
+            }
+            // What is left above is there for the next pass.
+            let rest = journal.bytes_of(id, end, stream.end).map_err(unreadable)?;
+            let new = stream.bytes_appended.saturating_sub(seen.appended);
+            pass.waits |= rest * 2 > new;
+            if end <= seen.to.max(stream.start) {
+                continue;
+            }
+            let end = by_key.learn(journal, id, &stream, seen.to.max(stream.start), end)?;
+            let rest = journal.bytes_of(id, end, stream.end).map_err(unreadable)?;
+            let appended = stream.bytes_appended.saturating_sub(rest);
+            let dirty_since = (rest > 0).then_some(now);
+            pass.seen.insert(id, Seen { to: end, appended, clean_bytes: 0, dirty_since });
+        }
+        if !by_key.streams.is_empty() {
+            pass.plan = journal.plan_compaction(&MachineLiveness(&replica.machine), &by_key)?;
+            pass.by_key = Some(by_key);
+        }
+        Ok(pass)
+    }
+
+    /// Removes it. What the plan rests on has to be on stable storage by now. Blocks on the disk. Returns
+    /// bytes given back.
+    ///
+    /// # Errors
+    /// See [`ReclaimError`].
+    pub(crate) fn carry_out<R: Runtime>(&mut self, replica: &Replica<R>) -> Result<u64, ReclaimError> {
+        let Some(by_key) = self.by_key.take() else { return Ok(0) };
+        let freed = replica.journal.compact(std::mem::take(&mut self.plan), &by_key)?;
+        for (id, seen) in &mut self.seen {
+            let start = replica.machine.read().messaging.stream(*id).map_or(seen.to, |stream| stream.start);
+            seen.clean_bytes = replica.journal.bytes_of(*id, start, seen.to).map_err(unreadable)?;
+        }
+        Ok(freed)
+    }
+}
+
+fn unreadable(error: journal::ReadError) -> ReclaimError {
+    match error {
+        journal::ReadError::Table(error) => error.into(),
+        journal::ReadError::Io(error) => error.into(),
+        damaged @ journal::ReadError::Damaged { .. } => std::io::Error::other(damaged).into(),
+    }
+}
+
+/// A stream in a pass.
+struct Compacted {
+    /// Below it is compacted.
+    end: Offset,
+    horizon: Horizon,
+}
+
+/// Where each key is last.
+struct ByKey {
+    streams: BTreeMap<StreamId, Compacted>,
+    /// By a hash of stream and key that nobody can aim at.
+    last: BTreeMap<u128, Offset>,
+    secret: (u64, u64),
+    now: Timestamp,
+}
+
+impl std::fmt::Debug for ByKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ByKey").field("keys", &self.last.len()).finish_non_exhaustive()
+    }
+}
+
+impl ByKey {
+    fn new(secret: u64, now: Timestamp) -> Self {
+        ByKey { streams: BTreeMap::new(), last: BTreeMap::new(), secret: (secret, !secret), now }
+    }
+
+    /// Notes the keys of a part of a stream. Returns how far it came: not to the end when there are too
+    /// many.
+    fn learn(
+        &mut self,
+        journal: &Journal,
+        id: StreamId,
+        stream: &Stream,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Offset, ReclaimError> {
+        let mut next = from;
+        while next < to && self.last.len() < limit::COMPACTION_KEYS_MAX {
+            let slices = journal.read(id, next, to, READ_BYTES).map_err(unreadable)?;
+            let Some(end) = slices.last().map(Slice::end) else {
+                next = to;
+                break;
+            };
+            slices.iter().for_each(|slice| self.learn_slice(id, slice));
+            next = end;
+        }
+        let end = next.min(to);
+        let keep_millis = i64::try_from(stream.config.tombstone_millis).unwrap_or(i64::MAX);
+        self.streams.insert(id, Compacted { end, horizon: Horizon { now: self.now.0, keep_millis } });
+        Ok(end)
+    }
+
+    fn learn_slice(&mut self, id: StreamId, slice: &Slice) {
+        let pieces: Vec<_> = model::piece::walk(&slice.bytes).map_while(Result::ok).collect();
+        for (head, range) in &pieces {
+            // Of bytes that streams share, the slice says where they are.
+            let base = if pieces.len() == 1 { slice.base } else { head.base };
+            let piece = slice.bytes.slice(range.clone());
+            match head.form {
+                Form::Message => {
+                    if let Some(key) = message_key(&piece) {
+                        self.last.insert(self.hash(id, key), base);
+                    }
+                }
+                Form::Batch => {
+                    // What cannot be read has no key that anybody knows, and stays.
+                    let Ok(records) = Batch::checked(piece).records(limit::PIECE_DECOMPRESSED_BYTES_MAX) else {
+                        continue;
+                    };
+                    for record in records.map_while(Result::ok) {
+                        if let Some(key) = &record.key {
+                            let offset = base.plus(u64::try_from(record.offset_delta).unwrap_or(0));
+                            self.last.insert(self.hash(id, key), offset);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hash(&self, stream: StreamId, key: &[u8]) -> u128 {
+        let mut hasher = SipHasher13::new_with_keys(self.secret.0, self.secret.1);
+        hasher.write_u64(stream.0);
+        hasher.write(key);
+        hasher.finish128().as_u128()
+    }
+
+    fn is_last(&self, stream: StreamId, key: &[u8], offset: Offset) -> bool {
+        self.last.get(&self.hash(stream, key)).is_none_or(|last| *last <= offset)
+    }
+}
+
+/// The key of a message in our own form.
+fn message_key(piece: &[u8]) -> Option<&[u8]> {
+    Message::decode(piece).ok()?.key
+}
+
+impl Compactor for ByKey {
+    fn limit(&self, stream: StreamId) -> Option<Offset> {
+        self.streams.get(&stream).map(|compacted| compacted.end)
+    }
+
+    fn keep(&self, stream: StreamId, piece: &[u8]) -> Kept {
+        let Some(Compacted { horizon, .. }) = self.streams.get(&stream) else { return Kept::Whole };
+        let Ok(head) = PieceHead::parse(piece) else { return Kept::Whole };
+        match head.form {
+            Form::Message => match message_key(piece) {
+                Some(key) if !self.is_last(stream, key, head.base) => Kept::Nothing,
+                _ => Kept::Whole,
+            },
+            Form::Batch => {
+                let batch = Batch::checked(Bytes::copy_from_slice(piece));
+                let is_last = |key: &[u8], offset| self.is_last(stream, key, Offset(offset as u64));
+                match compaction::compact(&batch, limit::PIECE_DECOMPRESSED_BYTES_MAX, *horizon, is_last) {
+                    Ok(Left::Some(left)) => Kept::Part(left.into_bytes()),
+                    Ok(Left::Nothing) => Kept::Nothing,
+                    Ok(Left::Everything) | Err(_) => Kept::Whole,
+                }
+            }
+        }
+    }
+
+    fn empty(&self, base: Offset, count: u32, epoch: LeaderEpoch) -> Bytes {
+        compaction::empty(base.0 as i64, count.saturating_sub(1) as i32, epoch.0 as i32)
+    }
+}
