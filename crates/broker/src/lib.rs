@@ -29,6 +29,7 @@ mod topics;
 mod waiters;
 
 pub use broker::{Broker, Config, Pending};
+pub use journal::{Chunk, FileRange, Slice};
 pub use node::NodeError;
 pub use request::{BrokerError, Reply, Request};
 pub use setting::Settings;

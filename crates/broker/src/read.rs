@@ -5,7 +5,7 @@ use crate::request::{
     BrokerError, EpochEnd, EpochQuery, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery,
     ReadRange, Reply,
 };
-use journal::ReadError;
+use journal::{Chunk, ReadError};
 use machine::messaging::stream::Stream;
 use model::{LeaderEpoch, Offset, StreamId};
 use shard::{Role, Shard};
@@ -29,7 +29,7 @@ impl Broker {
             let last = Instant::now() >= deadline;
             if last || self.inner.enough(&query) {
                 let parts = self.read_now(&query).await;
-                let bytes: usize = parts.iter().flatten().flat_map(|part| &part.slices).map(|s| s.bytes.len()).sum();
+                let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
                 if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
                     return Reply::Read(parts);
                 }
@@ -43,9 +43,9 @@ impl Broker {
         let mut nothing_yet = true;
         let mut parts = Vec::with_capacity(query.parts.len());
         for range in &query.parts {
-            let part = self.read_part(range, left, nothing_yet).await;
+            let part = self.read_part(range, left, nothing_yet, query.in_files).await;
             if let Ok(part) = &part {
-                let bytes: usize = part.slices.iter().map(|slice| slice.bytes.len()).sum();
+                let bytes = part.bytes();
                 left = left.saturating_sub(bytes);
                 nothing_yet &= bytes == 0;
             }
@@ -54,27 +54,36 @@ impl Broker {
         parts
     }
 
-    async fn read_part(&self, range: &ReadRange, left: usize, nothing_yet: bool) -> Result<ReadPart, BrokerError> {
+    async fn read_part(
+        &self,
+        range: &ReadRange,
+        left: usize,
+        nothing_yet: bool,
+        in_files: bool,
+    ) -> Result<ReadPart, BrokerError> {
         let found = self.inner.find_stream(&range.from, range.epoch)?;
         let (start, end) = (found.state.start, found.state.end);
         if let Some(agreed) = range.last_epoch.and_then(|epoch| divergence(&found, epoch, range.offset)) {
-            return Ok(ReadPart { end, start, slices: Vec::new(), diverges: Some(agreed) });
+            return Ok(ReadPart { end, start, chunks: Vec::new(), diverges: Some(agreed) });
         }
         if range.offset < start || range.offset > end {
             return Err(BrokerError::OffsetOutOfRange);
         }
         let max_bytes = range.max_bytes.min(left);
         if range.offset == end || (max_bytes == 0 && !nothing_yet) {
-            return Ok(ReadPart { end, start, slices: Vec::new(), diverges: None });
+            return Ok(ReadPart { end, start, chunks: Vec::new(), diverges: None });
         }
         let (journal, id, from) = (found.shard.journal().clone(), found.id, range.offset);
-        let slices = if journal.in_memory(id, from) {
-            journal.read(id, from, end, max_bytes)
-        } else {
-            let read = tokio::task::spawn_blocking(move || journal.read(id, from, end, max_bytes));
-            read.await.map_err(|_| BrokerError::Unavailable)?
+        let in_memory = journal.in_memory(id, from);
+        let read = move || match in_files {
+            true => journal.read_chunks(id, from, end, max_bytes),
+            false => Ok(journal.read(id, from, end, max_bytes)?.into_iter().map(Chunk::Slice).collect()),
         };
-        let mut slices = slices.map_err(|error| {
+        let chunks = match in_memory {
+            true => read(),
+            false => tokio::task::spawn_blocking(read).await.map_err(|_| BrokerError::Unavailable)?,
+        };
+        let mut chunks = chunks.map_err(|error| {
             tracing::error!(stream = %id, %error, "cannot read");
             match error {
                 ReadError::Damaged { .. } => BrokerError::Damaged,
@@ -82,10 +91,10 @@ impl Broker {
             }
         })?;
         // The first piece of an answer may be larger than asked for, the others not.
-        if !nothing_yet && slices.first().is_some_and(|slice| slice.bytes.len() > max_bytes) {
-            slices.clear();
+        if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
+            chunks.clear();
         }
-        Ok(ReadPart { end, start, slices, diverges: None })
+        Ok(ReadPart { end, start, chunks, diverges: None })
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {

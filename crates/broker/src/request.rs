@@ -3,7 +3,7 @@
 use crate::group::{GroupReply, GroupRequest};
 use crate::setting::{Change, Settings};
 use bytes::Bytes;
-use journal::Slice;
+use journal::Chunk;
 use model::config::StreamConfig;
 use model::{Durability, LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId};
 use std::path::PathBuf;
@@ -342,6 +342,8 @@ pub struct ReadQuery {
     pub max_wait: Duration,
     /// No more bytes than this, over all partitions, beyond the first piece.
     pub max_bytes: usize,
+    /// Whether the reader takes parts of files; else everything is read into memory.
+    pub in_files: bool,
 }
 
 /// What to read from one partition.
@@ -367,9 +369,17 @@ pub struct ReadPart {
     /// The first record.
     pub start: Offset,
     /// Pieces, in order.
-    pub slices: Vec<Slice>,
+    pub chunks: Vec<Chunk>,
     /// What the reader had read is not what the stream holds: up to where they agree. Nothing is read.
     pub diverges: Option<EpochEnd>,
+}
+
+impl ReadPart {
+    /// How many bytes were read.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.chunks.iter().map(Chunk::len).sum()
+    }
 }
 
 /// A position to find.

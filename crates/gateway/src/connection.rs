@@ -1,24 +1,27 @@
 //! The socket loop: one task per connection.
 
 use crate::counters::Counters;
-use crate::session::{RequestId, Session};
-use broker::{Broker, Reply};
-use bytes::{Bytes, BytesMut};
+use crate::session::{Output, RequestId, Session};
+use broker::{Broker, FileRange, Reply};
+use bytes::{Buf, BytesMut};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::io::AsyncWriteExt;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// The least and the most room that input gets at once. It grows while the client fills it: much
 /// room moves large requests seldom from one buffer to the next, and of little room little is held
 /// by a small request that waits.
 const READ_BYTES_MIN: usize = 8 << 10;
 const READ_BYTES_MAX: usize = 256 << 10;
+/// Slices of one write: what the system takes at once.
+const WRITE_SLICES_MAX: usize = 1024;
 /// A client that takes nothing for so long while output waits is dropped.
 const WRITE_STALL: Duration = Duration::from_secs(60);
 /// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
@@ -42,11 +45,20 @@ pub(crate) async fn run(
 ) {
     let _open = counters.open();
     let Origin { listener, peer } = origin;
-    let (reader, writer) = stream.into_split();
+    let stream = Arc::new(stream);
     let pending = FuturesUnordered::new();
     let (input, room) = (BytesMut::new(), READ_BYTES_MIN);
-    let mut connection =
-        Connection { reader, writer, broker, pending, input, room, output: Vec::new(), origin, counters };
+    let mut connection = Connection {
+        stream,
+        broker,
+        pending,
+        input,
+        room,
+        output: VecDeque::new(),
+        taken: Vec::new(),
+        origin,
+        counters,
+    };
     match connection.run(&mut *session).await {
         Ok(()) => tracing::debug!(listener, %peer, "closed"),
         Err(End::Socket(error)) => tracing::debug!(listener, %peer, %error, "closed"),
@@ -77,14 +89,15 @@ impl From<io::Error> for End {
 type PendingReply = BoxFuture<'static, (RequestId, Reply)>;
 
 struct Connection<'a> {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    stream: Arc<TcpStream>,
     broker: Broker,
     pending: FuturesUnordered<PendingReply>,
     input: BytesMut,
     /// How much room the input gets next.
     room: usize,
-    output: Vec<Bytes>,
+    output: VecDeque<Output>,
+    /// On its way from the session to the output.
+    taken: Vec<Output>,
     origin: Origin,
     counters: &'a Counters,
 }
@@ -93,7 +106,8 @@ impl Connection<'_> {
     async fn run(&mut self, session: &mut dyn Session) -> Result<(), End> {
         let mut violation = None;
         loop {
-            session.take_output(&mut self.output);
+            session.take_output(&mut self.taken);
+            self.output.extend(self.taken.drain(..).filter(|output| !output.is_empty()));
             if !self.output.is_empty() {
                 self.send().await?;
             }
@@ -112,7 +126,7 @@ impl Connection<'_> {
             }
             tokio::select! {
                 Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
-                readable = self.reader.readable(), if may_read => {
+                readable = self.stream.readable(), if may_read => {
                     readable?;
                     if !self.read()? {
                         return Ok(());
@@ -128,7 +142,7 @@ impl Connection<'_> {
         if self.input.capacity() - self.input.len() < self.room / 2 {
             self.input.reserve(self.room);
         }
-        let read = match self.reader.try_read_buf(&mut self.input) {
+        let read = match self.stream.try_read_buf(&mut self.input) {
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
@@ -181,17 +195,70 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self) -> Result<(), End> {
-        let mut slices: Vec<IoSlice<'_>> = self.output.iter().map(|bytes| IoSlice::new(bytes)).collect();
-        let mut rest = &mut slices[..];
-        while !rest.is_empty() {
-            let write = tokio::time::timeout(WRITE_STALL, self.writer.write_vectored(rest));
-            let written = write.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+        while let Some(first) = self.output.front() {
+            if let Output::File(range) = first {
+                send_file(&self.stream, range.clone()).await?;
+                self.output.pop_front();
+                continue;
+            }
+            let bytes = self.output.iter().map_while(|output| match output {
+                Output::Bytes(bytes) => Some(IoSlice::new(bytes)),
+                Output::File(_) => None,
+            });
+            let slices: Vec<IoSlice<'_>> = bytes.take(WRITE_SLICES_MAX).collect();
+            let written = patiently(&self.stream, || self.stream.try_write_vectored(&slices)).await?;
             if written == 0 {
                 return Err(End::Socket(io::ErrorKind::WriteZero.into()));
             }
-            IoSlice::advance_slices(&mut rest, written);
+            self.sent(written);
         }
-        self.output.clear();
         Ok(())
     }
+
+    /// So many bytes of the output are gone.
+    fn sent(&mut self, mut count: usize) {
+        while let Some(Output::Bytes(bytes)) = self.output.front_mut() {
+            if count < bytes.len() {
+                bytes.advance(count);
+                return;
+            }
+            count -= bytes.len();
+            self.output.pop_front();
+        }
+    }
+}
+
+/// Writes as soon as the socket takes something, which it has to do at times.
+async fn patiently<T>(stream: &TcpStream, mut write: impl FnMut() -> io::Result<T>) -> Result<T, End> {
+    loop {
+        match write() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            written => return Ok(written?),
+        }
+        let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
+        writable.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+    }
+}
+
+/// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
+async fn send_file(stream: &Arc<TcpStream>, range: FileRange) -> Result<(), End> {
+    let mut sent = 0;
+    while sent < range.len() {
+        let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
+        writable.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+        let (socket, part) = (stream.clone(), range.clone());
+        let work = move || {
+            let mut now = sent;
+            while now < part.len() {
+                match socket.try_io(Interest::WRITABLE, || part.send(&*socket, now)) {
+                    Ok(count) => now += count,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(now)
+        };
+        sent = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+    }
+    Ok(())
 }

@@ -16,4 +16,4 @@ pub mod session;
 pub use counters::Counters;
 pub use listener::Listener;
 pub use seats::Seats;
-pub use session::{Session, Violation};
+pub use session::{Output, Session, Violation};

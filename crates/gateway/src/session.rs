@@ -1,6 +1,6 @@
 //! The face every protocol shows: a state machine without I/O.
 
-use broker::{Reply, Request};
+use broker::{FileRange, Reply, Request};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
 
@@ -13,6 +13,32 @@ pub type RequestId = u64;
 pub struct Violation {
     /// What happened, for the log.
     pub reason: String,
+}
+
+/// Something to be sent.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// A part of a file, which need not pass through memory of ours.
+    File(FileRange),
+}
+
+impl Output {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Output::Bytes(bytes) => bytes.len(),
+            Output::File(range) => range.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// One connection's protocol state.
@@ -33,7 +59,7 @@ pub trait Session: Send {
     fn on_reply(&mut self, id: RequestId, reply: Reply);
 
     /// Moves what is to be sent to `output`, in order.
-    fn take_output(&mut self, output: &mut Vec<Bytes>);
+    fn take_output(&mut self, output: &mut Vec<Output>);
 
     /// Whether more may be received now; `false` while too much waits for the broker.
     fn wants_input(&self) -> bool;

@@ -109,6 +109,11 @@ impl Journal {
         Some(file.table.last_index + 1 - rows.len() as u64 + nth as u64)
     }
 
+    /// Whether there is damage that was not mended.
+    pub(crate) fn knows_damage(&self) -> bool {
+        self.gaps_unknown.load(Relaxed) || self.damaged.load(Relaxed) > 0
+    }
+
     /// The error for a look-up that finds nothing of `stream` between `from` and `to`, exclusive, if
     /// records there were lost to damage.
     pub(crate) fn missing(&self, stream: StreamId, from: Offset, to: Offset) -> Option<ReadError> {

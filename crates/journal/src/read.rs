@@ -4,10 +4,11 @@ use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::frame::HEAD_BYTES;
 use crate::journal::Journal;
+use crate::range::FileRange;
 use crate::state::Finished;
 use crate::table::{Extent, TableError};
 use bytes::Bytes;
-use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit};
+use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit, piece};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -25,6 +26,43 @@ pub struct Slice {
     pub max_timestamp: Timestamp,
     /// The pieces' bytes.
     pub bytes: Bytes,
+}
+
+/// Pieces as read, or where they are.
+#[derive(Clone, Debug)]
+pub enum Chunk {
+    /// In memory.
+    Slice(Slice),
+    /// In a file, back to back.
+    File {
+        /// One past the last offset.
+        end: Offset,
+        /// Where.
+        range: FileRange,
+    },
+}
+
+impl Chunk {
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Chunk::Slice(slice) => slice.bytes.len(),
+            Chunk::File { range, .. } => range.len(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is in memory.
+    #[must_use]
+    pub fn into_slice(self) -> Option<Slice> {
+        if let Chunk::Slice(slice) = self { Some(slice) } else { None }
+    }
 }
 
 impl Slice {
@@ -103,6 +141,19 @@ struct Located {
     source: Source,
 }
 
+/// Whether a piece's own bytes say where it belongs. Those that streams share say where one of them has
+/// it, and only the table knows of the others.
+fn says_itself(file: &dyn DiskFile, extent: &Extent) -> io::Result<bool> {
+    if extent.pieces > 1 {
+        return Ok(true);
+    }
+    let mut bytes = [0; piece::PREFIX_BYTES];
+    file.read_at(extent.position, &mut bytes)?;
+    let mut right = bytes;
+    piece::assign(&mut right, extent.base, extent.epoch);
+    Ok(bytes == right)
+}
+
 impl Journal {
     /// Reads the pieces of `stream` that hold offsets from `from` up to `to`, exclusive: the first
     /// one whole whatever its size, then more while they fit `bytes_max`. Where records are gone the
@@ -111,51 +162,117 @@ impl Journal {
     /// # Errors
     /// See [`ReadError`]; only when the first piece cannot be read.
     pub fn read(&self, stream: StreamId, from: Offset, to: Offset, bytes_max: usize) -> Result<Vec<Slice>, ReadError> {
-        let mut slices = Vec::new();
+        let chunks = self.read_as(stream, from, to, bytes_max, false)?;
+        Ok(chunks.into_iter().filter_map(Chunk::into_slice).collect())
+    }
+
+    /// The same, but what lies in a file in a row stays there: for whoever sends it as it is. Its
+    /// checksums are the receiver's to verify.
+    ///
+    /// # Errors
+    /// See [`Journal::read`].
+    pub fn read_chunks(
+        &self,
+        stream: StreamId,
+        from: Offset,
+        to: Offset,
+        bytes_max: usize,
+    ) -> Result<Vec<Chunk>, ReadError> {
+        let chunks = self.read_as(stream, from, to, bytes_max, true)?;
+        if let Some(Chunk::File { range, .. }) = chunks.last() {
+            range.expect_more();
+        }
+        Ok(chunks)
+    }
+
+    fn read_as(
+        &self,
+        stream: StreamId,
+        from: Offset,
+        to: Offset,
+        bytes_max: usize,
+        in_files: bool,
+    ) -> Result<Vec<Chunk>, ReadError> {
+        let mut chunks = Vec::new();
         let mut left = bytes_max;
         let mut passed = Passed::default();
         let mut next = from;
         while next < to {
-            if let Some(recent) = self.read_recent(stream, next, to, left, slices.is_empty()) {
+            if let Some(recent) = self.read_recent(stream, next, to, left, chunks.is_empty()) {
                 let Some(last) = recent.last() else { break };
                 next = last.end();
                 left = left.saturating_sub(recent.iter().map(|slice| slice.bytes.len()).sum());
-                slices.extend(recent);
+                chunks.extend(recent.into_iter().map(Chunk::Slice));
                 continue;
             }
-            let located = self.locate(&mut passed, stream, next, to, left, slices.is_empty())?;
+            let located = self.locate(&mut passed, stream, next, to, left, chunks.is_empty())?;
             if located.is_empty() {
                 match self.missing(stream, next, to) {
-                    Some(error) if slices.is_empty() => return Err(error),
+                    Some(error) if chunks.is_empty() => return Err(error),
                     _ => break,
                 }
             }
-            for extent in located {
+            let mut rest = &located[..];
+            while let Some((extent, others)) = rest.split_first() {
+                if in_files && let Some((range, count)) = self.in_a_row(rest, from, left)? {
+                    next = rest[count - 1].extent.end();
+                    left = left.saturating_sub(range.len());
+                    chunks.push(Chunk::File { end: next, range });
+                    rest = &rest[count..];
+                    continue;
+                }
                 if let Some(error) = self.missing(stream, next, extent.extent.base) {
-                    return if slices.is_empty() { Err(error) } else { Ok(slices) };
+                    return if chunks.is_empty() { Err(error) } else { Ok(chunks) };
                 }
                 next = extent.extent.end();
-                match self.fetch(&extent, from, left, slices.is_empty()) {
+                match self.fetch(extent, from, left, chunks.is_empty()) {
                     // Of what was wanted here, nothing is left.
                     Ok(Fetched::Gone) => {}
                     Ok(Fetched::Slice(slice)) => {
                         let cut = slice.end() < extent.extent.end();
                         left = left.saturating_sub(slice.bytes.len());
-                        slices.push(slice);
+                        chunks.push(Chunk::Slice(slice));
                         if cut {
-                            return Ok(slices);
+                            return Ok(chunks);
                         }
                     }
-                    Ok(Fetched::Full) => return Ok(slices),
-                    Err(error) if slices.is_empty() => return Err(error),
-                    Err(_) => return Ok(slices),
+                    Ok(Fetched::Full) => return Ok(chunks),
+                    Err(error) if chunks.is_empty() => return Err(error),
+                    Err(_) => return Ok(chunks),
                 }
+                rest = others;
             }
             if left == 0 {
                 break;
             }
         }
-        Ok(slices)
+        Ok(chunks)
+    }
+
+    /// The pieces that lie in a file one behind the other just as a reader is to get them, from the first
+    /// on: where, and how many extents. `None` when they are too few bytes to bother.
+    fn in_a_row(
+        &self,
+        located: &[Located],
+        from: Offset,
+        bytes_max: usize,
+    ) -> Result<Option<(FileRange, usize)>, ReadError> {
+        let Some(Located { extent: first, source: Source::File(file), .. }) = located.first() else { return Ok(None) };
+        // While anything is known to be damaged, all that is read is verified.
+        if first.base < from || file.descriptor().is_none() || self.knows_damage() {
+            return Ok(None);
+        }
+        let (mut range, mut count) = (FileRange::new(file.clone(), first.position, 0), 0);
+        for Located { extent, source, .. } in located {
+            let follows = matches!(source, Source::File(file) if range.is_in(file)) && extent.position == range.end();
+            let length = extent.length as usize;
+            if !follows || range.len() + length > bytes_max || !says_itself(&**file, extent)? {
+                break;
+            }
+            range.grow(length);
+            count += 1;
+        }
+        Ok((range.len() >= limit::SEND_FILE_BYTES_MIN).then_some((range, count)))
     }
 
     /// Whether the piece that holds `from` is in memory: reading it will not touch a file.

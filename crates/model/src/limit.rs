@@ -57,6 +57,9 @@ pub const TAIL_CACHE_BYTES: usize = 128 * MIB;
 /// A slice smaller than this is copied out of the cache instead of pinning the entry it lies in.
 pub const PIN_BYTES_MIN: usize = 4 * KIB;
 
+/// Pieces that lie in a file in a row go from there to a socket when they are so many bytes.
+pub const SEND_FILE_BYTES_MIN: usize = 64 * KIB;
+
 /// Leader epochs remembered per stream.
 pub const STREAM_EPOCHS_MAX: usize = 64;
 /// Idempotent producers remembered per stream; the longest idle one is forgotten first.

@@ -2,8 +2,8 @@
 
 use super::message::messages;
 use super::primitive::Uuid;
+use super::records::Records;
 use super::text::Text;
-use bytes::Bytes;
 
 messages! {
     /// Reads from partitions. Waits up to `max_wait_ms` for `min_bytes`; session epoch -1 is a
@@ -79,7 +79,7 @@ messages! {
         log_start_offset: i64 = -1, in 5..;
         aborted_transactions: Option<Vec<AbortedTransaction>>;
         preferred_read_replica: i32 = -1, in 11..;
-        records: Option<Bytes>;
+        records: Option<Records>;
         diverging_epoch: EpochEndOffset, in 12.., tag 0;
         current_leader: LeaderIdAndEpoch, in 12.., tag 1;
         snapshot_id: SnapshotId, in 12.., tag 2;

@@ -3,6 +3,7 @@
 
 use super::writer::Writer;
 use bytes::{Buf, Bytes, BytesMut};
+use gateway::Output;
 
 /// Bytes that the length takes.
 pub const PREFIX: usize = 4;
@@ -59,6 +60,28 @@ pub fn write(out: &mut BytesMut, content: impl FnOnce(&mut Writer<'_>)) -> Resul
     Ok(())
 }
 
+/// A frame that holds what `content` writes, in the parts in which it is to be sent.
+///
+/// # Errors
+/// [`FrameError::TooLarge`] if that is more than an i32 counts.
+pub fn in_parts(content: impl FnOnce(&mut Writer<'_>)) -> Result<Vec<Output>, FrameError> {
+    let (mut out, mut parts) = (BytesMut::zeroed(PREFIX), Vec::new());
+    content(&mut Writer::in_parts(&mut out, &mut parts));
+    let length = out.len() - PREFIX + parts.iter().map(|(_, part)| part.len()).sum::<usize>();
+    let counted = i32::try_from(length).map_err(|_| FrameError::TooLarge { length, max: i32::MAX as usize })?;
+    out[..PREFIX].copy_from_slice(&counted.to_be_bytes());
+    let mut out = out.freeze();
+    let mut sent = 0;
+    let mut outputs = Vec::with_capacity(2 * parts.len() + 1);
+    for (at, part) in parts {
+        outputs.push(Output::Bytes(out.split_to(at - sent)));
+        outputs.push(part);
+        sent = at;
+    }
+    outputs.push(Output::Bytes(out));
+    Ok(outputs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +98,24 @@ mod tests {
         assert_eq!(split(&mut received, 2), Ok(Some(Bytes::new())));
         assert_eq!(split(&mut received, 2), Ok(None));
         assert_eq!(&received[..], b"\0");
+    }
+
+    #[test]
+    fn parts_are_one_frame() {
+        let large = Bytes::from(vec![7; 70_000]);
+        let outputs = in_parts(|writer| {
+            writer.i8(1);
+            writer.part(&Output::Bytes(large.clone()));
+            writer.part(&Output::Bytes(Bytes::from_static(b"small")));
+            writer.part(&Output::Bytes(large.clone()));
+        });
+        let outputs = outputs.unwrap();
+        assert_eq!(outputs.iter().map(Output::len).collect::<Vec<_>>(), [5, 70_000, 5, 70_000, 0]);
+        let bytes = |output: &Output| if let Output::Bytes(bytes) = output { bytes.to_vec() } else { Vec::new() };
+        let mut whole = BytesMut::from(&outputs.iter().flat_map(bytes).collect::<Vec<_>>()[..]);
+        let content = split(&mut whole, 1 << 20).unwrap().unwrap();
+        assert!(whole.is_empty());
+        assert_eq!(content, [&[1][..], &large, b"small", &large].concat());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod header;
 pub mod message;
 pub mod primitive;
 pub mod reader;
+pub mod records;
 pub mod text;
 pub mod writer;
 

@@ -4,11 +4,21 @@
 use super::primitive::Uuid;
 use super::text::Text;
 use bytes::{BufMut, BytesMut};
+use gateway::Output;
 
 /// Appends Kafka's primitive types to a buffer. Where a method takes `flexible`, true is the compact
 /// encoding, as for [`Reader`](super::reader::Reader).
 #[derive(Debug)]
-pub struct Writer<'a>(&'a mut BytesMut);
+pub struct Writer<'a> {
+    out: &'a mut BytesMut,
+    /// What belongs between the bytes of `out` and is not copied: behind how many of them, and what.
+    /// Without it everything is copied.
+    parts: Option<&'a mut Vec<(usize, Output)>>,
+}
+
+/// Bytes of a part that are copied rather than sent by themselves: a part in memory keeps the whole log
+/// entry there that it is of, which is a multiple of this.
+const COPIED_BYTES_MAX: usize = 64 * 1024;
 
 macro_rules! fixed_width {
     ($($name:ident: $put:ident),*) => {
@@ -16,7 +26,7 @@ macro_rules! fixed_width {
         #[allow(missing_docs, reason = "each writes the type it is named after")]
         impl Writer<'_> {
             $(pub fn $name(&mut self, value: $name) {
-                self.0.$put(value);
+                self.out.$put(value);
             })*
         }
     };
@@ -29,22 +39,39 @@ fixed_width!(
 impl<'a> Writer<'a> {
     /// Appends to `out`.
     pub fn new(out: &'a mut BytesMut) -> Self {
-        Writer(out)
+        Writer { out, parts: None }
+    }
+
+    /// Appends to `out` what is small, and to `parts` what is large, each with its place: behind so many
+    /// bytes of `out`.
+    pub fn in_parts(out: &'a mut BytesMut, parts: &'a mut Vec<(usize, Output)>) -> Self {
+        Writer { out, parts: Some(parts) }
+    }
+
+    /// What may be large, or not even in memory.
+    pub fn part(&mut self, part: &Output) {
+        match (part, &mut self.parts) {
+            (Output::Bytes(bytes), _) if bytes.len() <= COPIED_BYTES_MAX => self.out.put_slice(bytes),
+            (part, Some(parts)) => parts.push((self.out.len(), part.clone())),
+            (Output::Bytes(bytes), None) => self.out.put_slice(bytes),
+            // Only what is sent is made of files.
+            (Output::File(_), None) => {}
+        }
     }
 
     /// Bytes as they are.
     pub fn raw(&mut self, bytes: &[u8]) {
-        self.0.put_slice(bytes);
+        self.out.put_slice(bytes);
     }
 
     /// A boolean, as 0 or 1.
     pub fn bool(&mut self, value: bool) {
-        self.0.put_u8(u8::from(value));
+        self.out.put_u8(u8::from(value));
     }
 
     /// A UUID.
     pub fn uuid(&mut self, value: Uuid) {
-        self.0.put_slice(&value.0);
+        self.out.put_slice(&value.0);
     }
 
     /// Unsigned LEB128, of 1 to 5 bytes.
@@ -55,10 +82,10 @@ impl<'a> Writer<'a> {
     /// Unsigned LEB128, of 1 to 10 bytes.
     pub fn unsigned_varlong(&mut self, mut value: u64) {
         while value > 0x7f {
-            self.0.put_u8(value as u8 | 0x80);
+            self.out.put_u8(value as u8 | 0x80);
             value >>= 7;
         }
-        self.0.put_u8(value as u8);
+        self.out.put_u8(value as u8);
     }
 
     /// LEB128 of the zigzag of `value`.
@@ -103,7 +130,7 @@ impl<'a> Writer<'a> {
     pub fn tagged(&mut self, tag: u32, value: impl FnOnce(&mut Writer<'_>)) {
         // Its size stands before it and takes as many bytes as it takes.
         let mut bytes = BytesMut::new();
-        value(&mut Writer(&mut bytes));
+        value(&mut Writer::new(&mut bytes));
         self.unsigned_varint(tag);
         self.unsigned_varint(bytes.len() as u32);
         self.raw(&bytes);

@@ -6,9 +6,10 @@ use super::{Context, Step, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use crate::codec::records::Records;
 use broker::request::{EpochEnd, ReadPart, ReadQuery, ReadRange};
-use broker::{BrokerError, Reply, Request};
-use bytes::{Bytes, BytesMut};
+use broker::{BrokerError, Chunk, Reply, Request};
+use gateway::Output;
 use model::limit;
 use model::{LeaderEpoch, Offset};
 use parking_lot::Mutex;
@@ -57,7 +58,7 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     // With nothing to read from there is nothing to wait for.
     let min_bytes = if parts.is_empty() { 0 } else { bytes(request.min_bytes) };
-    let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes) };
+    let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes), in_files: true };
     let sessions = sessions.clone();
     ask(Request::Read(query), move |reply| {
         let Reply::Read(outcomes) = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
@@ -76,22 +77,19 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
     })
 }
 
-fn fill(partition: &mut PartitionData, part: ReadPart) {
-    partition.high_watermark = part.end.0 as i64;
-    partition.last_stable_offset = part.end.0 as i64;
-    partition.log_start_offset = part.start.0 as i64;
-    if let Some(EpochEnd { epoch, end }) = part.diverges {
+fn fill(partition: &mut PartitionData, part_of: ReadPart) {
+    partition.high_watermark = part_of.end.0 as i64;
+    partition.last_stable_offset = part_of.end.0 as i64;
+    partition.log_start_offset = part_of.start.0 as i64;
+    if let Some(EpochEnd { epoch, end }) = part_of.diverges {
         partition.diverging_epoch.epoch = epoch.map_or(-1, |epoch| epoch.0 as i32);
         partition.diverging_epoch.end_offset = end.map_or(-1, |end| end.0 as i64);
     }
-    partition.records = Some(match <[_; 1]>::try_from(part.slices) {
-        Ok([slice]) => slice.bytes,
-        Err(slices) => {
-            let mut all = BytesMut::with_capacity(slices.iter().map(|slice| slice.bytes.len()).sum());
-            slices.iter().for_each(|slice| all.extend_from_slice(&slice.bytes));
-            all.freeze()
-        }
-    });
+    let part = |chunk| match chunk {
+        Chunk::Slice(slice) => Output::Bytes(slice.bytes),
+        Chunk::File { range, .. } => Output::File(range),
+    };
+    partition.records = Some(Records { parts: part_of.chunks.into_iter().map(part).collect() });
 }
 
 fn refuse(partition: &mut PartitionData, error: &BrokerError, version: i16) {
@@ -100,5 +98,5 @@ fn refuse(partition: &mut PartitionData, error: &BrokerError, version: i16) {
         error => code(error),
     };
     partition.high_watermark = -1;
-    partition.records = Some(Bytes::new());
+    partition.records = Some(Records::default());
 }

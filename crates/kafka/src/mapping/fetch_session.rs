@@ -247,7 +247,7 @@ mod tests {
             high_watermark: *end,
             log_start_offset: 0,
             error_code: *error_code,
-            records: Some(Bytes::from_static(records)),
+            records: Some(Bytes::from_static(records).into()),
             ..PartitionData::default()
         };
         let partitions = parts.iter().map(partition).collect();

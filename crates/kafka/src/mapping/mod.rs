@@ -163,7 +163,7 @@ pub(crate) fn handle(
         RequestBody::Produce(request) => produce::handle(&mut memory.rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
         RequestBody::Fetch(request) => fetch::handle(context, &memory.fetches, version, request),
-        RequestBody::ListOffsets(request) => offsets::handle(request),
+        RequestBody::ListOffsets(request) => offsets::handle(version, request),
         RequestBody::CreateTopics(request) => topics::create(request),
         RequestBody::DeleteTopics(request) => topics::delete(version, request),
         RequestBody::JoinGroup(request) => group::join(context, version, client_id, request),

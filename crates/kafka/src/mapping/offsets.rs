@@ -1,6 +1,6 @@
 //! ListOffsets.
 
-use super::error::{code, invalid_request};
+use super::error::code;
 use super::{Step, Then, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
@@ -15,15 +15,33 @@ use bytes::Bytes;
 use model::{LeaderEpoch, Timestamp, limit};
 use std::collections::VecDeque;
 
-/// Special timestamps (KIP-79, KIP-734, KIP-405): there is one tier, so local is all.
-fn spec(timestamp: i64) -> Option<OffsetSpec> {
-    match timestamp {
-        -1 => Some(OffsetSpec::Latest),
-        -2 | -4 => Some(OffsetSpec::Earliest),
-        -3 => Some(OffsetSpec::MaxTimestamp),
-        time if time >= 0 => Some(OffsetSpec::AtOrAfter(Timestamp(time))),
-        _ => None,
+/// The offset that nothing has.
+const NONE: i64 = -1;
+
+/// What a timestamp asks for; `None` when the version gives it no meaning.
+fn spec(version: i16, timestamp: i64) -> Option<Asked> {
+    /// Special timestamps, from which version on (KIP-79, KIP-734, KIP-405, KIP-1005): there is one tier,
+    /// so local is all, and nothing is in another.
+    const SPECIAL: [(i64, i16, Asked); 5] = [
+        (-1, 1, Asked::Offset(OffsetSpec::Latest)),
+        (-2, 1, Asked::Offset(OffsetSpec::Earliest)),
+        (-3, 7, Asked::Offset(OffsetSpec::MaxTimestamp)),
+        (-4, 8, Asked::Offset(OffsetSpec::Earliest)),
+        (-5, 9, Asked::Nothing),
+    ];
+    if timestamp >= 0 {
+        return Some(Asked::Offset(OffsetSpec::AtOrAfter(Timestamp(timestamp))));
     }
+    let found = SPECIAL.into_iter().find(|(special, ..)| *special == timestamp);
+    found.filter(|(_, since, _)| version >= *since).map(|(.., asked)| asked)
+}
+
+/// What is asked of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Offset(OffsetSpec),
+    /// Something that there never is here.
+    Nothing,
 }
 
 /// What is asked about a partition, and where in the response its answer belongs.
@@ -33,7 +51,7 @@ struct Question {
     query: OffsetQuery,
 }
 
-pub(super) fn handle(request: ListOffsetsRequest) -> Step {
+pub(super) fn handle(version: i16, request: ListOffsetsRequest) -> Step {
     let mut questions = VecDeque::new();
     let mut topics = Vec::new();
     for topic in request.topics {
@@ -44,14 +62,15 @@ pub(super) fn handle(request: ListOffsetsRequest) -> Step {
                 partition_index: partition.partition_index,
                 ..ListOffsetsPartitionResponse::default()
             };
-            match spec(partition.timestamp) {
-                Some(which) => {
+            match spec(version, partition.timestamp) {
+                Some(Asked::Nothing) => (answer.offset, answer.timestamp) = (NONE, NONE),
+                Some(Asked::Offset(which)) => {
                     let epoch = u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch);
                     let query =
                         OffsetQuery { partition: partition_ref(&name, partition.partition_index), which, epoch };
                     questions.push_back(Question { topic: topics.len(), partition: partitions.len(), query });
                 }
-                None => answer.error_code = invalid_request(),
+                None => answer.error_code = ErrorCode::UnsupportedVersion.code(),
             }
             partitions.push(answer);
         }
@@ -122,4 +141,18 @@ fn record_at(piece: &Bytes, wanted: impl Fn(i64) -> bool) -> Option<(i64, i64)> 
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_special_timestamp_means_something_from_its_version_on() {
+        assert_eq!(spec(1, -2), Some(Asked::Offset(OffsetSpec::Earliest)));
+        assert_eq!((spec(6, -3), spec(7, -3)), (None, Some(Asked::Offset(OffsetSpec::MaxTimestamp))));
+        assert_eq!((spec(8, -5), spec(9, -5)), (None, Some(Asked::Nothing)));
+        assert_eq!(spec(10, -6), None);
+        assert_eq!(spec(1, 0), Some(Asked::Offset(OffsetSpec::AtOrAfter(Timestamp(0)))));
+    }
 }

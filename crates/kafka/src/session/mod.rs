@@ -15,7 +15,7 @@ use crate::codec::reader::Reader;
 use crate::mapping::{self, Context, Memory, Step, Then};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
-use gateway::session::{RequestId, Session, Violation};
+use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
 use std::collections::VecDeque;
 
@@ -26,8 +26,8 @@ const ANSWER_BYTES_MAX: usize = limit::FETCH_BYTES_MAX;
 enum State {
     /// Waits for the broker.
     Asked(Then),
-    /// The response, framed.
-    Answered(Bytes),
+    /// The response, framed, in the parts in which it is sent.
+    Answered(Vec<Output>),
     /// The client wants no response.
     Silent,
     /// The connection ends when it is this one's turn.
@@ -116,10 +116,10 @@ impl KafkaSession {
             Step::Silent => State::Silent,
             Step::Close => State::Last,
             Step::Reply(body) => {
-                let bytes = encode(exchange, &body);
-                exchange.bytes = bytes.len();
-                self.held += bytes.len();
-                State::Answered(bytes)
+                let parts = encode(exchange, &body);
+                exchange.bytes = parts.iter().map(Output::len).sum();
+                self.held += exchange.bytes;
+                State::Answered(parts)
             }
             Step::Ask(request, then) => {
                 self.requests.push_back((id, request));
@@ -138,27 +138,16 @@ fn expected_bytes(request: &Request) -> usize {
     }
 }
 
-fn encode(exchange: &Exchange, body: &ResponseBody) -> Bytes {
-    let mut out = BytesMut::with_capacity(records_bytes(body));
-    let written = frame::write(&mut out, |writer| {
+fn encode(exchange: &Exchange, body: &ResponseBody) -> Vec<Output> {
+    let framed = frame::in_parts(|writer| {
         let header = ResponseHeader { correlation_id: exchange.correlation_id };
         header.encode(writer, exchange.api, exchange.version);
         body.encode(writer, exchange.version);
     });
-    if let Err(error) = written {
+    framed.unwrap_or_else(|error| {
         tracing::error!(api = exchange.api.name(), %error, "a response could not be framed");
-        out.clear();
-    }
-    out.freeze()
-}
-
-/// Room for an answer that is mostly records: a buffer that doubles would take up to twice as much.
-fn records_bytes(body: &ResponseBody) -> usize {
-    /// What stands around the records of a partition, about.
-    const AROUND: usize = 64;
-    let ResponseBody::Fetch(fetch) = body else { return 0 };
-    let partitions = fetch.responses.iter().flat_map(|topic| &topic.partitions);
-    partitions.map(|partition| AROUND + partition.records.as_ref().map_or(0, Bytes::len)).sum()
+        Vec::new()
+    })
 }
 
 impl Session for KafkaSession {
@@ -196,11 +185,11 @@ impl Session for KafkaSession {
         }
     }
 
-    fn take_output(&mut self, output: &mut Vec<Bytes>) {
-        while let Some(exchange) = self.exchanges.front().filter(|_| !self.over) {
-            match &exchange.state {
+    fn take_output(&mut self, output: &mut Vec<Output>) {
+        while let Some(exchange) = self.exchanges.front_mut().filter(|_| !self.over) {
+            match &mut exchange.state {
                 State::Asked(_) => break,
-                State::Answered(bytes) => output.push(bytes.clone()),
+                State::Answered(parts) => output.append(parts),
                 State::Silent => {}
                 State::Last => self.over = true,
             }
@@ -269,7 +258,11 @@ mod tests {
     fn answered(session: &mut KafkaSession) -> Vec<i32> {
         let mut output = Vec::new();
         session.take_output(&mut output);
-        output.iter().map(|bytes| i32::from_be_bytes(bytes[4..8].try_into().unwrap())).collect()
+        let correlation = |output: &Output| match output {
+            Output::Bytes(bytes) => i32::from_be_bytes(bytes[4..8].try_into().unwrap()),
+            Output::File(_) => panic!("nothing is read from files here"),
+        };
+        output.iter().map(correlation).collect()
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! Parts of files that go to a socket without passing through this process.
+
+use crate::disk::DiskFile;
+use rustix::fd::AsFd;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+/// How far ahead of a reader the system is told to read.
+const AHEAD_BYTES: u64 = 4 << 20;
+
+/// Tells the system that what is read of this file is not needed again soon: whoever catches up shall not
+/// drive out of memory what others read again and again.
+pub(crate) fn expect_single_reads(file: &dyn DiskFile) {
+    if let Some(file) = file.descriptor() {
+        // A hint: nothing follows from a refusal.
+        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::NoReuse);
+    }
+}
+
+/// A part of a file, as it is. Whoever has it can read it, also after the file was removed.
+#[derive(Clone)]
+pub struct FileRange {
+    file: Arc<dyn DiskFile>,
+    position: u64,
+    length: usize,
+}
+
+impl fmt::Debug for FileRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileRange({}..+{})", self.position, self.length)
+    }
+}
+
+impl FileRange {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, position: u64, length: usize) -> Self {
+        FileRange { file, position, length }
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        self.position + self.length as u64
+    }
+
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.length += bytes;
+    }
+
+    pub(crate) fn is_in(&self, file: &Arc<dyn DiskFile>) -> bool {
+        Arc::ptr_eq(&self.file, file)
+    }
+
+    /// Has the system read what follows before somebody waits for it.
+    pub(crate) fn expect_more(&self) {
+        if let Some(file) = self.file.descriptor() {
+            let length = std::num::NonZeroU64::new(AHEAD_BYTES);
+            // A hint: nothing follows from a refusal.
+            let _ = rustix::fs::fadvise(file, self.end(), length, rustix::fs::Advice::WillNeed);
+        }
+    }
+
+    /// Sends bytes from the `sent`th on to a socket that does not block, as many as it takes. Waits for the
+    /// disk.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the socket takes none, `UnexpectedEof` when the file has none, or as the operating
+    /// system says.
+    pub fn send(&self, socket: impl AsFd, sent: usize) -> io::Result<usize> {
+        let file = self.file.descriptor().ok_or(io::ErrorKind::Unsupported)?;
+        let mut position = self.position + sent as u64;
+        let sent = rustix::fs::sendfile(socket, file, Some(&mut position), self.length - sent)?;
+        if sent == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(sent) }
+    }
+
+    /// The bytes themselves. Waits for the disk.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn read(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; self.length];
+        self.file.read_at(self.position, &mut bytes)?;
+        Ok(bytes)
+    }
+}
