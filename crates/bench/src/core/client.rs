@@ -192,6 +192,7 @@ impl Client {
             for partition in topic.partitions {
                 accepted("fetching from a partition", partition.error_code)?;
                 let records = partition.records.unwrap_or_default();
+                let records = records.into_bytes();
                 fetched.push(Fetched { topic: topic.topic.to_string(), partition: partition.partition_index, records });
             }
         }

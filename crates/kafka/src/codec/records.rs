@@ -33,6 +33,19 @@ impl Records {
     }
 }
 
+impl Records {
+    /// The parts in memory, as one: all of them in what was received.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        let mut parts = self.parts.into_iter().filter_map(|part| match part {
+            Output::Bytes(bytes) => Some(bytes),
+            Output::File(_) => None,
+        });
+        let first = parts.next().unwrap_or_default();
+        parts.fold(first, |all, part| [&all[..], &part].concat().into())
+    }
+}
+
 impl From<Bytes> for Records {
     fn from(bytes: Bytes) -> Self {
         Records { parts: vec![Output::Bytes(bytes)] }
