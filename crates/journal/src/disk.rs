@@ -92,6 +92,19 @@ pub trait DiskFile: Send + Sync {
     }
 }
 
+/// Gives a small file new content, all of it or none. On stable storage on return.
+pub(crate) fn replace(disk: &dyn Disk, name: &str, temporary: &str, bytes: &[u8]) -> io::Result<()> {
+    match disk.remove(temporary) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(temporary, bytes.len() as u64)?;
+    file.write_at(0, &[IoSlice::new(bytes)])?;
+    file.sync()?;
+    disk.rename(temporary, name)?;
+    disk.sync_names()
+}
+
 /// A folder of the operating system.
 #[derive(Debug)]
 pub struct Folder {

@@ -204,6 +204,7 @@ impl Journal {
         let number = self.take_sequence();
         let entries = objects.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
         let written = checkpoint::write_file(&*self.disk, number, at, entries)?;
+        self.forget_compacted()?;
         // The parts' names must not be younger than the manifest that lists them.
         self.disk.sync_names()?;
         let mut freed = 0;

@@ -149,6 +149,8 @@ pub struct Journal {
     pub(crate) manifest_lock: Mutex<()>,
     /// Entries were lost, and nobody has said yet which records with them: a gap may be a loss.
     pub(crate) gaps_unknown: AtomicBool,
+    /// How often a snapshot was installed.
+    pub(crate) installs: AtomicU64,
     /// How much is known to be damaged, to be seen without the lock.
     pub(crate) damaged: AtomicUsize,
     /// Counters, for metrics.

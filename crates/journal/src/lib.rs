@@ -16,6 +16,7 @@ pub mod active;
 pub mod canary;
 pub mod checkpoint;
 mod compact;
+pub mod compacted;
 pub mod damage;
 pub mod disk;
 pub mod file;

@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 /// What opening found out.
 #[derive(Debug, Default)]
@@ -156,6 +156,7 @@ impl Journal {
             state: Mutex::new(state),
             manifest_lock: Mutex::default(),
             gaps_unknown: AtomicBool::new(gaps_unknown),
+            installs: AtomicU64::new(0),
             damaged: Default::default(),
             counters: Default::default(),
         });
@@ -250,6 +251,7 @@ fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Ma
                 name == crate::manifest::NAME
                     || name == crate::reserve::NAME
                     || name == crate::skips::NAME
+                    || name == crate::compacted::NAME
                     || manifest.checkpoint.iter().any(|file| crate::checkpoint::name(file.number) == *name)
             }
         };

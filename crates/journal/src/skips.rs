@@ -11,7 +11,7 @@ use model::Timestamp;
 use model::checksum::crc32c;
 use model::limit;
 use model::wire::Wire;
-use std::io::{self, IoSlice};
+use std::io;
 
 /// The file's name.
 pub const NAME: &str = "skips";
@@ -82,15 +82,7 @@ pub fn add(disk: &dyn Disk, decisions: Vec<Skip>) -> Result<(), SkipsError> {
     if bytes.len() as u64 > limit::SKIPS_BYTES_MAX {
         return Err(SkipsError::Full);
     }
-    match disk.remove(TEMPORARY) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
-    let file = disk.create(TEMPORARY, bytes.len() as u64)?;
-    file.write_at(0, &[IoSlice::new(&bytes)])?;
-    file.sync()?;
-    disk.rename(TEMPORARY, NAME)?;
-    Ok(disk.sync_names()?)
+    Ok(crate::disk::replace(disk, NAME, TEMPORARY, &bytes)?)
 }
 
 impl Journal {

@@ -129,6 +129,8 @@ pub const SKIPS_AT_ONCE_MAX: u64 = 1_000;
 pub const SKIP_REASON_BYTES_MAX: usize = 1024;
 /// Bytes of the record of skipped entries.
 pub const SKIPS_BYTES_MAX: u64 = 16 * MIB as u64;
+/// Bytes of what a journal remembers of compaction.
+pub const COMPACTED_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Bytes of a journal's manifest.
 pub const MANIFEST_BYTES_MAX: u64 = 64 * MIB as u64;
 /// Bytes of a block of a checkpoint.

@@ -14,6 +14,7 @@ use crate::replica::Replica;
 use batch::Batch;
 use batch::compaction::{self, Horizon, Left};
 use bytes::Bytes;
+use journal::compacted::Compacted;
 use journal::{CompactionPlan, Compactor, Journal, Kept, ReclaimError, Slice};
 use machine::messaging::stream::Stream;
 use model::record::Message;
@@ -25,8 +26,7 @@ use std::hash::Hasher;
 /// Bytes read at a time to find keys.
 const READ_BYTES: usize = limit::MIB;
 
-/// What a replica remembers of the last pass over a stream. Forgotten at a restart: the next pass looks at
-/// everything again.
+/// What a replica remembers of the last pass over a stream.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     /// Below it, each key is there once.
@@ -40,9 +40,11 @@ struct Seen {
 }
 
 /// When which stream of a replica is to be compacted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Compaction {
     seen: BTreeMap<StreamId, Seen>,
+    /// How often a snapshot had been installed: what is remembered is about files before the next.
+    installs: u64,
 }
 
 /// What a pass was to do, and what it did.
@@ -54,14 +56,28 @@ pub(crate) struct Pass {
     pub(crate) waits: bool,
     plan: CompactionPlan,
     by_key: Option<ByKey>,
+    installs: u64,
 }
 
 impl Compaction {
+    /// What was remembered at the last stop. Blocks on the disk.
+    pub(crate) fn new(journal: &Journal) -> Self {
+        let seen = |kept: Compacted| {
+            let Compacted { stream, to, appended, bytes: clean_bytes } = kept;
+            (stream, Seen { to, appended, clean_bytes, dirty_since: None })
+        };
+        Compaction { seen: journal.compacted().into_iter().map(seen).collect(), installs: journal.installs() }
+    }
+
     /// The streams that are due, and what is known of them.
     pub(crate) fn due<R: Runtime>(&mut self, replica: &Replica<R>, now: Timestamp) -> Vec<Due> {
         let machine = replica.machine.read();
         let compacted = machine.messaging.streams().filter(|(_, stream)| stream.config.cleanup.compacts());
         let compacted: BTreeMap<StreamId, &Stream> = compacted.collect();
+        if self.installs != replica.journal.installs() {
+            self.installs = replica.journal.installs();
+            self.seen.clear();
+        }
         self.seen.retain(|id, _| compacted.contains_key(id));
         let mut due = Vec::new();
         for (id, stream) in compacted {
@@ -80,9 +96,16 @@ impl Compaction {
         due
     }
 
-    /// Remembers what a pass did.
-    pub(crate) fn note(&mut self, pass: &Pass) {
-        self.seen.extend(pass.seen.iter().map(|(id, seen)| (*id, *seen)));
+    /// Remembers what a pass did. Returns what to keep for the next start.
+    pub(crate) fn note(&mut self, pass: &Pass) -> Vec<Compacted> {
+        if pass.installs == self.installs {
+            self.seen.extend(pass.seen.iter().map(|(id, seen)| (*id, *seen)));
+        }
+        let kept = |(id, seen): (&StreamId, &Seen)| {
+            let Seen { to, appended, clean_bytes: bytes, .. } = *seen;
+            Compacted { stream: *id, to, appended, bytes }
+        };
+        self.seen.iter().map(kept).collect()
     }
 }
 
@@ -100,7 +123,7 @@ impl Pass {
     /// See [`ReclaimError`].
     pub(crate) fn plan<R: Runtime>(replica: &Replica<R>, due: Vec<Due>, now: Timestamp) -> Result<Pass, ReclaimError> {
         let journal = &replica.journal;
-        let mut pass = Pass::default();
+        let mut pass = Pass { installs: journal.installs(), ..Pass::default() };
         let mut by_key = ByKey::new(journal.id(), now);
         for Due { id, stream, seen } in due {
             let mut end = journal.compactable_end(id)?.min(stream.end);
@@ -154,7 +177,7 @@ fn unreadable(error: journal::ReadError) -> ReclaimError {
 }
 
 /// A stream in a pass.
-struct Compacted {
+struct Target {
     /// Below it is compacted.
     end: Offset,
     horizon: Horizon,
@@ -162,7 +185,7 @@ struct Compacted {
 
 /// Where each key is last.
 struct ByKey {
-    streams: BTreeMap<StreamId, Compacted>,
+    streams: BTreeMap<StreamId, Target>,
     /// By a hash of stream and key that nobody can aim at.
     last: BTreeMap<u128, Offset>,
     secret: (u64, u64),
@@ -202,7 +225,7 @@ impl ByKey {
         }
         let end = next.min(to);
         let keep_millis = i64::try_from(stream.config.tombstone_millis).unwrap_or(i64::MAX);
-        self.streams.insert(id, Compacted { end, horizon: Horizon { now: self.now.0, keep_millis } });
+        self.streams.insert(id, Target { end, horizon: Horizon { now: self.now.0, keep_millis } });
         Ok(end)
     }
 
@@ -253,11 +276,11 @@ fn message_key(piece: &[u8]) -> Option<&[u8]> {
 
 impl Compactor for ByKey {
     fn limit(&self, stream: StreamId) -> Option<Offset> {
-        self.streams.get(&stream).map(|compacted| compacted.end)
+        self.streams.get(&stream).map(|target| target.end)
     }
 
     fn keep(&self, stream: StreamId, piece: &[u8]) -> Kept {
-        let Some(Compacted { horizon, .. }) = self.streams.get(&stream) else { return Kept::Whole };
+        let Some(Target { horizon, .. }) = self.streams.get(&stream) else { return Kept::Whole };
         let Ok(head) = PieceHead::parse(piece) else { return Kept::Whole };
         match head.form {
             Form::Message => match message_key(piece) {

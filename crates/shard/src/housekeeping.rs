@@ -68,6 +68,7 @@ impl<R: Runtime> Housekeeping<R> {
     pub(crate) fn new(raft: Raft<R>, replica: Arc<Replica<R>>, door: WeakDoor) -> Self {
         let now = R::Instant::now();
         let scrub_cursor = replica.journal.scrub_cursor();
+        let compaction = Compaction::new(&replica.journal);
         let next_compaction = now + replica.environment.upkeep.compaction_interval;
         Housekeeping {
             raft,
@@ -79,7 +80,7 @@ impl<R: Runtime> Housekeeping<R> {
             next_reclaim: now,
             next_retention: now + RETENTION_INTERVAL,
             next_compaction,
-            compaction: Compaction::default(),
+            compaction,
             compaction_waits: false,
             next_mend: now,
             mends: 0,
@@ -290,7 +291,9 @@ impl<R: Runtime> Housekeeping<R> {
             let carry_out = move || pass.carry_out(&replica).map(|freed| (freed, pass));
             if let Some((freed, pass)) = self.blocking("compaction", carry_out).await {
                 tracing::debug!(shard = %self.replica.shard, freed, "compacted");
-                self.compaction.note(&pass);
+                let kept = self.compaction.note(&pass);
+                let journal = self.replica.journal.clone();
+                self.blocking("remembering compaction", move || journal.keep_compacted(&kept)).await;
                 self.replica.shrank.store(true, Relaxed);
             }
         }

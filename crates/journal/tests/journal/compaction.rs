@@ -1,7 +1,12 @@
 //! What is overwritten goes, and the files still say what became of every offset.
 
+#[path = "../../../model/tests/golden/mod.rs"]
+mod golden;
+
 use crate::fixture::{Fixture, value};
 use bytes::Bytes;
+use golden::golden;
+use journal::compacted::Compacted;
 use journal::{Compactor, Damage, Kept, Liveness, LogPosition};
 use model::record::Message;
 use model::{Form, LeaderEpoch, Offset, PieceHead, StreamId};
@@ -178,4 +183,20 @@ fn what_is_being_written_or_needed_by_the_log_waits() {
     let end = f.journal.compactable_end(StreamId(1)).unwrap().0;
     assert!(end > 0 && end < 100, "the last file is being written: {end}");
     assert_eq!(f.journal.compactable_end(StreamId(9)).unwrap(), Offset(u64::MAX), "there is nothing of it");
+}
+
+#[test]
+fn how_far_it_came_is_remembered_and_never_believed_when_damaged() {
+    let f = Fixture::new();
+    assert_eq!(f.journal.compacted(), []);
+    let kept = |to| vec![Compacted { stream: StreamId(1), to: Offset(to), appended: 9, bytes: 5 }];
+    f.journal.keep_compacted(&kept(3)).unwrap();
+    f.journal.keep_compacted(&kept(7)).unwrap();
+    let f = f.restart();
+    assert_eq!(f.journal.compacted(), kept(7));
+    let path = f.path().join(journal::compacted::NAME);
+    let mut bytes = golden(env!("CARGO_MANIFEST_DIR"), "compacted", &std::fs::read(&path).unwrap());
+    bytes[12] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    assert_eq!(f.journal.compacted(), []);
 }
