@@ -1,11 +1,8 @@
 //! What is overwritten goes, and the files still say what became of every offset.
 
-#[path = "../../../model/tests/golden/mod.rs"]
-mod golden;
-
 use crate::fixture::{Fixture, value};
+use crate::formats::golden::golden;
 use bytes::Bytes;
-use golden::golden;
 use journal::compacted::Compacted;
 use journal::{Compactor, Damage, Kept, Liveness, LogPosition};
 use model::record::Message;

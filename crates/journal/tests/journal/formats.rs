@@ -2,7 +2,7 @@
 //! are taken for others.
 
 #[path = "../../../model/tests/golden/mod.rs"]
-mod golden;
+pub(crate) mod golden;
 
 use crate::fixture::{Fixture, value};
 use golden::golden;
