@@ -18,7 +18,7 @@ use machine::command::CommittedOffset;
 use machine::messaging::group::Committed;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
-use model::{ShardId, StreamId, Timestamp};
+use model::{ShardId, StreamId, Timestamp, TopicId};
 use shard::{ProposeError, Request as ShardRequest, Role, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -226,7 +226,7 @@ impl Task {
                     let old: Vec<StreamId> = old.collect();
                     let named = name_streams(&self.catalog, &old);
                     let needed =
-                        |stream: &StreamId| named.get(stream).is_some_and(|(name, _)| subscribed.contains(name));
+                        |stream: &StreamId| named.get(stream).is_some_and(|named| subscribed.contains(&named.topic));
                     let streams: Vec<StreamId> = old.into_iter().filter(|stream| !needed(stream)).collect();
                     if !streams.is_empty() {
                         commands.push(Command::DeleteOffsets { group, streams, committed_until: Some(time) });
@@ -428,21 +428,24 @@ impl Inner {
         let places: Vec<_> = partitions.into_iter().map(|partition| self.place(partition)).collect();
         let machine = shard.machine();
         let groups = &machine.messaging.groups;
-        let offset = |(stream, topic, partition): (Option<StreamId>, String, u32)| FetchedOffset {
-            committed: stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned(),
-            topic,
-            partition,
+        let offset = |(stream, offset): (Option<StreamId>, FetchedOffset)| {
+            let committed = stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned();
+            FetchedOffset { committed, ..offset }
         };
         Ok(places.into_iter().map(offset).collect())
     }
 
-    fn place(&self, partition: PartitionRef) -> (Option<StreamId>, String, u32) {
-        let stream = self.resolve(&partition).ok().map(|place| place.stream);
-        let topic = match partition.topic {
-            TopicRef::Name(name) => name,
-            TopicRef::Id(id) => self.find(&TopicRef::Id(id)).map_or(String::new(), |(_, t)| t.name.to_string()),
-        };
-        (stream, topic, partition.partition)
+    /// The stream that a partition is, and where its position is to be told of.
+    fn place(&self, asked: PartitionRef) -> (Option<StreamId>, FetchedOffset) {
+        let partition = asked.partition;
+        let stream = self.resolve(&asked).ok().map(|place| place.stream);
+        let found = self.find(&asked.topic).map(|(id, topic)| (topic.name.to_string(), id));
+        let known = found.is_some();
+        let (topic, id) = found.unwrap_or_else(|| match asked.topic {
+            TopicRef::Name(name) => (name, TopicId::default()),
+            TopicRef::Id(id) => (String::new(), id),
+        });
+        (stream, FetchedOffset { topic, id, partition, known, committed: None })
     }
 
     /// Every position of a group over a stream that has a name, by name.
@@ -453,10 +456,9 @@ impl Inner {
         };
         let streams: Vec<StreamId> = positions.keys().copied().collect();
         let named = name_streams(self.catalog(), &streams).into_iter();
-        let offset = |(stream, (topic, partition))| FetchedOffset {
-            topic,
-            partition,
-            committed: positions.get(&stream).cloned(),
+        let offset = |(stream, Named { topic, id, partition })| {
+            let committed = positions.get(&stream).cloned();
+            FetchedOffset { topic, id, partition, known: true, committed }
         };
         let mut offsets: Vec<FetchedOffset> = named.map(offset).collect();
         offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
@@ -464,17 +466,25 @@ impl Inner {
     }
 }
 
+/// Which partition a stream is.
+struct Named {
+    topic: String,
+    id: TopicId,
+    partition: u32,
+}
+
 /// The topic and partition of each stream; those of deleted topics are left out.
-fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, (String, u32)> {
+fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, Named> {
     let wanted: BTreeSet<StreamId> = streams.iter().copied().collect();
     let mut named = BTreeMap::new();
     if wanted.is_empty() {
         return named;
     }
-    for (_, topic) in catalog.machine().catalog.topics() {
+    for (id, topic) in catalog.machine().catalog.topics() {
         for (nth, partition) in (0u32..).zip(&topic.partitions) {
             if wanted.contains(&partition.stream) {
-                named.insert(partition.stream, (topic.name.to_string(), nth));
+                let topic = topic.name.to_string();
+                named.insert(partition.stream, Named { topic, id, partition: nth });
             }
         }
     }

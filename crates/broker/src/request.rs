@@ -478,10 +478,14 @@ pub struct OffsetFetch {
 /// A committed position, or that there is none.
 #[derive(Clone, Debug)]
 pub struct FetchedOffset {
-    /// Topic name.
+    /// Topic name; empty when there is no such topic and it was asked for by identity.
     pub topic: String,
+    /// Topic identity; as asked for, or zero, when there is no such topic.
+    pub id: TopicId,
     /// Partition.
     pub partition: u32,
+    /// Whether there is such a topic.
+    pub known: bool,
     /// The position.
     pub committed: Option<machine::messaging::group::Committed>,
 }

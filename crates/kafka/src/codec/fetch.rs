@@ -8,7 +8,7 @@ use super::text::Text;
 messages! {
     /// Reads from partitions. Waits up to `max_wait_ms` for `min_bytes`; session epoch -1 is a
     /// full fetch without a session, 0 asks for one.
-    struct FetchRequest [api 1, versions 4..=17, flexible 12, response FetchResponse] {
+    struct FetchRequest [api 1, versions 4..=18, flexible 12, response FetchResponse] {
         replica_id: i32 = -1, in ..=14;
         max_wait_ms: i32;
         min_bytes: i32;
@@ -39,6 +39,7 @@ messages! {
         log_start_offset: i64 = -1, in 5..;
         partition_max_bytes: i32;
         replica_directory_id: Uuid, in 17.., tag 0;
+        high_watermark: i64 = i64::MAX, in 18.., tag 1;
     }
 
     /// Partitions to remove from the fetch session.

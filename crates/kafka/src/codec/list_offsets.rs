@@ -5,7 +5,7 @@ use super::text::Text;
 
 messages! {
     /// Asks for offsets. Timestamps below 0 name the ends: -1 latest, -2 earliest.
-    struct ListOffsetsRequest [api 2, versions 1..=10, flexible 6, response ListOffsetsResponse] {
+    struct ListOffsetsRequest [api 2, versions 1..=11, flexible 6, response ListOffsetsResponse] {
         replica_id: i32;
         isolation_level: i8, in 2..;
         topics: Vec<ListOffsetsTopic>;

@@ -1,11 +1,12 @@
 //! Storing how far a group has read.
 
 use super::message::messages;
+use super::primitive::Uuid;
 use super::text::Text;
 
 messages! {
     /// Offsets to store. `retention_time_ms` -1 is the default of the server.
-    struct OffsetCommitRequest [api 8, versions 2..=9, flexible 8, response OffsetCommitResponse] {
+    struct OffsetCommitRequest [api 8, versions 2..=10, flexible 8, response OffsetCommitResponse] {
         group_id: Text;
         generation_id_or_member_epoch: i32 = -1;
         member_id: Text;
@@ -16,7 +17,8 @@ messages! {
 
     /// Offsets in one topic.
     struct OffsetCommitRequestTopic {
-        name: Text;
+        name: Text, in ..=9;
+        topic_id: Uuid, in 10..;
         partitions: Vec<OffsetCommitRequestPartition>;
     }
 
@@ -36,7 +38,8 @@ messages! {
 
     /// What was stored for one topic.
     struct OffsetCommitResponseTopic {
-        name: Text;
+        name: Text, in ..=9;
+        topic_id: Uuid, in 10..;
         partitions: Vec<OffsetCommitResponsePartition>;
     }
 

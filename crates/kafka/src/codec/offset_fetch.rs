@@ -1,11 +1,12 @@
 //! How far a group has read (several groups at once since version 8, KIP-709).
 
 use super::message::messages;
+use super::primitive::Uuid;
 use super::text::Text;
 
 messages! {
     /// Asks for stored offsets. Null topics are all topics.
-    struct OffsetFetchRequest [api 9, versions 1..=9, flexible 6, response OffsetFetchResponse] {
+    struct OffsetFetchRequest [api 9, versions 1..=10, flexible 6, response OffsetFetchResponse] {
         group_id: Text, in ..=7;
         topics: Option<Vec<OffsetFetchRequestTopic>>, in ..=7, null 2..;
         groups: Vec<OffsetFetchRequestGroup>, in 8..;
@@ -28,7 +29,8 @@ messages! {
 
     /// The partitions of one topic asked about, since version 8.
     struct OffsetFetchRequestTopics {
-        name: Text;
+        name: Text, in ..=9;
+        topic_id: Uuid, in 10..;
         partition_indexes: Vec<i32>;
     }
 
@@ -64,7 +66,8 @@ messages! {
 
     /// Stored offsets in one topic, since version 8.
     struct OffsetFetchResponseTopics {
-        name: Text;
+        name: Text, in ..=9;
+        topic_id: Uuid, in 10..;
         partitions: Vec<OffsetFetchResponsePartitions>;
     }
 

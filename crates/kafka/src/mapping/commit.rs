@@ -1,16 +1,18 @@
 //! A group's positions: OffsetCommit and OffsetFetch.
 
 use super::error::{coordinator_code, group_code};
-use super::{Step, Then, ask, partition_ref};
+use super::{Step, Then, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::offset_commit::{
     OffsetCommitRequest, OffsetCommitResponse, OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
 use crate::codec::offset_fetch::{
-    OffsetFetchRequest, OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition,
-    OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
 };
+use crate::codec::primitive::Uuid;
 use crate::codec::text::Text;
 use broker::request::{FetchedOffset, NewOffset, OffsetCommit, OffsetFetch, PartitionRef, TopicRef};
 use broker::{BrokerError, Reply, Request};
@@ -24,11 +26,22 @@ fn error_code(error: &BrokerError) -> i16 {
     }
 }
 
-pub(super) fn commit(request: OffsetCommitRequest) -> Step {
+/// The first version that names topics by id.
+const BY_ID: i16 = 10;
+
+/// The code of a topic that is not there, as the version names topics.
+fn topic_code(version: i16, error: &BrokerError) -> i16 {
+    match error {
+        BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
+        error => error_code(error),
+    }
+}
+
+pub(super) fn commit(version: i16, request: OffsetCommitRequest) -> Step {
     let mut offsets = Vec::new();
     let mut topics = Vec::new();
     for topic in request.topics {
-        let name = TopicRef::Name(topic.name.to_string());
+        let name = topic_ref(&topic.name, topic.topic_id, version >= BY_ID);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
             partitions.push(OffsetCommitResponsePartition {
@@ -42,7 +55,7 @@ pub(super) fn commit(request: OffsetCommitRequest) -> Step {
                 metadata: partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default(),
             });
         }
-        topics.push(OffsetCommitResponseTopic { name: topic.name, partitions });
+        topics.push(OffsetCommitResponseTopic { name: topic.name, topic_id: topic.topic_id, partitions });
     }
     let commit = OffsetCommit {
         group: request.group_id.to_string(),
@@ -57,7 +70,7 @@ pub(super) fn commit(request: OffsetCommitRequest) -> Step {
         for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
             partition.error_code = match outcomes.next() {
                 Some(Ok(())) => 0,
-                Some(Err(error)) => error_code(&error),
+                Some(Err(error)) => topic_code(version, &error),
                 None => ErrorCode::UnknownServerError.code(),
             };
         }
@@ -71,25 +84,27 @@ struct Question {
     partitions: Option<Vec<PartitionRef>>,
 }
 
-fn partitions<'a>(topics: impl Iterator<Item = (&'a Text, &'a Vec<i32>)>) -> Vec<PartitionRef> {
-    let of_topic = |(name, indexes): (&Text, &Vec<i32>)| {
-        let topic = TopicRef::Name(name.to_string());
-        indexes.iter().map(|index| partition_ref(&topic, *index)).collect::<Vec<_>>()
-    };
-    topics.flat_map(of_topic).collect()
+fn partitions(topics: impl Iterator<Item = (TopicRef, Vec<i32>)>) -> Vec<PartitionRef> {
+    topics.flat_map(|(topic, indexes)| indexes.into_iter().map(move |index| partition_ref(&topic, index))).collect()
 }
 
 pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
     let questions: VecDeque<Question> = if version >= 8 {
-        let question = |group: crate::codec::offset_fetch::OffsetFetchRequestGroup| Question {
-            partitions: group.topics.as_ref().map(|t| partitions(t.iter().map(|t| (&t.name, &t.partition_indexes)))),
-            group: group.group_id,
+        let question = |group: OffsetFetchRequestGroup| {
+            let topics = group.topics.map(|topics| {
+                let topic = |t: OffsetFetchRequestTopics| {
+                    (topic_ref(&t.name, t.topic_id, version >= BY_ID), t.partition_indexes)
+                };
+                partitions(topics.into_iter().map(topic))
+            });
+            Question { group: group.group_id, partitions: topics }
         };
         request.groups.into_iter().map(question).collect()
     } else {
-        let asked = request.topics.as_ref();
-        let partitions = asked.map(|t| partitions(t.iter().map(|t| (&t.name, &t.partition_indexes))));
-        VecDeque::from([Question { group: request.group_id, partitions }])
+        let topics = request.topics.map(|topics| {
+            partitions(topics.into_iter().map(|t| (TopicRef::Name(t.name.to_string()), t.partition_indexes)))
+        });
+        VecDeque::from([Question { group: request.group_id, partitions: topics }])
     };
     next(version, questions, Vec::new())
 }
@@ -103,7 +118,7 @@ fn next(version: i16, mut questions: VecDeque<Question>, mut answers: Vec<Offset
     let then: Then = Box::new(move |reply| {
         let mut answer = OffsetFetchResponseGroup { group_id: group, ..OffsetFetchResponseGroup::default() };
         match reply {
-            Reply::OffsetsFetched(Ok(offsets)) => answer.topics = by_topic(offsets),
+            Reply::OffsetsFetched(Ok(offsets)) => answer.topics = by_topic(version, offsets),
             Reply::OffsetsFetched(Err(error)) => answer.error_code = error_code(&error),
             _ => answer.error_code = ErrorCode::UnknownServerError.code(),
         }
@@ -113,23 +128,30 @@ fn next(version: i16, mut questions: VecDeque<Question>, mut answers: Vec<Offset
     Step::Ask(Request::FetchOffsets(fetch), then)
 }
 
-fn by_topic(offsets: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
+fn by_topic(version: i16, offsets: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
-    for FetchedOffset { topic, partition, committed, .. } in offsets {
+    for FetchedOffset { topic, id, partition, known, committed } in offsets {
         let mut answer = OffsetFetchResponsePartitions {
             partition_index: partition as i32,
             committed_offset: -1,
             metadata: Some(Text::default()),
             ..OffsetFetchResponsePartitions::default()
         };
+        if version >= BY_ID && !known {
+            answer.error_code = ErrorCode::UnknownTopicId.code();
+        }
         if let Some(committed) = committed {
             answer.committed_offset = committed.offset.0 as i64;
             answer.committed_leader_epoch = committed.leader_epoch;
             answer.metadata = Some(committed.metadata.into());
         }
         match topics.last_mut() {
-            Some(last) if last.name.as_str() == topic => last.partitions.push(answer),
-            _ => topics.push(OffsetFetchResponseTopics { name: topic.into(), partitions: vec![answer] }),
+            Some(last) if last.name.as_str() == topic && last.topic_id.0 == id.0 => last.partitions.push(answer),
+            _ => topics.push(OffsetFetchResponseTopics {
+                name: topic.into(),
+                topic_id: Uuid(id.0),
+                partitions: vec![answer],
+            }),
         }
     }
     topics

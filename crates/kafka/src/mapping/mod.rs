@@ -170,7 +170,7 @@ pub(crate) fn handle(
         RequestBody::SyncGroup(request) => group::sync(request),
         RequestBody::Heartbeat(request) => group::heartbeat(&request),
         RequestBody::LeaveGroup(request) => group::leave(version, request),
-        RequestBody::OffsetCommit(request) => commit::commit(request),
+        RequestBody::OffsetCommit(request) => commit::commit(version, request),
         RequestBody::OffsetFetch(request) => commit::fetch(version, request),
         RequestBody::DescribeGroups(request) => group_admin::describe(version, request),
         RequestBody::ListGroups(request) => group_admin::list(request),

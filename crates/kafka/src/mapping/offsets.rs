@@ -20,14 +20,15 @@ const NONE: i64 = -1;
 
 /// What a timestamp asks for; `None` when the version gives it no meaning.
 fn spec(version: i16, timestamp: i64) -> Option<Asked> {
-    /// Special timestamps, from which version on (KIP-79, KIP-734, KIP-405, KIP-1005): there is one tier,
+    /// Special timestamps, from which version on (KIP-79, KIP-734, KIP-405, KIP-1005, KIP-1023): there is one tier,
     /// so local is all, and nothing is in another.
-    const SPECIAL: [(i64, i16, Asked); 5] = [
+    const SPECIAL: [(i64, i16, Asked); 6] = [
         (-1, 1, Asked::Offset(OffsetSpec::Latest)),
         (-2, 1, Asked::Offset(OffsetSpec::Earliest)),
         (-3, 7, Asked::Offset(OffsetSpec::MaxTimestamp)),
         (-4, 8, Asked::Offset(OffsetSpec::Earliest)),
         (-5, 9, Asked::Nothing),
+        (-6, 11, Asked::Nothing),
     ];
     if timestamp >= 0 {
         return Some(Asked::Offset(OffsetSpec::AtOrAfter(Timestamp(timestamp))));
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(spec(1, -2), Some(Asked::Offset(OffsetSpec::Earliest)));
         assert_eq!((spec(6, -3), spec(7, -3)), (None, Some(Asked::Offset(OffsetSpec::MaxTimestamp))));
         assert_eq!((spec(8, -5), spec(9, -5)), (None, Some(Asked::Nothing)));
-        assert_eq!(spec(10, -6), None);
+        assert_eq!((spec(10, -6), spec(11, -7)), (None, None));
         assert_eq!(spec(1, 0), Some(Asked::Offset(OffsetSpec::AtOrAfter(Timestamp(0)))));
     }
 }
