@@ -20,8 +20,9 @@ OFF = "off"
 class Broker:
     """Starts on ports the system chooses; a restart keeps them, as clients expect."""
 
-    def __init__(self, program: str, folder: Path):
+    def __init__(self, program: str, folder: Path, shards: int | None = None):
         self.program = program
+        self.shards = shards
         self.data = folder / "data"
         self.stderr = folder / "broker.stderr"
         self.addresses = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0"}
@@ -77,6 +78,8 @@ class Broker:
     def _launch(self):
         """Starts the process; returns its ready line, or None if it ended without one."""
         command = [*self.wrapper, self.program, "serve", "--data-dir", str(self.data)]
+        if self.shards is not None:
+            command += ["--shards", str(self.shards)]
         for name, address in self.addresses.items():
             command += ["--listen", f"{name}={address}"]
         command += self.options

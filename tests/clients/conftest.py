@@ -5,13 +5,18 @@ MAINSTEM_BIN and MAINSTEM_KAFKA_CP. A test carries the marker of each family of 
 """
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
 import program
+from agent import Agent, Unsupported
 from broker import Broker
+from kafka_server import KafkaServer
+from kcat_agent import KcatAgent
 
-FAMILIES = {"python", "kcat", "java"}
+FAMILIES = {"python", "kcat", "java", "go"}
 STDERR_TAIL_BYTES = 20_000
 BROKERS = pytest.StashKey()
 # What configures these tests begins as what configures a broker does.
@@ -39,9 +44,19 @@ def unconfigured():
 
 
 @pytest.fixture
-def new_broker(request, tmp_path):
+def shards() -> int | None:
+    """How many shards the broker gets; by default it chooses."""
+    return None
+
+
+@pytest.fixture
+def new_broker(request, tmp_path, shards):
     """A broker with an empty data folder, not started yet. Stopped by SIGTERM, which must end it with 0."""
-    broker = Broker(setting("MAINSTEM_BIN"), tmp_path)
+    if ENVIRONMENT.get("MAINSTEM_REFERENCE") == "kafka":
+        # To see whether a test asks for what Apache Kafka does. Slow, and by hand only.
+        broker = KafkaServer(java(), tmp_path)
+    else:
+        broker = Broker(setting("MAINSTEM_BIN"), tmp_path, shards)
     request.node.stash.setdefault(BROKERS, []).append(broker)
     try:
         yield broker
@@ -70,6 +85,56 @@ def kcat(broker):
     return run
 
 
+def java() -> list[str]:
+    """Java with Kafka's jars. The main class follows."""
+    # A small heap and the first compiler only: these are short-lived, and two run at a time.
+    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    return ["java", *options, "-cp", setting("MAINSTEM_KAFKA_CP")]
+
+
+def new_agent(client: str) -> Agent | KcatAgent:
+    """A client that does what it is asked. They are named as in docs/compatibility.md."""
+    match client:
+        case "confluent-kafka" | "kafka-python":
+            name = {"confluent-kafka": "confluent_agent.py", "kafka-python": "kafka_python_agent.py"}[client]
+            return Agent([sys.executable, str(Path(__file__).parent / "python" / name)])
+        case "java":
+            return Agent([*java(), "Agent"])
+        case "franz-go":
+            return Agent([setting("MAINSTEM_GO_AGENT")])
+        case "kcat":
+            return KcatAgent()
+
+
+@pytest.fixture(scope="session")
+def kept_agents():
+    """Agents outlive tests, because Java takes longer to start than most scenarios."""
+    agents = {}
+    yield agents
+    for agent in agents.values():
+        if agent.running():
+            agent.stop()
+
+
+@pytest.fixture
+def client_agent(kept_agents):
+    """client_agent(name, fresh): the client of that name, or another process of it that the test may kill."""
+    fresh_ones = []
+
+    def get(client, fresh=False):
+        if fresh:
+            fresh_ones.append(new_agent(client))
+            return fresh_ones[-1]
+        if client not in kept_agents or not kept_agents[client].running():
+            kept_agents[client] = new_agent(client)
+        return kept_agents[client]
+
+    yield get
+    for agent in fresh_ones:
+        if agent.running():
+            agent.kill()
+
+
 @pytest.fixture
 def java_command():
     """java_command(main_class): how one of Kafka's tools is started, for its arguments to follow.
@@ -78,9 +143,7 @@ def java_command():
     """
 
     def command(main_class):
-        # A small heap and the first compiler only: these are short-lived, and two run at a time.
-        java = ["java", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-        return [*java, "-cp", setting("MAINSTEM_KAFKA_CP"), main_class]
+        return [*java(), main_class]
 
     return command
 
@@ -99,6 +162,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if not any(item.get_closest_marker(family) for family in FAMILIES):
             raise pytest.UsageError(f"{item.nodeid} needs a marker that says which clients it uses: {sorted(FAMILIES)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call():
+    """What a client cannot do is no failure of the broker."""
+    try:
+        return (yield)
+    except Unsupported as error:
+        pytest.skip(str(error))
 
 
 @pytest.hookimpl(wrapper=True)

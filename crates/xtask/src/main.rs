@@ -11,6 +11,7 @@ mod bench;
 mod cargo;
 mod counts;
 mod finding;
+mod go;
 mod habits;
 mod java;
 mod kcat;

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: every test, on a machine that has only the toolchains.
 //!
-//! Each step is a suite with a log of its own. The families of clients (python, kcat, java) are
+//! Each step is a suite with a log of its own. The families of clients (python, kcat, java, go) are
 //! prepared one by one, then one pytest run drives those that are ready; a test says by its markers
 //! which families it needs. What a machine lacks is skipped and named, except where CI=true.
 
 use crate::readiness::Readiness;
 use crate::suite::Suite;
 use crate::summary::{Row, Summary, Verdict};
-use crate::{Outcome, bench, cargo, counts, java, kcat, python};
+use crate::{Outcome, bench, cargo, counts, go, java, kcat, python};
 use clap::ValueEnum;
 use std::process::Command;
 use std::time::Duration;
@@ -23,12 +23,14 @@ pub(crate) enum Only {
     Clients,
     /// The benchmarks, in the form that takes seconds and only shows that they run
     Bench,
-    /// Clients that use confluent-kafka
+    /// Clients that use confluent-kafka or kafka-python
     Python,
     /// Clients that use kcat
     Kcat,
-    /// Clients that use Kafka's Java tools
+    /// Clients that use Kafka's Java client or tools
     Java,
+    /// Clients that use franz-go
+    Go,
 }
 
 /// A family of clients: a pytest marker, and how its programs get onto the machine.
@@ -43,6 +45,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "python", only: Only::Python, prepare: python::prepare },
     Family { name: "kcat", only: Only::Kcat, prepare: kcat::prepare },
     Family { name: "java", only: Only::Java, prepare: java::prepare },
+    Family { name: "go", only: Only::Go, prepare: go::prepare },
 ];
 
 /// Runs what was asked for, prints the closing summary, and says whether all is well.
@@ -108,6 +111,7 @@ fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()
     let mut command = python::pytest(&markers(&asked, &absent));
     command.env("MAINSTEM_BIN", cargo::release_broker());
     command.env("MAINSTEM_KAFKA_CP", java::classpath());
+    command.env("MAINSTEM_GO_AGENT", go::agent());
     shorten(&mut command, quick);
     summary.add(Suite { name: "clients", steps: vec![command], counts: counts::of_pytest }.run()?);
     Ok(())
