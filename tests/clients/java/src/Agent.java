@@ -13,7 +13,7 @@ import org.apache.kafka.common.protocol.Errors;
 /**
  * What a scenario asks, done by Kafka's own Java clients, and by its tools and its message classes. See
  * agent.py for the form of the conversation, and python/confluent_agent.py for what each operation
- * returns. One machine does all of it, because starting one takes longer than most scenarios.
+ * returns. One process does all of it, because starting one takes longer than most scenarios.
  */
 public final class Agent {
     static final ObjectMapper JSON = new ObjectMapper();
@@ -24,7 +24,7 @@ public final class Agent {
         Object carryOut(JsonNode asked) throws Exception;
     }
 
-    /** Kept from the start: the tools are given other streams to write to. */
+    /** Kept from the start. What else is printed, by a tool's left-over thread for example, is no answer. */
     private static final PrintStream OUT = System.out;
 
     private Agent() {}
@@ -51,6 +51,7 @@ public final class Agent {
     }
 
     public static void main(String[] arguments) throws Exception {
+        System.setOut(System.err);
         Map<String, Operation> operations = new HashMap<>();
         Administration.addTo(operations);
         Records.addTo(operations);

@@ -12,18 +12,12 @@ import org.apache.kafka.common.utils.Exit;
 
 /**
  * Runs the main methods of Kafka's command-line tools, one at a time, as their scripts would: with arguments,
- * standard input and output, and an exit code. In this machine, because starting one for each takes longer.
+ * standard input and output, and an exit code. In this process, because starting one for each takes longer.
  */
 final class Tools {
     /** Thrown where a tool would have ended the process. */
     private static final class Ended extends Error {
         private static final long serialVersionUID = 1;
-        final int code;
-
-        Ended(int code, String message) {
-            super(message);
-            this.code = code;
-        }
     }
 
     private Tools() {}
@@ -44,10 +38,12 @@ final class Tools {
         var said = new ByteArrayOutputStream();
         var complained = new ByteArrayOutputStream();
         List<Runnable> atTheEnd = new ArrayList<>();
+        // Some tools catch what is thrown here and end once more, with another code: the first counts.
+        List<Integer> codes = new ArrayList<>();
         Exit.Procedure end = (code, message) -> {
-            throw new Ended(code, message);
+            codes.add(code);
+            throw new Ended();
         };
-        int code = 0;
         try {
             System.setIn(new ByteArrayInputStream(given));
             System.setOut(new PrintStream(said, true, StandardCharsets.UTF_8));
@@ -57,10 +53,8 @@ final class Tools {
             Exit.setShutdownHookAdder((name, hook) -> atTheEnd.add(hook));
             main.invoke(null, (Object) arguments.toArray(new String[0]));
         } catch (InvocationTargetException error) {
-            if (error.getCause() instanceof Ended ended) {
-                code = ended.code;
-            } else {
-                code = 1;
+            if (!(error.getCause() instanceof Ended)) {
+                codes.add(1);
                 error.getCause().printStackTrace(System.err);
             }
         } finally {
@@ -75,7 +69,7 @@ final class Tools {
             System.setErr(err);
         }
         return Agent.line(
-            "code", code,
+            "code", codes.isEmpty() ? 0 : codes.get(0),
             "output", said.toString(StandardCharsets.UTF_8),
             "complaints", complained.toString(StandardCharsets.UTF_8));
     }
