@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import compatibility
 import program
 from agent import Agent, Unsupported
 from broker import Broker
@@ -22,6 +23,9 @@ BROKERS = pytest.StashKey()
 # What configures these tests begins as what configures a broker does.
 OURS = "MAINSTEM_"
 ENVIRONMENT = dict(os.environ)
+# Client, scenario and number of shards of each test that is a scenario, selected or not.
+SCENARIOS = pytest.StashKey()
+OUTCOMES = pytest.StashKey()
 
 
 def setting(name: str) -> str:
@@ -158,10 +162,19 @@ def java_tool(java_command):
     return run
 
 
-def pytest_collection_modifyitems(items):
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Before any test is left out because of its markers."""
+    config.stash[SCENARIOS] = []
     for item in items:
         if not any(item.get_closest_marker(family) for family in FAMILIES):
             raise pytest.UsageError(f"{item.nodeid} needs a marker that says which clients it uses: {sorted(FAMILIES)}")
+        marker = item.get_closest_marker("scenario")
+        if marker is not None:
+            which = [item.callspec.params["client"], marker.args[0], item.callspec.params["shards"]]
+            config.stash[SCENARIOS].append(which)
+            # Travels with the report, also from another process.
+            item.user_properties.append(("scenario", which))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -183,3 +196,43 @@ def pytest_runtest_makereport(item):
                 said = broker.stderr.read_bytes()[-STDERR_TAIL_BYTES:].decode(errors="replace")
                 report.sections.append((f"broker's standard error ({broker.stderr})", said))
     return report
+
+
+class Compatibility:
+    """Writes docs/compatibility.md once everything in it was run."""
+
+    def __init__(self, config):
+        self.config = config
+        self.outcomes = compatibility.Outcomes()
+
+    def pytest_runtest_logreport(self, report):
+        for name, which in report.user_properties:
+            if name == "scenario":
+                outcome = {"passed": "pass", "failed": "fail"}.get(report.outcome)
+                if outcome is None:
+                    outcome = f"skip: {report.longrepr[2].removeprefix('Skipped: ')}"
+                self.outcomes.note(*which, outcome)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node):
+        """One of the processes that share the tests has ended; each of them knows all tests."""
+        self.config.stash[SCENARIOS] = getattr(node, "workeroutput", {}).get("scenarios", [])
+
+    def pytest_terminal_summary(self, terminalreporter):
+        expected = self.config.stash[SCENARIOS]
+        missing = self.outcomes.missing(expected)
+        if missing:
+            terminalreporter.write_line(f"docs/compatibility.md is left as it is: not run were {', '.join(missing)}")
+        else:
+            compatibility.DOCUMENT.write_text(compatibility.document(self.outcomes.rows(expected)))
+
+
+def pytest_configure(config):
+    # The processes that share the tests report to the one that started them.
+    if os.environ.get("REWRITE") == "1" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Compatibility(config))
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["scenarios"] = session.config.stash[SCENARIOS]
