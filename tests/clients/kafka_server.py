@@ -13,7 +13,8 @@ STOP_SECONDS = 30
 READY = "Kafka Server started"
 TRIES = 3
 
-# As much like our broker as can be set: one replica of everything, and no waiting for more members.
+# As much like our broker as can be set: one replica of everything, no waiting for more members, and no
+# retention in the middle of a test, whose records have old timestamps.
 PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -28,7 +29,7 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-log.initial.task.delay.ms=1000
+log.initial.task.delay.ms=86400000
 """
 
 
