@@ -25,7 +25,6 @@ OURS = "MAINSTEM_"
 ENVIRONMENT = dict(os.environ)
 # Client, scenario and number of shards of each test that is a scenario, selected or not.
 SCENARIOS = pytest.StashKey()
-OUTCOMES = pytest.StashKey()
 
 
 def setting(name: str) -> str:

@@ -24,8 +24,8 @@ SHOWN = 300
 
 # Not compared at all: time spent, and when something was done.
 IGNORED = {"throttleTimeMs", "logAppendTimeMs", "clusterId"}
-# Texts for people.
-TEXTS = {"errorMessage", "batchIndexErrorMessage"}
+# Texts for people, of which an empty one is none.
+TEXTS = {"errorMessage", "batchIndexErrorMessage", "documentation"}
 # Ids that a broker draws.
 DRAWN = {"memberId", "leader", "producerId", "topicId", "sessionId"}
 # Amounts of bytes, of which only counts whether there are any.
@@ -142,10 +142,16 @@ class Pair:
     def compare(self, case: str, version: int, field: str, kafka, ours):
         """Notes the differences, in the smallest parts that differ."""
         match kafka, ours:
-            case dict(), dict() if "closed" not in ours and "unanswered" not in ours:
+            # One that is empty, or tells that there was no answer, has nothing to compare with.
+            case dict(), dict() if kafka and ours and not ours.keys() & {"closed", "unanswered"}:
                 for key in kafka | ours:
-                    one, other = kafka.get(key, ABSENT), ours.get(key, ABSENT)
-                    self.compare(case, version, f"{field}.{key}".lstrip("."), one, other)
+                    where = f"{field}.{key}".lstrip(".")
+                    if key in kafka and key in ours:
+                        self.compare(case, version, where, kafka[key], ours[key])
+                    elif key in kafka:
+                        self.found.append(Difference(case, f"{where} missing here", version, kafka[key], ABSENT))
+                    else:
+                        self.found.append(Difference(case, f"{where} only here", version, ABSENT, ours[key]))
             case list(), list() if len(kafka) == len(ours):
                 for one, other in zip(kafka, ours):
                     self.compare(case, version, f"{field}[]", one, other)
@@ -164,7 +170,7 @@ def normal(value, side: Side, key: str = ""):
         by = next((name for name in ORDERED_BY if inner and isinstance(inner[0], dict) and name in inner[0]), None)
         return sorted(inner, key=lambda element: str(element[by]).zfill(9)) if by else inner
     if key in TEXTS:
-        return None if value is None else "<text>"
+        return "<text>" if value else None
     if key in SIZES:
         return "<bytes>" if value > 0 else value
     if key == "logDir":

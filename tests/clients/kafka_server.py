@@ -68,8 +68,10 @@ class KafkaServer:
     def _format(self):
         cluster = urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         command = [*self.java, "kafka.tools.StorageTool", "format", "--ignore-formatted", "--standalone"]
-        # One that begins with a dash would be taken for an option.
+        # An id that begins with a dash would be taken for an option. The feature makes a setting of topics one
+        # of the whole cluster.
         command += [f"--cluster-id={cluster}", "-c", str(self.properties)]
+        command += ["--feature", "eligible.leader.replicas.version=0"]
         subprocess.run(command, check=True, capture_output=True, timeout=READY_SECONDS)
 
     def _launch(self) -> bool:
