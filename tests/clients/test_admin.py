@@ -14,6 +14,8 @@ import writer
 pytestmark = pytest.mark.python
 
 EPOCH = 1_700_000_000_000
+# Records of that time would not be kept otherwise.
+KEPT = {"retention.ms": "-1"}
 GET_OFFSETS = "org.apache.kafka.tools.GetOffsetShell"
 TOPICS = "org.apache.kafka.tools.TopicCommand"
 
@@ -74,7 +76,7 @@ def test_what_cannot_be_made_is_refused_with_its_reason(broker, admin):
         {"retention.ms": "soon"},
         {"max.message.bytes": "-1"},
         {"message.timestamp.type": "Never"},
-        {"cleanup.policy": "compact"},
+        {"cleanup.policy": "shred"},
     ]:
         assert create(admin, "configured", config=setting) == KafkaError.INVALID_CONFIG, setting
     assert create(admin, "imagined", validate_only=True) == 0
@@ -166,7 +168,7 @@ def timed(broker):
 
         0: 50  1: 30  2: 90 | 3: 10  4: 20 | 5: 95  6: 99  7: 99  8: 60
     """
-    writer.create_topic(broker, "timed", 2)
+    writer.create_topic(broker, "timed", 2, KEPT)
     with wire.Connection(broker.kafka) as connection:
         for times in [[50, 30, 90], [10, 20], [95, 99, 99, 60]]:
             values = [b"at %d" % time for time in times]
@@ -226,7 +228,7 @@ def test_offsets_through_confluent(broker, admin, timed):
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 def test_offsets_by_time_within_a_batch_of_every_codec(broker, codec):
     """Exact to the record, although the record lies inside of a compressed batch."""
-    writer.create_topic(broker, "codec")
+    writer.create_topic(broker, "codec", config=KEPT)
     producer = confluent_kafka.Producer({
         "bootstrap.servers": broker.kafka,
         "compression.type": codec,

@@ -86,6 +86,7 @@ IN_FORCE = {
     "topics.auto-create": (True, "default"),
     "topics.partitions": (12, "environment MAINSTEM_TOPICS_PARTITIONS"),
     "cache.bytes": (64 << 20, "file my.toml:10"),
+    "compaction.seconds": (15, "default"),
     "limits.connections": ("auto", "default"),
     "log.format": ("json", "flag --log-format"),
     "log.level": ("warn", "environment RUST_LOG"),

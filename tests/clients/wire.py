@@ -1,6 +1,6 @@
 """Just enough of Kafka's protocol to say what no client would: raw frames, and batches made by hand.
 
-Old, inflexible versions throughout, because they are simple. The layouts are Kafka's message schemas.
+Old, inflexible versions wherever they serve, because they are simple. The layouts are Kafka's message schemas.
 """
 
 import gzip
@@ -230,15 +230,19 @@ LATEST, EARLIEST, MAX_TIMESTAMP = -1, -2, -3
 
 
 def list_offset(connection: Connection, topic: str, partition: int, time: int) -> tuple[int, int, int]:
-    """Error code, timestamp and offset."""
-    def answered(answer):
-        answer.i32()
-        return answer.i16(), answer.i64(), answer.i64()
-
-    body = struct.pack(">ibi", -1, 0, 1) + text(topic) + struct.pack(">iiq", 1, partition, time)
-    answer = connection.ask(LIST_OFFSETS, 2, body)
-    answer.i32()
-    ((outcome,),) = answer.array(lambda topic: (topic.text(), topic.array(answered))[1])
+    """Error code, timestamp and offset. By version 7, the first that knows MAX_TIMESTAMP, which has counts
+    plus one and the length of a short text in a byte, and tagged fields, of which there are none."""
+    name = topic.encode()
+    assert len(name) < 127
+    head = struct.pack(">bib", 0, -1, 0)
+    place = struct.pack(">iiqb", partition, -1, time, 0)
+    answer = connection.ask(LIST_OFFSETS, 7, head + bytes([2, len(name) + 1]) + name + bytes([2]) + place + bytes(2))
+    answer.i8(), answer.i32()
+    assert (answer.i8(), answer.i8()) == (2, len(name) + 1)
+    assert (answer.take(len(name)), answer.i8(), answer.i32()) == (name, 2, partition)
+    outcome = answer.i16(), answer.i64(), answer.i64()
+    # The epoch, and the tagged fields of partition, topic and answer.
+    answer.i32(), answer.take(3)
     answer.end()
     return outcome
 
