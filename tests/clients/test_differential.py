@@ -19,6 +19,9 @@ from kafka_server import KafkaServer
 pytestmark = pytest.mark.java
 
 EPOCH = 1_700_000_000_000
+# A topic that nobody makes, and an id that nobody has drawn.
+MISSING = "missing"
+UNKNOWN_ID = "ABEiM0RVZneImaq7zN3u_w"
 READY_SECONDS = 10
 CASES = []
 
@@ -89,8 +92,9 @@ def known(pair: Pair, topic: str, partitions: int | None):
 
 
 def create(pair: Pair, topic: str, partitions: int = 1, **config):
-    """Makes a topic on both, whose id is noted."""
-    settings = [{"name": name.replace("_", "."), "value": value} for name, value in config.items()]
+    """Makes a topic on both, whose id is noted. It keeps records, whose times are long past."""
+    config.setdefault("retention_ms", "-1")
+    settings = [{"name": name.replace("_", "."), "value": value} for name, value in config.items() if value]
     new = {"name": topic, "numPartitions": partitions, "replicationFactor": 1, "configs": settings}
     for side in pair.sides:
         side.send(pair.apis["CreateTopics"], 5, {"topics": [new], "timeoutMs": 10_000})
@@ -99,17 +103,18 @@ def create(pair: Pair, topic: str, partitions: int = 1, **config):
 
 
 def named(topic: str, version: int, ids_from: int, key: str = "name") -> dict:
-    """How a request names a topic: by its id in newer versions."""
-    return {"topicId": Note(f"id of {topic}")} if version >= ids_from else {key: topic}
+    """How a request names a topic: by its id in newer versions. `missing` is nowhere."""
+    if version < ids_from:
+        return {key: topic}
+    return {"topicId": UNKNOWN_ID if topic == MISSING else Note(f"id of {topic}")}
 
 
 # Produce and Fetch ---------------------------------------------------------------------------------------
 
 
-def production(topic: str, version: int, records: bytes | None, partition: int = 0, acks: int = -1, **more) -> dict:
+def production(topic: str, version: int, records: bytes | None, partition: int = 0, acks: int = -1) -> dict:
     data = [{"index": partition, "records": records}]
-    name = more.pop("name", None) or named(topic, version, 13)
-    return {"acks": acks, "timeoutMs": 10_000, "topicData": [{**name, "partitionData": data}]}
+    return {"acks": acks, "timeoutMs": 10_000, "topicData": [{**named(topic, version, 13), "partitionData": data}]}
 
 
 def fill(pair: Pair, topic: str, records: bytes, partition: int = 0):
@@ -130,7 +135,6 @@ def produce(pair):
     create(pair, "small", max_message_bytes="1000")
     create(pair, "stamped", message_timestamp_type="LogAppendTime")
     soon = int(time.time() * 1000) + 7_200_000
-    unknown_id = {"topicId": "ABEiM0RVZneImaq7zN3u_w"}
     for version in pair.range("Produce"):
         if version < 3:
             continue
@@ -142,8 +146,7 @@ def produce(pair):
         ask("a compressed batch", "produced", wire.batch([b"one", b"two"] * 50, codec=wire.GZIP))
         ask("acks=1", "produced", wire.batch([b"one"]), acks=1)
         ask("append time", "stamped", wire.batch([b"one"]))
-        missing = {"name": unknown_id if version >= 13 else {"name": "missing"}}
-        ask("an unknown topic", "missing", wire.batch([b"one"]), **missing)
+        ask("an unknown topic", MISSING, wire.batch([b"one"]))
         ask("an unknown partition", "produced", wire.batch([b"one"]), partition=9)
         ask("a wrong checksum", "produced", wire.batch([b"one"], checksum_flip=1))
         ask("the message format before 0.11", "produced", wire.old_message_set(b"one", 1))
@@ -218,9 +221,9 @@ def fetching(version: int, *topics: dict, session: tuple = (0, -1), forgotten: l
     return request
 
 
-def of(topic: str, version: int, offset: int = 0, partition: int = 0, name: dict | None = None, **more) -> dict:
+def of(topic: str, version: int, offset: int = 0, partition: int = 0, **more) -> dict:
     place = {"partition": partition, "fetchOffset": offset, "partitionMaxBytes": 1 << 20, **more}
-    return {**(name or named(topic, version, 13, "topic")), "partitions": [place]}
+    return {**named(topic, version, 13, "topic"), "partitions": [place]}
 
 
 @cases
@@ -228,7 +231,6 @@ def fetch(pair):
     create(pair, "fetched", 2)
     fill(pair, "fetched", wire.batch([b"one", b"two"]))
     fill(pair, "fetched", wire.batch([b"three"] * 20, codec=wire.GZIP))
-    unknown_id = {"topicId": "ABEiM0RVZneImaq7zN3u_w"}
     for version in pair.range("Fetch"):
         def ask(case, *topics, **more):
             pair.ask(f"Fetch: {case}", "Fetch", version, fetching(version, *topics, **more))
@@ -239,7 +241,7 @@ def fetch(pair):
         ask("an empty partition", of("fetched", version, partition=1))
         ask("beyond the end", of("fetched", version, 23))
         ask("a negative offset", of("fetched", version, -1))
-        ask("an unknown topic", of("missing", version, name=unknown_id if version >= 13 else {"topic": "missing"}))
+        ask("an unknown topic", of(MISSING, version))
         ask("an unknown partition", of("fetched", version, partition=9))
         ask("one byte", of("fetched", version), maxBytes=1)
         ask("one byte of a partition", of("fetched", version, partitionMaxBytes=1))
@@ -411,7 +413,7 @@ def metadata(pair):
             ask("what one may do with the cluster", [], includeClusterAuthorizedOperations=True)
         if version >= 10:
             ask("by id", [{"name": None if version >= 10 else "", "topicId": Note("id of described")}])
-            ask("by an unknown id", [{"name": None, "topicId": "ABEiM0RVZneImaq7zN3u_w"}])
+            ask("by an unknown id", [{"name": None, "topicId": UNKNOWN_ID}])
             ask("by no id and no name", [{"name": None, "topicId": NO_TOPIC_ID}])
             ask("by name and id", [{"name": "described", "topicId": Note("id of described")}])
 
@@ -479,7 +481,7 @@ def delete_topics(pair):
             create(pair, "doomed")
             ask("by id", Note("id of doomed"), key="topicId")
             known(pair, "doomed", None)
-            ask("by an unknown id", "ABEiM0RVZneImaq7zN3u_w", key="topicId")
+            ask("by an unknown id", UNKNOWN_ID, key="topicId")
 
 
 @cases
@@ -563,7 +565,7 @@ def settings_of(pair: Pair, case: str, topic: str, *keys: str):
 def alter_configs(pair):
     for version in pair.range("AlterConfigs"):
         topic = f"altered-{version}"
-        create(pair, topic, segment_bytes="10000000")
+        create(pair, topic, segment_bytes="10000000", retention_ms=None)
 
         def ask(case, values, name=topic, kind=TOPIC, validate=False):
             configs = [{"name": key, "value": value} for key, value in values]
@@ -588,7 +590,7 @@ def alter_configs(pair):
 def incremental_alter_configs(pair):
     for version in pair.range("IncrementalAlterConfigs"):
         topic = f"increments-{version}"
-        create(pair, topic)
+        create(pair, topic, retention_ms=None)
 
         def ask(case, *changes, name=topic, kind=TOPIC, validate=False):
             configs = [{"name": key, "configOperation": how, "value": value} for how, key, value in changes]
@@ -703,16 +705,22 @@ class Membership:
         where = {"groupId": self.group, "memberId": Note(self.name)} if place is None else place
         where.setdefault("generationIdOrMemberEpoch", Note(f"generation of {self.name}"))
         partitions = [{"partitionIndex": partition, "committedOffset": offset, "committedMetadata": metadata}]
-        return self.ask(case, "OffsetCommit", **where, topics=[{"name": topic, "partitions": partitions}])
+        name = named(topic, self.version("OffsetCommit"), 10)
+        return self.ask(case, "OffsetCommit", **where, topics=[{**name, "partitions": partitions}])
 
-    def fetch(self, case: str, topics: list | None, group: str | None = None) -> dict:
+    def fetch(self, case: str, places: dict[str, list[int]] | None, group: str | None = None) -> dict:
+        """Of partitions by topic; None asks for everything."""
         group = self.group if group is None else group
+        topics = None if places is None else [
+            {**named(topic, self.version("OffsetFetch"), 10), "partitionIndexes": partitions}
+            for topic, partitions in places.items()
+        ]
         if self.version("OffsetFetch") >= 8:
             return self.ask(case, "OffsetFetch", groups=[{"groupId": group, "topics": topics}])
         return self.ask(case, "OffsetFetch", groupId=group, topics=topics)
 
 
-STEPS = range(10)
+STEPS = range(11)
 
 
 @cases
@@ -811,11 +819,11 @@ def offsets(pair):
         one.commit("with a generation of an unknown group", topic, place={
             "groupId": "missing", "memberId": "nobody", "generationIdOrMemberEpoch": 1
         })
-        one.fetch("of a topic", [{"name": topic, "partitionIndexes": [0, 1, 2]}])
-        one.fetch("of an unknown topic", [{"name": "missing", "partitionIndexes": [0]}])
-        one.fetch("of an unknown partition", [{"name": topic, "partitionIndexes": [9]}])
-        one.fetch("of an unknown group", [{"name": topic, "partitionIndexes": [0]}], "missing")
-        one.fetch("of nothing", [])
+        one.fetch("of a topic", {topic: [0, 1, 2]})
+        one.fetch("of an unknown topic", {MISSING: [0]})
+        one.fetch("of an unknown partition", {topic: [9]})
+        one.fetch("of an unknown group", {topic: [0]}, "missing")
+        one.fetch("of nothing", {})
         if one.version("OffsetFetch") >= 2:
             one.fetch("of everything", None)
             one.fetch("of everything of an unknown group", None, "missing")
