@@ -217,8 +217,8 @@ def test_every_advertised_version_answers_or_is_refused_politely(healthy):
 BAD_BATCHES = {
     "checksum": (wire.batch([b"corrupt"], checksum_flip=1), wire.CORRUPT_MESSAGE),
     "value changed on the way": (wire.batch([b"corrupt"])[:-2] + b"x\0", wire.CORRUPT_MESSAGE),
-    "cut": (wire.batch([b"corrupt"])[:-1], wire.CORRUPT_MESSAGE),
-    "half a head": (wire.batch([b"corrupt"])[:30], wire.CORRUPT_MESSAGE),
+    "cut": (wire.batch([b"corrupt"])[:-1], wire.INVALID_RECORD),
+    "half a head": (wire.batch([b"corrupt"])[:30], wire.INVALID_RECORD),
     "length too small": (wire.batch([b"corrupt"], length=10), wire.CORRUPT_MESSAGE),
     "length negative": (wire.batch([b"corrupt"], length=-1), wire.CORRUPT_MESSAGE),
     "more records than offsets": (wire.batch([b"one", b"two"], count=3), wire.INVALID_RECORD),
@@ -233,11 +233,11 @@ BAD_BATCHES = {
         wire.INVALID_RECORD,
     ),
     "unknown codec": (wire.batch([b"one"], codec=5), wire.UNSUPPORTED_COMPRESSION),
-    "message format 0": (wire.old_message_set(b"old" * 100, 0), wire.UNSUPPORTED_FOR_MESSAGE_FORMAT),
-    "message format 1": (wire.old_message_set(b"old" * 100, 1), wire.UNSUPPORTED_FOR_MESSAGE_FORMAT),
-    "message format 0, shorter than a batch": (wire.old_message_set(b"old", 0), wire.UNSUPPORTED_FOR_MESSAGE_FORMAT),
-    "message format 1, shorter than a batch": (wire.old_message_set(b"old", 1), wire.UNSUPPORTED_FOR_MESSAGE_FORMAT),
-    "message format 3": (wire.batch([b"new"], magic=3), wire.UNSUPPORTED_FOR_MESSAGE_FORMAT),
+    "message format 0": (wire.old_message_set(b"old" * 100, 0), wire.INVALID_RECORD),
+    "message format 1": (wire.old_message_set(b"old" * 100, 1), wire.INVALID_RECORD),
+    "message format 0, shorter than a batch": (wire.old_message_set(b"old", 0), wire.INVALID_RECORD),
+    "message format 1, shorter than a batch": (wire.old_message_set(b"old", 1), wire.INVALID_RECORD),
+    "message format 3": (wire.batch([b"new"], magic=3), wire.CORRUPT_MESSAGE),
     "too large": (wire.batch([bytes(1_048_589)]), wire.MESSAGE_TOO_LARGE),
 }
 
@@ -436,7 +436,7 @@ def test_a_large_request_leaves_no_memory_behind(healthy):
     with wire.Connection(healthy.kafka) as first, wire.Connection(healthy.kafka) as second:
         before = resident_bytes(healthy)
         for connection in [first, second]:
-            assert wire.produced(connection.ask(wire.PRODUCE, 3, body)).error == wire.UNSUPPORTED_FOR_MESSAGE_FORMAT
+            assert wire.produced(connection.ask(wire.PRODUCE, 3, body)).error == wire.INVALID_RECORD
         wait_until("memory given back", lambda: resident_bytes(healthy) - before < 40 * MIB)
         assert is_open(first) and is_open(second)
 

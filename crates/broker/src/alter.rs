@@ -52,6 +52,9 @@ impl Broker {
         if add.total > limit::TOPIC_PARTITIONS_MAX {
             return Err(BrokerError::InvalidPartitions);
         }
+        if add.placed.is_some_and(|placed| placed != (add.total - known) as usize) {
+            return Err(BrokerError::InvalidPlacement("it is of more or fewer partitions than are added"));
+        }
         if add.validate_only {
             return Ok(());
         }

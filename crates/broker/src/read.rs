@@ -63,7 +63,8 @@ impl Broker {
     ) -> Result<ReadPart, BrokerError> {
         let found = self.inner.find_stream(&range.from, range.epoch)?;
         let (start, end) = (found.state.start, found.state.end);
-        if let Some(agreed) = range.last_epoch.and_then(|epoch| divergence(&found, epoch, range.offset)) {
+        let agreed = range.last_epoch.map(|epoch| divergence(&found, epoch, range.offset)).transpose()?;
+        if let Some(agreed) = agreed.flatten() {
             return Ok(ReadPart { end, start, chunks: Vec::new(), diverges: Some(agreed) });
         }
         if range.offset < start || range.offset > end {
@@ -117,7 +118,7 @@ impl Broker {
                 return Ok(FoundOffset { offset: Some(state.start), piece: None, epoch });
             }
             OffsetSpec::Latest => {
-                let epoch = state.epochs.last().map(|(epoch, _)| *epoch);
+                let epoch = Some(state.epoch_in(shard.term()));
                 return Ok(FoundOffset { offset: Some(state.end), piece: None, epoch });
             }
             OffsetSpec::AtOrAfter(time) => time,
@@ -154,11 +155,13 @@ impl Broker {
 
 /// Up to where a reader and the stream agree, when they do not agree up to `offset`, the record before
 /// which the reader has of `epoch` (KIP-595).
-fn divergence(found: &Found, epoch: LeaderEpoch, offset: Offset) -> Option<EpochEnd> {
+fn divergence(found: &Found, epoch: LeaderEpoch, offset: Offset) -> Result<Option<EpochEnd>, BrokerError> {
     let current = found.state.epoch_in(found.shard.term());
     let agreed = epoch_end(&found.state, current, i32::try_from(epoch.0).unwrap_or(i32::MAX));
-    let less = agreed.epoch.is_some_and(|ours| ours < epoch) || agreed.end.is_some_and(|end| end < offset);
-    less.then_some(agreed)
+    // Of an epoch to come nobody can have read anything.
+    let ours = agreed.epoch.ok_or(BrokerError::OffsetOutOfRange)?;
+    let less = ours < epoch || agreed.end.is_some_and(|end| end < offset);
+    Ok(less.then_some(agreed))
 }
 
 /// Where `asked` ended, or the greatest epoch before it; KIP-101 and KIP-320.

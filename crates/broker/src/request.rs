@@ -108,6 +108,9 @@ pub enum BrokerError {
     /// The topic has as many partitions, or more.
     #[error("the topic has {0} partitions already, and partitions are not taken away")]
     EnoughPartitions(u32),
+    /// Not a placement of a topic's partitions.
+    #[error("invalid placement: {0}")]
+    InvalidPlacement(&'static str),
     /// More replicas than nodes.
     #[error("invalid replication factor")]
     InvalidReplicas,
@@ -165,7 +168,7 @@ pub enum BrokerError {
 }
 
 /// A topic by name or by identity.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TopicRef {
     /// By name.
     Name(String),
@@ -243,6 +246,8 @@ pub struct AddPartitions {
     pub topic: TopicRef,
     /// How many it shall have then.
     pub total: u32,
+    /// For how many of the new ones the client says where they shall be, if it does.
+    pub placed: Option<usize>,
     /// Only say whether it could be done.
     pub validate_only: bool,
 }

@@ -51,8 +51,8 @@ impl Kind {
 pub struct Setting {
     /// Its name.
     pub name: &'static str,
-    /// What the broker's own configuration calls its default, in Kafka.
-    pub broker_name: &'static str,
+    /// What the broker's own configuration calls its default in Kafka, if it does.
+    pub broker_name: Option<&'static str>,
     /// What its value is.
     pub kind: Kind,
     /// Its value unless set.
@@ -98,6 +98,7 @@ const FROM_MINUS_2: Kind = Kind::Long { min: -2, max: i64::MAX };
 const NO_EFFECT: &str = "Kept for tools; nothing follows from it here.";
 
 const fn without_effect(name: &'static str, broker_name: &'static str, kind: Kind, default: &'static str) -> Setting {
+    let broker_name = if broker_name.is_empty() { None } else { Some(broker_name) };
     Setting { name, broker_name, kind, default, meaning: NO_EFFECT, apply: None }
 }
 
@@ -105,7 +106,7 @@ const fn without_effect(name: &'static str, broker_name: &'static str, kind: Kin
 pub static SETTINGS: &[Setting] = &[
     Setting {
         name: "cleanup.policy",
-        broker_name: "log.cleanup.policy",
+        broker_name: Some("log.cleanup.policy"),
         kind: Kind::Words(&["compact", "delete"]),
         default: "delete",
         meaning: "delete removes old records by time and size, compact keeps the last record of each key.",
@@ -122,7 +123,7 @@ pub static SETTINGS: &[Setting] = &[
     without_effect("compression.lz4.level", "compression.lz4.level", Kind::Int { min: 1, max: 17 }, "9"),
     Setting {
         name: "compression.type",
-        broker_name: "compression.type",
+        broker_name: Some("compression.type"),
         kind: Kind::Word(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]),
         default: "producer",
         meaning: "How batches are compressed: as the producer did it, or anew by the broker.",
@@ -140,7 +141,7 @@ pub static SETTINGS: &[Setting] = &[
     without_effect("compression.zstd.level", "compression.zstd.level", Kind::Int { min: -131_072, max: 22 }, "3"),
     Setting {
         name: "delete.retention.ms",
-        broker_name: "log.cleaner.delete.retention.ms",
+        broker_name: Some("log.cleaner.delete.retention.ms"),
         kind: NATURAL,
         default: "86400000",
         meaning: "For how long compaction keeps a record that removes its key.",
@@ -149,7 +150,7 @@ pub static SETTINGS: &[Setting] = &[
     without_effect("file.delete.delay.ms", "log.segment.delete.delay.ms", NATURAL, "60000"),
     Setting {
         name: "flush.messages",
-        broker_name: "log.flush.interval.messages",
+        broker_name: Some("log.flush.interval.messages"),
         kind: POSITIVE,
         default: MAX,
         meaning: "1 answers a producer after fsync whatever mainstem.durability says, which does so by default.",
@@ -160,24 +161,19 @@ pub static SETTINGS: &[Setting] = &[
         }),
     },
     without_effect("flush.ms", "log.flush.interval.ms", NATURAL, MAX),
-    without_effect(
-        "follower.replication.throttled.replicas",
-        "follower.replication.throttled.replicas",
-        Kind::List,
-        "",
-    ),
+    without_effect("follower.replication.throttled.replicas", "", Kind::List, ""),
     without_effect(
         "index.interval.bytes",
         "log.index.interval.bytes",
         Kind::Int { min: 0, max: i32::MAX as i64 },
         "4096",
     ),
-    without_effect("leader.replication.throttled.replicas", "leader.replication.throttled.replicas", Kind::List, ""),
+    without_effect("leader.replication.throttled.replicas", "", Kind::List, ""),
     without_effect("local.retention.bytes", "log.local.retention.bytes", FROM_MINUS_2, "-2"),
     without_effect("local.retention.ms", "log.local.retention.ms", FROM_MINUS_2, "-2"),
     Setting {
         name: "mainstem.durability",
-        broker_name: "mainstem.durability",
+        broker_name: Some("mainstem.durability"),
         kind: Kind::Word(&["quorum-fsync", "quorum-memory"]),
         default: "quorum-fsync",
         meaning: "When acks=all is answered: when most replicas have it on stable storage, or in memory.",
@@ -190,7 +186,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "max.compaction.lag.ms",
-        broker_name: "log.cleaner.max.compaction.lag.ms",
+        broker_name: Some("log.cleaner.max.compaction.lag.ms"),
         kind: POSITIVE,
         default: MAX,
         meaning: "A record older than this is compacted even when little would be gained.",
@@ -198,7 +194,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "max.message.bytes",
-        broker_name: "message.max.bytes",
+        broker_name: Some("message.max.bytes"),
         kind: Kind::Int { min: 0, max: i32::MAX as i64 },
         default: "1048588",
         meaning: "Bytes of the largest batch accepted, compressed as it comes. More than 32 MiB count as 32 MiB.",
@@ -208,7 +204,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "message.timestamp.after.max.ms",
-        broker_name: "log.message.timestamp.after.max.ms",
+        broker_name: Some("log.message.timestamp.after.max.ms"),
         kind: NATURAL,
         default: "3600000",
         meaning: "How far in the future a producer's timestamp may lie.",
@@ -216,7 +212,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "message.timestamp.before.max.ms",
-        broker_name: "log.message.timestamp.before.max.ms",
+        broker_name: Some("log.message.timestamp.before.max.ms"),
         kind: NATURAL,
         default: MAX,
         meaning: "How far in the past a producer's timestamp may lie.",
@@ -224,7 +220,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "message.timestamp.type",
-        broker_name: "log.message.timestamp.type",
+        broker_name: Some("log.message.timestamp.type"),
         kind: Kind::Word(&["CreateTime", "LogAppendTime"]),
         default: "CreateTime",
         meaning: "Whose clock a record's timestamp shows: the producer's or the broker's.",
@@ -237,7 +233,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "min.cleanable.dirty.ratio",
-        broker_name: "log.cleaner.min.cleanable.ratio",
+        broker_name: Some("log.cleaner.min.cleanable.ratio"),
         kind: Kind::Ratio,
         default: "0.5",
         meaning: "Compaction begins when a larger part of the bytes is new since the last one.",
@@ -249,7 +245,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "min.compaction.lag.ms",
-        broker_name: "log.cleaner.min.compaction.lag.ms",
+        broker_name: Some("log.cleaner.min.compaction.lag.ms"),
         kind: NATURAL,
         default: "0",
         meaning: "A record younger than this is not compacted.",
@@ -257,12 +253,12 @@ pub static SETTINGS: &[Setting] = &[
     },
     without_effect("min.insync.replicas", "min.insync.replicas", Kind::Int { min: 1, max: i32::MAX as i64 }, "1"),
     without_effect("preallocate", "log.preallocate", Kind::Boolean, "false"),
-    without_effect("remote.log.copy.disable", "remote.log.copy.disable", Kind::Boolean, "false"),
-    without_effect("remote.log.delete.on.disable", "remote.log.delete.on.disable", Kind::Boolean, "false"),
-    without_effect("remote.storage.enable", "remote.storage.enable", Kind::Boolean, "false"),
+    without_effect("remote.log.copy.disable", "", Kind::Boolean, "false"),
+    without_effect("remote.log.delete.on.disable", "", Kind::Boolean, "false"),
+    without_effect("remote.storage.enable", "", Kind::Boolean, "false"),
     Setting {
         name: "retention.bytes",
-        broker_name: "log.retention.bytes",
+        broker_name: Some("log.retention.bytes"),
         kind: ANY,
         default: "-1",
         meaning: "The oldest records of a partition are removed while it has more bytes. -1 is no bound.",
@@ -270,7 +266,7 @@ pub static SETTINGS: &[Setting] = &[
     },
     Setting {
         name: "retention.ms",
-        broker_name: "log.retention.ms",
+        broker_name: Some("log.retention.ms"),
         kind: FROM_MINUS_1,
         default: "604800000",
         meaning: "Records older than this are removed. -1 keeps them.",

@@ -169,7 +169,11 @@ fn refuse_id(request: &GroupRequest) -> Option<GroupReply> {
     let id = request.group()?;
     let needs_name = matches!(
         request,
-        GroupRequest::Join(_) | GroupRequest::Sync(_) | GroupRequest::Heartbeat { .. } | GroupRequest::Leave { .. }
+        GroupRequest::Join(_)
+            | GroupRequest::Sync(_)
+            | GroupRequest::Heartbeat { .. }
+            | GroupRequest::Leave { .. }
+            | GroupRequest::CheckDelete { .. }
     );
     let invalid = id.len() > limit::NAME_BYTES_MAX || (id.is_empty() && needs_name);
     invalid.then(|| refuse(request, GroupError::InvalidGroupId))
@@ -188,10 +192,10 @@ fn makes_group(request: &GroupRequest) -> bool {
 fn unknown_group(request: &GroupRequest) -> GroupReply {
     let error = match request {
         _ if makes_group(request) => GroupError::TooManyGroups,
-        GroupRequest::CheckCommit { .. } => GroupError::IllegalGeneration,
-        GroupRequest::Describe { .. } | GroupRequest::Delete { .. } | GroupRequest::CheckDelete { .. } => {
-            GroupError::GroupIdNotFound
-        }
+        GroupRequest::Describe { .. }
+        | GroupRequest::Delete { .. }
+        | GroupRequest::CheckDelete { .. }
+        | GroupRequest::CheckCommit { .. } => GroupError::GroupIdNotFound,
         GroupRequest::Leave { members, .. } => {
             let left = members.iter().cloned().map(|LeavingMember { member, instance }| LeftMember {
                 member,

@@ -40,7 +40,6 @@ pub(super) mod operations {
 
 pub(super) fn describe(context: &Context, request: &DescribeClusterRequest) -> Step {
     let mut response = DescribeClusterResponse {
-        endpoint_type: request.endpoint_type,
         cluster_id: cluster_id(context.cluster).into(),
         ..DescribeClusterResponse::default()
     };

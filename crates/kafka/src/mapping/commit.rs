@@ -14,6 +14,7 @@ use crate::codec::offset_fetch::{
 };
 use crate::codec::primitive::Uuid;
 use crate::codec::text::Text;
+use broker::group::GroupError;
 use broker::request::{FetchedOffset, NewOffset, OffsetCommit, OffsetFetch, PartitionRef, TopicRef};
 use broker::{BrokerError, Reply, Request};
 use model::Offset;
@@ -33,6 +34,8 @@ const BY_ID: i16 = 10;
 fn topic_code(version: i16, error: &BrokerError) -> i16 {
     match error {
         BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
+        // Older clients take a group that is not there for one that is at another generation.
+        BrokerError::Group(GroupError::GroupIdNotFound) if version < 9 => ErrorCode::IllegalGeneration.code(),
         error => error_code(error),
     }
 }
@@ -50,7 +53,8 @@ pub(super) fn commit(version: i16, request: OffsetCommitRequest) -> Step {
             });
             offsets.push(NewOffset {
                 partition: partition_ref(&name, partition.partition_index),
-                offset: Offset(u64::try_from(partition.committed_offset).unwrap_or(0)),
+                // -1 says that there is none, and comes back as it was.
+                offset: Offset(partition.committed_offset as u64),
                 leader_epoch: partition.committed_leader_epoch,
                 metadata: partition.committed_metadata.map(|text| text.to_string()).unwrap_or_default(),
             });

@@ -35,6 +35,7 @@ mod kind {
     pub(super) const BOOLEAN: i8 = 1;
     pub(super) const STRING: i8 = 2;
     pub(super) const INT: i8 = 3;
+    pub(super) const SHORT: i8 = 4;
     pub(super) const LONG: i8 = 5;
     pub(super) const DOUBLE: i8 = 6;
     pub(super) const LIST: i8 = 7;
@@ -70,7 +71,7 @@ pub(super) fn describe(context: &Context, request: DescribeConfigsRequest) -> St
             let describe = |resource: DescribeConfigsResource| {
                 let described = match resource.resource_type {
                     TOPIC if is_kafka_name(&resource.resource_name) => {
-                        describe_topic(&resource, found.next(), &node.topic_defaults)
+                        describe_topic(found.next(), &node.topic_defaults)
                     }
                     TOPIC => Err((ErrorCode::InvalidTopicException, "not a topic name".to_owned())),
                     BROKER => describe_broker(&resource, &context, &node),
@@ -107,12 +108,17 @@ fn result(
     match described {
         Ok(entries) => {
             let wanted = |entry: &Entry| {
-                configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| key.as_str() == entry.name))
+                // No keys are all keys.
+                let keys = configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+                keys.is_none_or(|keys| keys.iter().any(|key| key.as_str() == entry.name))
             };
             let entries = entries.into_iter().filter(wanted);
             answer.configs = entries.map(|entry| entry.into_result(synonyms, documentation)).collect();
         }
-        Err((error, message)) => (answer.error_code, answer.error_message) = (error.code(), Some(message.into())),
+        Err((error, message)) => {
+            answer.error_code = error.code();
+            answer.error_message = (!message.is_empty()).then(|| message.into());
+        }
     }
     answer
 }
@@ -123,60 +129,60 @@ struct Entry {
     kind: i8,
     meaning: &'static str,
     read_only: bool,
+    value: Option<String>,
+    source: i8,
     /// What counts, and what would count without it, and so on: name, value, source.
-    values: Vec<(&'static str, String, i8)>,
+    synonyms: Vec<Synonym>,
 }
+
+type Synonym = (&'static str, String, i8);
 
 impl Entry {
     fn into_result(self, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
-        let (value, config_source) = self
-            .values
-            .first()
-            .map_or((None, source::DEFAULT), |(_, value, source)| (Some(Text::from(value.as_str())), *source));
-        let synonym = |(name, value, source): (&'static str, String, i8)| DescribeConfigsSynonym {
+        let synonym = |(name, value, source): Synonym| DescribeConfigsSynonym {
             name: name.into(),
             value: Some(value.into()),
             source,
         };
         DescribeConfigsResourceResult {
             name: self.name.into(),
-            value,
+            value: self.value.map(Text::from),
             read_only: self.read_only,
-            config_source,
+            config_source: self.source,
             is_sensitive: false,
-            synonyms: if synonyms { self.values.into_iter().map(synonym).collect() } else { Vec::new() },
+            synonyms: if synonyms { self.synonyms.into_iter().map(synonym).collect() } else { Vec::new() },
             config_type: self.kind,
             documentation: documentation.then(|| self.meaning.into()),
         }
     }
 }
 
-fn describe_topic(
-    resource: &DescribeConfigsResource,
-    found: Option<Result<TopicInfo, BrokerError>>,
-    defaults: &Settings,
-) -> Result<Vec<Entry>, Refusal> {
+/// Settings of topics that Kafka's brokers have no value for: another one, in hours, counts there.
+const UNSET_AT_BROKERS: [&str; 4] = ["flush.ms", "retention.ms", "segment.jitter.ms", "segment.ms"];
+
+fn describe_topic(found: Option<Result<TopicInfo, BrokerError>>, defaults: &Settings) -> Result<Vec<Entry>, Refusal> {
     match found {
         Some(Ok(info)) => Ok(SETTINGS.iter().map(|setting| topic_entry(setting, &info.settings, defaults)).collect()),
-        Some(Err(BrokerError::UnknownTopic)) => {
-            let name = &resource.resource_name;
-            Err((ErrorCode::UnknownTopicOrPartition, format!("there is no topic {name}")))
-        }
+        Some(Err(BrokerError::UnknownTopic)) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
         _ => Err((ErrorCode::UnknownServerError, "the node does not answer".to_owned())),
     }
 }
 
 fn topic_entry(setting: &'static Setting, settings: &Settings, defaults: &Settings) -> Entry {
-    let mut values = Vec::new();
-    if let Some(value) = settings.get(setting.name) {
-        values.push((setting.name, value.to_owned(), source::TOPIC));
+    let mut synonyms: Vec<Synonym> = Vec::new();
+    let (mut value, mut source) = (setting.default.to_owned(), source::DEFAULT);
+    let of_broker = setting.broker_name.filter(|_| !UNSET_AT_BROKERS.contains(&setting.name));
+    synonyms.extend(of_broker.map(|name| (name, setting.default.to_owned(), source::DEFAULT)));
+    if let Some(set) = defaults.get(setting.name) {
+        (value, source) = (set.to_owned(), source::STATIC_BROKER);
+        synonyms.insert(0, (setting.broker_name.unwrap_or(setting.name), set.to_owned(), source));
     }
-    if let Some(value) = defaults.get(setting.name) {
-        values.push((setting.broker_name, value.to_owned(), source::STATIC_BROKER));
+    if let Some(set) = settings.get(setting.name) {
+        (value, source) = (set.to_owned(), source::TOPIC);
+        synonyms.insert(0, (setting.name, set.to_owned(), source));
     }
-    values.push((setting.broker_name, setting.default.to_owned(), source::DEFAULT));
-    let (name, kind) = (setting.name, kind_of(setting.kind));
-    Entry { name, kind, meaning: setting.meaning, read_only: false, values }
+    let (name, kind, meaning) = (setting.name, kind_of(setting.kind), setting.meaning);
+    Entry { name, kind, meaning, read_only: false, value: Some(value), source, synonyms }
 }
 
 /// What a topic is set to, as CreateTopics tells it.
@@ -205,6 +211,9 @@ fn describe_broker(
     Ok(broker_entries(context, node))
 }
 
+/// A setting of a broker: its name, type, value, the value it has in Kafka unless set, what it means.
+type Fixed = (&'static str, i8, String, &'static str, &'static str);
+
 /// What Kafka's tools look for in a broker's configuration, in Kafka's words. Nothing of it changes while
 /// the node runs.
 fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
@@ -212,64 +221,95 @@ fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
     let id = context.node.0.to_string();
     let listener = format!("PLAINTEXT://{}:{}", context.host, context.port);
     let folder = node.folder.display().to_string();
-    let default_partitions = node.default_partitions.to_string();
-    let auto_create = node.auto_create_topics.to_string();
     let number = |number: u64| number.to_string();
-    let fixed: [(&'static str, i8, String, &'static str); 26] = [
-        ("advertised.listeners", kind::LIST, listener.clone(), "Where clients reach the node."),
-        ("auto.create.topics.enable", kind::BOOLEAN, auto_create, "Whether asking for a missing topic makes it."),
-        ("broker.id", kind::INT, id.clone(), "Which node this is."),
-        ("connections.max.idle.ms", kind::LONG, "600000".into(), "Idle connections are closed after this time."),
-        ("default.replication.factor", kind::INT, "1".into(), "Replicas of a topic whose creator does not say."),
-        ("delete.topic.enable", kind::BOOLEAN, "true".into(), "Whether topics can be deleted."),
-        ("fetch.max.bytes", kind::INT, number(limit::FETCH_BYTES_MAX as u64), "The most that a fetch returns."),
-        ("group.coordinator.rebalance.protocols", kind::LIST, "classic".into(), "How groups divide the work."),
+    let request_max = number(limit::REQUEST_BYTES_MAX as u64);
+    let fixed: [Fixed; 26] = [
+        ("advertised.listeners", kind::LIST, listener.clone(), "", "Where clients reach the node."),
+        (
+            "auto.create.topics.enable",
+            kind::BOOLEAN,
+            node.auto_create_topics.to_string(),
+            "true",
+            "Whether asking for a missing topic makes it.",
+        ),
+        ("broker.id", kind::INT, id.clone(), "-1", "Which node this is."),
+        ("connections.max.idle.ms", kind::LONG, number(600_000), "600000", "Idle connections are closed then."),
+        ("default.replication.factor", kind::INT, number(1), "1", "Replicas of a topic whose creator does not say."),
+        ("delete.topic.enable", kind::BOOLEAN, "true".into(), "true", "Whether topics can be deleted."),
+        ("fetch.max.bytes", kind::INT, number(limit::FETCH_BYTES_MAX as u64), "57671680", "The most of a fetch."),
+        (
+            "group.coordinator.rebalance.protocols",
+            kind::LIST,
+            "classic".into(),
+            "classic,consumer,streams",
+            "How groups divide the work.",
+        ),
         (
             "group.initial.rebalance.delay.ms",
             kind::INT,
             number(groups.initial_rebalance_delay),
+            "3000",
             "How long the first join of a group waits for others.",
         ),
-        ("group.max.session.timeout.ms", kind::INT, number(groups.session_timeout_max), "The longest session."),
-        ("group.max.size", kind::INT, number(groups.group_size_max as u64), "Members of a group."),
-        ("group.min.session.timeout.ms", kind::INT, number(groups.session_timeout_min), "The shortest session."),
-        ("listeners", kind::LIST, listener, "Where the node listens."),
-        ("log.dir", kind::STRING, folder.clone(), "Where the data is."),
-        ("log.dirs", kind::STRING, folder, "Where the data is."),
-        ("node.id", kind::INT, id, "Which node this is."),
-        ("num.partitions", kind::INT, default_partitions, "Partitions of a topic whose creator does not say."),
+        ("group.max.session.timeout.ms", kind::INT, number(groups.session_timeout_max), "1800000", "The longest."),
+        ("group.max.size", kind::INT, number(groups.group_size_max as u64), "2147483647", "Members of a group."),
+        ("group.min.session.timeout.ms", kind::INT, number(groups.session_timeout_min), "6000", "The shortest."),
+        ("listeners", kind::LIST, listener, "PLAINTEXT://:9092", "Where the node listens."),
+        ("log.dir", kind::STRING, folder.clone(), "/tmp/kafka-logs", "Where the data is."),
+        ("log.dirs", kind::STRING, folder, "", "Where the data is."),
+        ("node.id", kind::INT, id, "", "Which node this is."),
+        (
+            "num.partitions",
+            kind::INT,
+            node.default_partitions.to_string(),
+            "1",
+            "Partitions of a topic whose creator does not say.",
+        ),
         (
             "offset.metadata.max.bytes",
             kind::INT,
             number(limit::OFFSET_METADATA_BYTES_MAX as u64),
+            "4096",
             "Bytes of the metadata of a committed offset.",
         ),
-        ("offsets.retention.check.interval.ms", kind::LONG, "600000".into(), "How often old offsets are looked for."),
+        (
+            "offsets.retention.check.interval.ms",
+            kind::LONG,
+            number(600_000),
+            "600000",
+            "How often old ones are sought.",
+        ),
         (
             "offsets.retention.minutes",
             kind::INT,
             number(groups.offsets_retention / 60_000),
+            "10080",
             "How long offsets are kept that nobody needs.",
         ),
-        ("offsets.topic.replication.factor", kind::INT, "1".into(), "Replicas of committed offsets."),
-        ("process.roles", kind::LIST, "broker,controller".into(), "What the node is."),
-        ("queued.max.requests", kind::INT, number(limit::CONNECTION_REQUESTS_MAX as u64), "Of one connection."),
-        ("security.inter.broker.protocol", kind::STRING, "PLAINTEXT".into(), "How nodes talk to each other."),
-        (
-            "socket.request.max.bytes",
-            kind::INT,
-            number(limit::REQUEST_BYTES_MAX as u64),
-            "Bytes of the largest request.",
-        ),
-        ("transaction.state.log.replication.factor", kind::INT, "1".into(), "Replicas of transactions."),
+        ("offsets.topic.replication.factor", kind::SHORT, number(1), "3", "Replicas of committed offsets."),
+        ("process.roles", kind::LIST, "broker,controller".into(), "", "What the node is."),
+        ("queued.max.requests", kind::INT, number(limit::CONNECTION_REQUESTS_MAX as u64), "500", "Of one connection."),
+        ("security.inter.broker.protocol", kind::STRING, "PLAINTEXT".into(), "PLAINTEXT", "How nodes talk."),
+        ("socket.request.max.bytes", kind::INT, request_max, "104857600", "Bytes of the largest request."),
+        ("transaction.state.log.replication.factor", kind::SHORT, number(1), "3", "Replicas of transactions."),
     ];
-    let fixed = fixed.into_iter().map(|(name, kind, value, meaning)| {
-        let values = vec![(name, value, source::STATIC_BROKER)];
-        Entry { name, kind, meaning, read_only: true, values }
+    let fixed = fixed.into_iter().map(|(name, kind, value, default, meaning)| {
+        let mut synonyms: Vec<Synonym> = Vec::new();
+        let mut source = source::DEFAULT;
+        if !default.is_empty() {
+            synonyms.push((name, default.to_owned(), source));
+        }
+        if value != default {
+            source = source::STATIC_BROKER;
+            synonyms.insert(0, (name, value.clone(), source));
+        }
+        Entry { name, kind, meaning, read_only: true, value: Some(value), source, synonyms }
     });
-    let of_topics = SETTINGS.iter().map(|setting| {
+    let of_topics = SETTINGS.iter().filter_map(|setting| {
         let entry = topic_entry(setting, &Settings::default(), &node.topic_defaults);
-        Entry { name: setting.broker_name, read_only: true, ..entry }
+        let unset = entry.source == source::DEFAULT && UNSET_AT_BROKERS.contains(&setting.name);
+        let value = entry.value.clone().filter(|_| !unset);
+        Some(Entry { name: setting.broker_name?, read_only: true, value, ..entry })
     });
     let mut entries: Vec<Entry> = fixed.chain(of_topics).collect();
     entries.sort_by_key(|entry| entry.name);

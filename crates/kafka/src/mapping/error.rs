@@ -11,6 +11,7 @@ pub(crate) fn code(error: &BrokerError) -> i16 {
         BrokerError::InvalidName(_) => ErrorCode::InvalidTopicException,
         BrokerError::TopicExists => ErrorCode::TopicAlreadyExists,
         BrokerError::InvalidPartitions | BrokerError::EnoughPartitions(_) => ErrorCode::InvalidPartitions,
+        BrokerError::InvalidPlacement(_) => ErrorCode::InvalidReplicaAssignment,
         BrokerError::InvalidReplicas => ErrorCode::InvalidReplicationFactor,
         BrokerError::InvalidConfig(_) => ErrorCode::InvalidConfig,
         BrokerError::NotLeader(_) => ErrorCode::NotLeaderOrFollower,

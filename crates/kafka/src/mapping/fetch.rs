@@ -60,13 +60,17 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
     let min_bytes = if parts.is_empty() { 0 } else { bytes(request.min_bytes) };
     let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes), in_files: true };
     let sessions = sessions.clone();
+    let read_committed = request.isolation_level == 1;
     ask(Request::Read(query), move |reply| {
         let Reply::Read(outcomes) = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
         let mut outcomes = outcomes.into_iter();
         for topic in &mut topics {
             for partition in &mut topic.partitions {
                 match outcomes.next() {
-                    Some(Ok(part)) => fill(partition, part),
+                    Some(Ok(part)) => {
+                        fill(partition, part);
+                        partition.aborted_transactions = read_committed.then(Vec::new);
+                    }
                     Some(Err(error)) => refuse(partition, &error, version),
                     None => refuse(partition, &BrokerError::Unavailable, version),
                 }
@@ -97,6 +101,9 @@ fn refuse(partition: &mut PartitionData, error: &BrokerError, version: i16) {
         BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
         error => code(error),
     };
+    if matches!(error, BrokerError::UnknownTopic | BrokerError::UnknownPartition) {
+        partition.aborted_transactions = Some(Vec::new());
+    }
     partition.high_watermark = -1;
     partition.records = Some(Records::default());
 }

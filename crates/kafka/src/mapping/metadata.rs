@@ -29,7 +29,11 @@ pub(super) fn handle(context: &Context, version: i16, request: MetadataRequest) 
             Some(name) => TopicRef::Name(name.to_string()),
             None => TopicRef::Id(TopicId(topic.topic_id.0)),
         };
-        topics.into_iter().map(topic).collect()
+        // One that is named twice is answered once.
+        let mut topics_once: Vec<TopicRef> = Vec::with_capacity(topics.len().min(64));
+        let mut seen = BTreeSet::new();
+        topics_once.extend(topics.into_iter().map(topic).filter(|topic| seen.insert(topic.clone())));
+        topics_once
     });
     let (context, names) = (context.clone(), topics.clone());
     let create_missing = request.allow_auto_topic_creation;

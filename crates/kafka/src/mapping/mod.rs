@@ -18,7 +18,7 @@ mod topics;
 mod trim;
 
 use crate::codec::api_key::ApiKey;
-use crate::codec::api_versions::{ApiVersion, ApiVersionsResponse};
+use crate::codec::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use crate::codec::body::{RequestBody, ResponseBody};
 use crate::codec::primitive::Uuid;
 use crate::codec::text::Text;
@@ -145,6 +145,20 @@ pub(crate) fn spoken() -> Vec<ApiVersion> {
     SPOKEN.iter().map(|api| api.entry()).collect()
 }
 
+/// From version 3 on a client says what it is, in words that metrics could name (KIP-511).
+fn api_versions(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+    let legal = |name: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        let ends = [name.bytes().next(), name.bytes().next_back()];
+        ends.iter().all(|byte| byte.is_some_and(|byte| byte.is_ascii_alphanumeric())) && name.bytes().all(inner)
+    };
+    if version >= 3 && !(legal(&request.client_software_name) && legal(&request.client_software_version)) {
+        let error_code = error::invalid_request();
+        return ApiVersionsResponse { error_code, ..ApiVersionsResponse::default() };
+    }
+    ApiVersionsResponse { api_keys: spoken(), ..ApiVersionsResponse::default() }
+}
+
 /// What to do with a request of a version that is spoken.
 pub(crate) fn handle(
     context: &Context,
@@ -154,17 +168,14 @@ pub(crate) fn handle(
     body: RequestBody,
 ) -> Step {
     match body {
-        RequestBody::ApiVersions(_) => Step::Reply(ResponseBody::ApiVersions(ApiVersionsResponse {
-            api_keys: spoken(),
-            ..ApiVersionsResponse::default()
-        })),
+        RequestBody::ApiVersions(request) => Step::Reply(ResponseBody::ApiVersions(api_versions(version, &request))),
         RequestBody::Metadata(request) => metadata::handle(context, version, request),
         RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
         RequestBody::Produce(request) => produce::handle(&mut memory.rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
         RequestBody::Fetch(request) => fetch::handle(context, &memory.fetches, version, request),
         RequestBody::ListOffsets(request) => offsets::handle(version, request),
-        RequestBody::CreateTopics(request) => topics::create(request),
+        RequestBody::CreateTopics(request) => topics::create(context, request),
         RequestBody::DeleteTopics(request) => topics::delete(version, request),
         RequestBody::JoinGroup(request) => group::join(context, version, client_id, request),
         RequestBody::SyncGroup(request) => group::sync(request),
@@ -181,7 +192,7 @@ pub(crate) fn handle(
         RequestBody::DescribeConfigs(request) => configs::describe(context, request),
         RequestBody::AlterConfigs(request) => configs::alter(request),
         RequestBody::IncrementalAlterConfigs(request) => configs::alter_incrementally(request),
-        RequestBody::CreatePartitions(request) => grow::handle(request),
+        RequestBody::CreatePartitions(request) => grow::handle(context, request),
         RequestBody::DescribeCluster(request) => cluster::describe(context, &request),
         RequestBody::DescribeLogDirs(request) => cluster::log_dirs(request),
         RequestBody::DescribeTopicPartitions(request) => metadata::partitions(request),

@@ -80,8 +80,11 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
 fn check(records: Bytes) -> Result<Bytes, ErrorCode> {
     let mut batches = Batches::new(records);
     let batch: Batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(|error| refusal(&error))?;
-    if batches.next().is_some() || !batch.is_dense() || batch.is_control() || batch.is_transactional() {
+    if batches.next().is_some() || !batch.is_dense() || batch.is_control() {
         return Err(ErrorCode::InvalidRecord);
+    }
+    if batch.is_transactional() {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
     }
     Ok(batch.into_bytes())
 }
@@ -89,10 +92,12 @@ fn check(records: Bytes) -> Result<Bytes, ErrorCode> {
 fn refusal(error: &BatchError) -> ErrorCode {
     match error {
         BatchError::Checksum { .. } => ErrorCode::CorruptMessage,
-        BatchError::Magic(_) => ErrorCode::UnsupportedForMessageFormat,
+        // What Kafka says of the formats before 0.11, and of those that never were.
+        BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord,
+        BatchError::Magic(_) => ErrorCode::CorruptMessage,
         BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType,
-        BatchError::Truncated { .. } | BatchError::Length(_) => ErrorCode::CorruptMessage,
-        BatchError::Count { .. } => ErrorCode::InvalidRecord,
+        BatchError::Length(_) => ErrorCode::CorruptMessage,
+        BatchError::Truncated { .. } | BatchError::Count { .. } => ErrorCode::InvalidRecord,
     }
 }
 
@@ -124,30 +129,30 @@ fn has_message(error: &BrokerError) -> bool {
 }
 
 pub(super) fn init_producer(request: &InitProducerIdRequest) -> Step {
-    if request.transactional_id.is_some() {
-        return Step::Reply(ResponseBody::InitProducerId(InitProducerIdResponse {
-            error_code: ErrorCode::TransactionalIdAuthorizationFailed.code(),
-            ..InitProducerIdResponse::default()
-        }));
+    let refused = |error: ErrorCode| {
+        let error_code = error.code();
+        let none = InitProducerIdResponse { producer_id: -1, producer_epoch: -1, ..InitProducerIdResponse::default() };
+        ResponseBody::InitProducerId(InitProducerIdResponse { error_code, ..none })
+    };
+    match &request.transactional_id {
+        Some(id) if id.is_empty() => return Step::Reply(refused(ErrorCode::InvalidRequest)),
+        Some(_) => return Step::Reply(refused(ErrorCode::TransactionalIdAuthorizationFailed)),
+        // Both say who the producer was, or neither does (KIP-360).
+        None if (request.producer_id == -1) != (request.producer_epoch == -1) => {
+            return Step::Reply(refused(ErrorCode::InvalidRequest));
+        }
+        None => {}
     }
-    ask(Request::NewProducer, |reply| {
-        let response = match reply {
-            Reply::NewProducer(Ok(id)) => {
-                InitProducerIdResponse { producer_id: id.0 as i64, ..InitProducerIdResponse::default() }
-            }
-            Reply::NewProducer(Err(error)) => {
-                // Clients ask again for these.
-                let error_code = match error {
-                    BrokerError::NotLeader(_) | BrokerError::Unavailable => ErrorCode::CoordinatorNotAvailable.code(),
-                    error => code(&error),
-                };
-                InitProducerIdResponse { error_code, ..InitProducerIdResponse::default() }
-            }
-            _ => InitProducerIdResponse {
-                error_code: ErrorCode::UnknownServerError.code(),
-                ..InitProducerIdResponse::default()
-            },
-        };
-        ResponseBody::InitProducerId(response)
+    ask(Request::NewProducer, move |reply| match reply {
+        Reply::NewProducer(Ok(id)) => {
+            let response = InitProducerIdResponse { producer_id: id.0 as i64, ..InitProducerIdResponse::default() };
+            ResponseBody::InitProducerId(response)
+        }
+        // Clients ask again for these.
+        Reply::NewProducer(Err(BrokerError::NotLeader(_) | BrokerError::Unavailable)) => {
+            refused(ErrorCode::CoordinatorNotAvailable)
+        }
+        Reply::NewProducer(Err(BrokerError::Unknown)) => refused(ErrorCode::RequestTimedOut),
+        _ => refused(ErrorCode::UnknownServerError),
     })
 }

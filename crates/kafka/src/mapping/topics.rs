@@ -1,18 +1,19 @@
 //! CreateTopics and DeleteTopics.
 
 use super::error::code;
-use super::{Step, Then, ask, is_kafka_name};
+use super::{Context, Step, Then, ask, is_kafka_name};
 use crate::codec::body::ResponseBody;
 use crate::codec::create_topics::{CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
 use crate::codec::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
+use crate::codec::error_code::ErrorCode;
 use crate::codec::primitive::Uuid;
-use broker::request::{CreateTopic, TopicRef};
+use broker::request::{CreateTopic, TopicInfo, TopicRef, TopicsQuery};
 use broker::setting::Change;
 use broker::{BrokerError, Reply, Request, Settings};
 use model::TopicId;
 use std::collections::BTreeSet;
 
-pub(super) fn create(request: CreateTopicsRequest) -> Step {
+pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
     let mut seen = BTreeSet::new();
     let twice: BTreeSet<String> = request
         .topics
@@ -22,13 +23,16 @@ pub(super) fn create(request: CreateTopicsRequest) -> Step {
         .collect();
     let mut wanted = Vec::new();
     let mut results = Vec::new();
-    for topic in &request.topics {
+    let mut answered = BTreeSet::new();
+    // One that is named twice is answered once.
+    for topic in request.topics.iter().filter(|topic| answered.insert(topic.name.as_str())) {
         let checked = if twice.contains(topic.name.as_str()) {
             Err(Refused::Twice)
         } else {
-            convert(topic, request.validate_only)
+            convert(context, topic, request.validate_only)
         };
-        let mut result = CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() };
+        let configs = Some(Vec::new());
+        let mut result = CreatableTopicResult { name: topic.name.clone(), configs, ..CreatableTopicResult::default() };
         let refused = match checked {
             Ok(create) => {
                 wanted.push(create);
@@ -71,8 +75,23 @@ fn answer(results: Vec<(CreatableTopicResult, bool)>, reply: Reply, defaults: &S
     ResponseBody::CreateTopics(CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
 }
 
+/// Whether each partition is placed once, on nodes that there are.
+fn check_placement(context: &Context, topic: &CreatableTopic) -> Result<(), BrokerError> {
+    let numbers: BTreeSet<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
+    let count = topic.assignments.len();
+    if numbers.len() != count || numbers.first() != Some(&0) || numbers.last() != Some(&(count as i32 - 1)) {
+        return Err(BrokerError::InvalidPlacement("partitions are not numbered from 0 one by one"));
+    }
+    let here = [context.node.0 as i32];
+    if topic.assignments.iter().any(|assignment| assignment.broker_ids != here) {
+        return Err(BrokerError::InvalidPlacement("a partition has one replica, on this node"));
+    }
+    Ok(())
+}
+
 enum Refused {
     Twice,
+    Both,
     By(BrokerError),
 }
 
@@ -80,12 +99,16 @@ impl Refused {
     fn answer(self) -> (i16, Option<crate::codec::text::Text>) {
         match self {
             Refused::Twice => (super::error::invalid_request(), Some("the topic is named twice".into())),
+            Refused::Both => {
+                let message = "a topic that says where its partitions shall be does not say how many";
+                (super::error::invalid_request(), Some(message.into()))
+            }
             Refused::By(error) => (code(&error), Some(error.to_string().into())),
         }
     }
 }
 
-fn convert(topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, Refused> {
+fn convert(context: &Context, topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, Refused> {
     let refuse = |error| Err(Refused::By(error));
     if !is_kafka_name(&topic.name) {
         return refuse(BrokerError::InvalidName(topic.name.to_string()));
@@ -105,15 +128,21 @@ fn convert(topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, R
         },
     };
     if !topic.assignments.is_empty() {
-        // Placement is the cluster's; how many partitions and replicas is the client's.
+        if partitions.is_some() || replicas.is_some() {
+            return Err(Refused::Both);
+        }
+        // Placement is the cluster's; how many partitions is the client's.
+        check_placement(context, topic).map_err(Refused::By)?;
         partitions = Some(topic.assignments.len() as u32);
-        replicas = topic.assignments.iter().map(|assignment| assignment.broker_ids.len() as u32).max();
+        replicas = Some(1);
     }
     let mut settings = Settings::default();
     for setting in &topic.configs {
-        // No value is the default.
-        let change = setting.value.as_ref().map_or(Change::Unset, |value| Change::Set(value.to_string()));
-        if let Err(error) = settings.change(&setting.name, &change, &Settings::default()) {
+        let value = setting.value.as_ref().map(|value| Change::Set(value.to_string()));
+        let no_value = || BrokerError::InvalidConfig(format!("{} has no value", setting.name));
+        let changed =
+            value.ok_or_else(no_value).and_then(|change| settings.change(&setting.name, &change, &Settings::default()));
+        if let Err(error) = changed {
             return refuse(error);
         }
     }
@@ -131,25 +160,50 @@ pub(super) fn delete(version: i16, request: DeleteTopicsRequest) -> Step {
     } else {
         request.topic_names.iter().map(|name| TopicRef::Name(name.to_string())).collect()
     };
-    let asked = topics.clone();
-    ask(Request::DeleteTopics(topics), move |reply| {
-        let Reply::TopicsDeleted(deleted) = reply else {
-            return ResponseBody::DeleteTopics(DeleteTopicsResponse::default());
+    // One that is named twice is answered once, and not removed.
+    let mut seen: Vec<(TopicRef, bool)> = Vec::new();
+    for topic in topics {
+        match seen.iter_mut().find(|(known, _)| *known == topic) {
+            Some((_, twice)) => *twice = true,
+            None => seen.push((topic, false)),
+        }
+    }
+    let names = seen.iter().map(|(topic, _)| topic.clone()).collect();
+    let query = TopicsQuery { topics: Some(names), create_missing: false };
+    // What is gone afterwards has to be looked up before.
+    let then: Then = Box::new(move |reply| {
+        let found = if let Reply::Topics(found) = reply { found } else { Vec::new() };
+        let known: Vec<Option<TopicInfo>> = found.into_iter().map(Result::ok).collect();
+        let wanted = seen.iter().filter(|(_, twice)| !twice).map(|(topic, _)| topic.clone()).collect();
+        ask(Request::DeleteTopics(wanted), move |reply| deleted(seen, known, reply))
+    });
+    Step::Ask(Request::Topics(query), then)
+}
+
+fn deleted(asked: Vec<(TopicRef, bool)>, known: Vec<Option<TopicInfo>>, reply: Reply) -> ResponseBody {
+    let deleted = if let Reply::TopicsDeleted(deleted) = reply { deleted } else { Vec::new() };
+    let (mut deleted, mut known) = (deleted.into_iter(), known.into_iter());
+    let answer = |(topic, twice): (TopicRef, bool)| {
+        let info = known.next().flatten();
+        let by_id = matches!(topic, TopicRef::Id(_));
+        let (name, topic_id) = match (info, topic) {
+            (Some(info), _) => (Some(info.name.into()), Uuid(info.id.0)),
+            (None, TopicRef::Name(name)) => (Some(name.into()), Uuid::default()),
+            (None, TopicRef::Id(id)) => (None, Uuid(id.0)),
         };
-        let answer = |(topic, outcome): (TopicRef, Result<(), BrokerError>)| {
-            let (name, topic_id) = match topic {
-                TopicRef::Name(name) => (Some(name.into()), Uuid::default()),
-                TopicRef::Id(id) => (None, Uuid(id.0)),
-            };
-            let by_id = name.is_none();
-            let error_code = match outcome {
-                Ok(()) => 0,
-                Err(BrokerError::UnknownTopic) if by_id => crate::codec::error_code::ErrorCode::UnknownTopicId.code(),
-                Err(error) => code(&error),
-            };
-            DeletableTopicResult { name, topic_id, error_code, error_message: None }
+        let (error_code, error_message) = if twice {
+            Refused::Twice.answer()
+        } else {
+            match deleted.next().unwrap_or(Err(BrokerError::Unavailable)) {
+                Ok(()) => (0, None),
+                Err(BrokerError::UnknownTopic) if by_id => {
+                    (ErrorCode::UnknownTopicId.code(), Some("there is no topic of this id".into()))
+                }
+                Err(error) => Refused::By(error).answer(),
+            }
         };
-        let responses = asked.into_iter().zip(deleted).map(answer).collect();
-        ResponseBody::DeleteTopics(DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() })
-    })
+        DeletableTopicResult { name, topic_id, error_code, error_message }
+    };
+    let responses = asked.into_iter().map(answer).collect();
+    ResponseBody::DeleteTopics(DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() })
 }

@@ -141,7 +141,7 @@ fn consumers_outside_of_the_group_protocol_commit_to_groups_without_members() {
         GroupConfig::default(),
         "
         > 0 commit 1 gen=3 id=who
-        1: IllegalGeneration
+        1: GroupIdNotFound
         > 0 list 2
         2: listed
         > 0 commit 3
