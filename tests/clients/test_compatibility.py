@@ -1,11 +1,21 @@
 """docs/compatibility.md knows every client and every scenario, and no others."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 import compatibility
+import differential
 from conftest import SCENARIOS
+
+PROTOCOL = Path(__file__).parents[2] / "docs" / "protocols" / "kafka.md"
+# Ends what is written by hand: the table follows, to the end of the document.
+DIFFERENCES = """## Where it differs
+
+Requests of every API are sent to the broker and to Apache Kafka, in every version, and the answers compared
+field by field (`tests/clients/test_differential.py`). What differs and stays so:
+"""
 
 
 @pytest.mark.python
@@ -22,3 +32,14 @@ def test_the_document_has_a_row_for_every_scenario(request):
         if row.client != "kcat":
             assert row.version == compatibility.version_of(row.client), how
     assert compatibility.document(rows) == compatibility.DOCUMENT.read_text(), how
+
+
+@pytest.mark.python
+def test_the_protocol_document_lists_what_differs_from_kafka():
+    text = PROTOCOL.read_text()
+    before, _, _ = text.partition(DIFFERENCES)
+    expected = before + DIFFERENCES + "\n" + differential.table()
+    if os.environ.get("REWRITE") == "1":
+        PROTOCOL.write_text(expected)
+        return
+    assert text == expected, "REWRITE=1 cargo xtask test --only clients writes the table anew"
