@@ -230,7 +230,7 @@ BAD_BATCHES = {
     "control batch": (wire.batch([b"one"], attributes=0x20), wire.INVALID_RECORD),
     "transactional without a transaction": (
         wire.batch([b"one"], attributes=0x10, producer=(1, 0, 0)),
-        wire.INVALID_RECORD,
+        wire.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     ),
     "unknown codec": (wire.batch([b"one"], codec=5), wire.UNSUPPORTED_COMPRESSION),
     "message format 0": (wire.old_message_set(b"old" * 100, 0), wire.INVALID_RECORD),

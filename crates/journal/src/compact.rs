@@ -114,16 +114,15 @@ impl Journal {
         compactor: &dyn Compactor,
     ) -> Result<bool, ReclaimError> {
         for LiveExtent { extent, .. } in extents {
-            if compactor.limit(extent.stream).is_none_or(|limit| extent.base >= limit) {
-                continue;
-            }
+            let Some(limit) = compactor.limit(extent.stream).filter(|limit| extent.base < *limit) else { continue };
             let mut bytes = vec![0; extent.length as usize];
             file.file.read_at(extent.position, &mut bytes)?;
             let Some(pieces) = extent.check(&mut bytes) else {
                 self.note_bad_extent(extent, None, Some(file));
                 return Ok(false);
             };
-            if pieces.into_iter().any(|(_, range)| compactor.keep(extent.stream, &bytes[range]) != Kept::Whole) {
+            let mut looked_at = pieces.into_iter().filter(|(head, _)| head.end() <= limit);
+            if looked_at.any(|(_, range)| compactor.keep(extent.stream, &bytes[range]) != Kept::Whole) {
                 return Ok(true);
             }
         }
