@@ -220,6 +220,8 @@ class Compatibility:
     def pytest_terminal_summary(self, terminalreporter):
         expected = self.config.stash[SCENARIOS]
         missing = self.outcomes.missing(expected)
+        if not expected:
+            return
         if missing:
             terminalreporter.write_line(f"docs/compatibility.md is left as it is: not run were {', '.join(missing)}")
         else:
