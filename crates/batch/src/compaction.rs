@@ -6,10 +6,9 @@
 //! timestamp with bit 6 of the attributes.
 
 use crate::batch::{Batch, HEAD};
-use crate::builder::BatchBuilder;
 use crate::compression;
 use crate::record::{Record, RecordError};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 /// Bit 6: the base timestamp says from when on records without a value may go.
 const DELETE_HORIZON: i16 = 1 << 6;
@@ -79,17 +78,6 @@ pub fn compact(
     Ok(Left::Some(rewritten(batch, kept, until)?))
 }
 
-/// A batch without records, which takes the offsets of those that are gone.
-#[must_use]
-pub fn empty(base_offset: i64, last_offset_delta: i32, leader_epoch: i32) -> Bytes {
-    let bytes = BatchBuilder { base_offset, leader_epoch, ..BatchBuilder::default() }.encode();
-    let mut bytes = BytesMut::from(&bytes[..]);
-    bytes[23..27].copy_from_slice(&last_offset_delta.to_be_bytes());
-    // No time at all.
-    bytes[35..43].copy_from_slice(&(-1i64).to_be_bytes());
-    Batch::sealed(bytes).into_bytes()
-}
-
 fn rewritten(batch: &Batch, mut kept: Vec<Record>, until: Option<i64>) -> Result<Batch, RecordError> {
     let base = batch.base_timestamp();
     let times = kept.iter().map(|record| base.saturating_add(record.timestamp_delta));
@@ -117,7 +105,8 @@ fn rewritten(batch: &Batch, mut kept: Vec<Record>, until: Option<i64>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Compression;
+    use crate::{BatchBuilder, Compression};
+    use bytes::Bytes;
 
     const LIMIT: usize = 1 << 20;
     const HORIZON: Horizon = Horizon { now: 5000, keep_millis: 100 };
@@ -175,7 +164,7 @@ mod tests {
     fn a_batch_of_which_nothing_is_left() {
         let batch = batch(&[(Some("a"), Some("1")), (Some("b"), None)]);
         assert_eq!(compact(&batch, LIMIT, HORIZON, |_, _| false), Ok(Left::Nothing));
-        let mut bytes = empty(100, 1, 3);
+        let mut bytes = Bytes::from(model::piece::empty(model::Offset(100), 2, model::LeaderEpoch(3)));
         assert_eq!(bytes.len(), HEAD);
         let head = model::PieceHead::parse(&bytes).unwrap();
         assert_eq!((head.base.0, head.count, head.epoch.0, head.max_timestamp.0), (100, 2, 3, -1));

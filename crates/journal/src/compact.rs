@@ -10,7 +10,7 @@ use crate::journal::Journal;
 use crate::reclaim::{LiveExtent, Liveness, PackGroup, ReclaimError};
 use crate::state::Finished;
 use bytes::Bytes;
-use model::{LeaderEpoch, Offset, StreamId, limit};
+use model::{Offset, StreamId, limit};
 use std::sync::Arc;
 
 /// What stays of a piece.
@@ -31,17 +31,28 @@ pub trait Compactor: Send + Sync {
 
     /// What stays of a piece of the stream. Asked twice of a piece, it answers the same.
     fn keep(&self, stream: StreamId, piece: &[u8]) -> Kept;
-
-    /// A piece without records that takes `count` offsets.
-    fn empty(&self, base: Offset, count: u32, epoch: LeaderEpoch) -> Bytes;
 }
 
-/// Files that are to be rewritten.
+/// Files that are to be rewritten, the oldest first.
+///
+/// Order matters: the record that removes a key may go only when what it removed is gone, and that lies in
+/// the same file or in an older one. So nothing is done behind a file that cannot be rewritten.
 #[derive(Debug, Default)]
 pub struct CompactionPlan {
     /// Everything applied up to here has to be on stable storage first.
     at: u64,
     groups: Vec<PackGroup>,
+    /// A file that had to be rewritten could not be, and what is behind it was left out.
+    cut: bool,
+}
+
+/// What a plan that was carried out did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compaction {
+    /// Bytes given back.
+    pub freed: u64,
+    /// Whether nothing is left to do below the compactor's limits.
+    pub whole: bool,
 }
 
 impl CompactionPlan {
@@ -91,7 +102,15 @@ impl Journal {
         let mut plan = CompactionPlan::default();
         let mut group = PackGroup::default();
         for file in self.finished().iter() {
-            let extents = if self.is_rewritable(file) { self.live_extents(file, live)? } else { Vec::new() };
+            let extents = self.live_extents(file, live)?;
+            let concerned = |live: &LiveExtent| {
+                let LiveExtent { extent, .. } = live;
+                compactor.limit(extent.stream).is_some_and(|limit| extent.base < limit)
+            };
+            if !self.is_rewritable(file) && extents.iter().any(concerned) {
+                plan.cut = true;
+                break;
+            }
             if !self.changes(file, &extents, compactor)? {
                 plan.close(&mut group);
                 continue;
@@ -119,7 +138,7 @@ impl Journal {
             file.file.read_at(extent.position, &mut bytes)?;
             let Some(pieces) = extent.check(&mut bytes) else {
                 self.note_bad_extent(extent, None, Some(file));
-                return Ok(false);
+                return Err(ReclaimError::Damaged { file: file.id, stream: extent.stream, position: extent.position });
             };
             let mut looked_at = pieces.into_iter().filter(|(head, _)| head.end() <= limit);
             if looked_at.any(|(_, range)| compactor.keep(extent.stream, &bytes[range]) != Kept::Whole) {
@@ -129,11 +148,11 @@ impl Journal {
         Ok(false)
     }
 
-    /// Carries a plan out. Returns bytes given back.
+    /// Carries a plan out, as far as the files are still there and free.
     ///
     /// # Errors
     /// See [`ReclaimError`]; whatever was not done stays as it was.
-    pub fn compact(&self, plan: CompactionPlan, compactor: &dyn Compactor) -> Result<u64, ReclaimError> {
+    pub fn compact(&self, plan: CompactionPlan, compactor: &dyn Compactor) -> Result<Compaction, ReclaimError> {
         let flushed = self.flushed();
         if flushed < plan.at {
             return Err(ReclaimError::NotFlushed { at: plan.at, flushed });
@@ -142,13 +161,20 @@ impl Journal {
         for group in plan.groups {
             let here = |id: FileId| self.finished().iter().any(|file| file.id == id && self.is_rewritable(file));
             if !group.sources.iter().all(|file| here(file.id)) {
-                continue;
+                return Ok(Compaction { freed, whole: false });
             }
             match self.pack(&group, Some(compactor)) {
                 Ok(packed) => freed += self.replace_files(&group.sources, packed)?,
-                // These files stay until the damage is repaired; others need not.
-                Err(ReclaimError::Damaged { file, .. }) => drop(self.state.lock().unpackable.insert(file)),
+                Err(ReclaimError::Damaged { file, .. }) => {
+                    // It stays until the damage is repaired.
+                    self.state.lock().unpackable.insert(file);
+                    return Ok(Compaction { freed, whole: false });
+                }
                 Err(error) => return Err(error),
+            }
+            // Somebody may have begun to copy them in the meantime: then they stay.
+            if self.finished().iter().any(|file| group.sources.iter().any(|source| source.id == file.id)) {
+                return Ok(Compaction { freed, whole: false });
             }
             let mut state = self.state.lock();
             group.streams().into_iter().filter(|stream| compactor.limit(*stream).is_some()).for_each(|stream| {
@@ -156,7 +182,7 @@ impl Journal {
                 state.recent.forget(stream);
             });
         }
-        Ok(freed)
+        Ok(Compaction { freed, whole: !plan.cut })
     }
 }
 

@@ -43,7 +43,7 @@ pub mod table;
 pub mod thread;
 pub mod writer;
 
-pub use compact::{CompactionPlan, Compactor, Kept};
+pub use compact::{Compaction, CompactionPlan, Compactor, Kept};
 pub use damage::Damage;
 pub use journal::{CacheBudget, Counters, Journal, LogReadError, Options};
 pub use log::LogEntry;

@@ -210,22 +210,22 @@ impl Output {
                 Some(compactor) => compactor.keep(first.stream, &piece),
                 None => Kept::Whole,
             };
-            let piece = match (kept, compactor) {
-                (Kept::Whole, _) => piece,
-                (Kept::Part(part), _) => {
+            let piece = match kept {
+                Kept::Whole => piece,
+                Kept::Part(part) => {
                     let head = PieceHead::parse(&part).map_err(|_| damaged())?;
                     extents[0].max_timestamp = head.max_timestamp;
                     part
                 }
-                (Kept::Nothing, Some(compactor)) => {
+                Kept::Nothing => {
                     if self.stand_for(&extents[0]) {
                         continue;
                     }
                     may_run = false;
                     extents[0].max_timestamp = Timestamp(-1);
-                    compactor.empty(extents[0].base, extents[0].count, extents[0].epoch)
+                    let Extent { base, count, epoch, .. } = extents[0];
+                    Bytes::from(model::piece::empty(base, count, epoch))
                 }
-                (Kept::Nothing, None) => continue,
             };
             self.hold(piece, extents, may_run)?;
             if let Some(held) = &mut self.held {
@@ -240,7 +240,9 @@ impl Output {
         let Some(held) = &mut self.held else { return false };
         let [last] = &mut held.extents[..] else { return false };
         let follows = last.stream == gone.stream && last.end() == gone.base;
-        let Some(count) = last.count.checked_add(gone.count).filter(|_| follows) else { return false };
+        // As many as an empty batch could stand for.
+        let count = last.count.checked_add(gone.count).filter(|count| follows && *count <= i32::MAX as u32);
+        let Some(count) = count else { return false };
         last.count = count;
         held.has_gap = true;
         true

@@ -141,6 +141,13 @@ struct Located {
     source: Source,
 }
 
+/// Stands for offsets of which compaction left nothing.
+fn nothing(from: Offset, to: Offset, last: &Extent) -> Slice {
+    let count = u32::try_from(to.since(from)).unwrap_or(u32::MAX).min(i32::MAX as u32);
+    let bytes = Bytes::from(piece::empty(from, count, last.epoch));
+    Slice { base: from, count, epoch: last.epoch, max_timestamp: Timestamp(-1), bytes }
+}
+
 /// Whether a piece's own bytes say where it belongs. Those that streams share say where one of them has
 /// it, and only the table knows of the others.
 fn says_itself(file: &dyn DiskFile, extent: &Extent) -> io::Result<bool> {
@@ -196,7 +203,7 @@ impl Journal {
         let mut chunks = Vec::new();
         let mut left = bytes_max;
         let mut passed = Passed::default();
-        let mut next = from;
+        let (mut next, mut gone) = (from, None);
         while next < to {
             if let Some(recent) = self.read_recent(stream, next, to, left, chunks.is_empty()) {
                 let Some(last) = recent.last() else { break };
@@ -227,7 +234,7 @@ impl Journal {
                 next = extent.extent.end();
                 match self.fetch(extent, from, left, chunks.is_empty()) {
                     // Of what was wanted here, nothing is left.
-                    Ok(Fetched::Gone) => {}
+                    Ok(Fetched::Gone) => gone = Some(extent.extent),
                     Ok(Fetched::Slice(slice)) => {
                         let cut = slice.end() < extent.extent.end();
                         left = left.saturating_sub(slice.bytes.len());
@@ -245,6 +252,10 @@ impl Journal {
             if left == 0 {
                 break;
             }
+        }
+        if let (true, Some(last)) = (chunks.is_empty(), gone) {
+            // Nothing is left up to the end, and the reader has to get there.
+            chunks.push(Chunk::Slice(nothing(from, next.min(to), &last)));
         }
         Ok(chunks)
     }

@@ -233,6 +233,27 @@ pub fn stamp_append_time(bytes: &mut [u8], time: Timestamp) {
     bytes[17..21].copy_from_slice(&crc.to_be_bytes());
 }
 
+/// A batch without records, which takes `count` offsets: stands for what compaction removed. Readers step
+/// over it, as over those that Kafka's own compaction leaves.
+///
+/// # Panics
+/// When `count` is 0 or above `i32::MAX`.
+#[must_use]
+pub fn empty(base: Offset, count: u32, epoch: LeaderEpoch) -> Vec<u8> {
+    assert!((1..=i32::MAX as u32).contains(&count), "a batch takes 1 to 2^31 - 1 offsets");
+    let mut bytes = vec![0; BATCH_HEAD_BYTES];
+    let length = (BATCH_HEAD_BYTES - LENGTH_END) as u32;
+    bytes[8..12].copy_from_slice(&length.to_be_bytes());
+    bytes[16] = MAGIC_BATCH;
+    bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
+    // No greatest timestamp, producer, epoch nor sequence.
+    bytes[35..57].fill(0xff);
+    let crc = crc32c(&bytes[PREFIX_BYTES..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    assign(&mut bytes, base, epoch);
+    bytes
+}
+
 /// Splits `bytes` into the pieces they are a concatenation of.
 ///
 /// Yields each piece's head and its byte range; stops after the first error.

@@ -18,7 +18,7 @@ use journal::compacted::Compacted;
 use journal::{CompactionPlan, Compactor, Journal, Kept, ReclaimError, Slice};
 use machine::messaging::stream::Stream;
 use model::record::Message;
-use model::{Form, LeaderEpoch, Offset, PieceHead, StreamId, Timestamp, limit};
+use model::{Form, Offset, PieceHead, StreamId, Timestamp, limit};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -153,13 +153,17 @@ impl Pass {
     }
 
     /// Removes it. What the plan rests on has to be on stable storage by now. Blocks on the disk. Returns
-    /// bytes given back.
+    /// bytes given back. What could not be done is not remembered as done: the next pass looks at it again.
     ///
     /// # Errors
     /// See [`ReclaimError`].
     pub(crate) fn carry_out<R: Runtime>(&mut self, replica: &Replica<R>) -> Result<u64, ReclaimError> {
         let Some(by_key) = self.by_key.take() else { return Ok(0) };
-        let freed = replica.journal.compact(std::mem::take(&mut self.plan), &by_key)?;
+        let journal::Compaction { freed, whole } = replica.journal.compact(std::mem::take(&mut self.plan), &by_key)?;
+        if !whole {
+            self.seen.clear();
+            return Ok(freed);
+        }
         for (id, seen) in &mut self.seen {
             let start = replica.machine.read().messaging.stream(*id).map_or(seen.to, |stream| stream.start);
             seen.clean_bytes = replica.journal.bytes_of(*id, start, seen.to).map_err(unreadable)?;
@@ -297,9 +301,5 @@ impl Compactor for ByKey {
                 }
             }
         }
-    }
-
-    fn empty(&self, base: Offset, count: u32, epoch: LeaderEpoch) -> Bytes {
-        compaction::empty(base.0 as i64, count.saturating_sub(1) as i32, epoch.0 as i32)
     }
 }

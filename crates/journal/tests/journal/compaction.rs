@@ -2,11 +2,10 @@
 
 use crate::fixture::{Fixture, value};
 use crate::formats::golden::golden;
-use bytes::Bytes;
 use journal::compacted::Compacted;
-use journal::{Compactor, Damage, Kept, Liveness, LogPosition};
+use journal::{Compaction, Compactor, Damage, Kept, Liveness, LogPosition};
 use model::record::Message;
-use model::{Form, LeaderEpoch, Offset, PieceHead, StreamId};
+use model::{Form, Offset, PieceHead, StreamId};
 use std::collections::BTreeSet;
 use std::ops::Range;
 
@@ -42,20 +41,6 @@ impl Compactor for Overwritten {
         let overwritten = head.form == Form::Message && self.offsets.contains(&head.base.0);
         if overwritten { Kept::Nothing } else { Kept::Whole }
     }
-
-    /// A batch's head and no records.
-    fn empty(&self, base: Offset, count: u32, epoch: LeaderEpoch) -> Bytes {
-        let mut bytes = vec![0; model::piece::BATCH_HEAD_BYTES];
-        bytes[8..12].copy_from_slice(&49i32.to_be_bytes());
-        bytes[16] = 2;
-        bytes[23..27].copy_from_slice(&(count as i32 - 1).to_be_bytes());
-        bytes[35..43].copy_from_slice(&(-1i64).to_be_bytes());
-        bytes[43..51].copy_from_slice(&(-1i64).to_be_bytes());
-        let crc = model::checksum::crc32c(&bytes[model::piece::PREFIX_BYTES..]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-        model::piece::assign(&mut bytes, base, epoch);
-        bytes.into()
-    }
 }
 
 fn filled() -> Fixture {
@@ -78,7 +63,9 @@ fn filled() -> Fixture {
 
 fn compact(f: &Fixture, overwritten: &Overwritten) -> u64 {
     let plan = f.journal.plan_compaction(&Everything, overwritten).unwrap();
-    f.journal.compact(plan, overwritten).unwrap()
+    let Compaction { freed, whole } = f.journal.compact(plan, overwritten).unwrap();
+    assert!(whole);
+    freed
 }
 
 /// The offsets of records from `from` on, read in steps of `bytes`.
@@ -180,6 +167,27 @@ fn what_is_being_written_or_needed_by_the_log_waits() {
     let end = f.journal.compactable_end(StreamId(1)).unwrap().0;
     assert!(end > 0 && end < 100, "the last file is being written: {end}");
     assert_eq!(f.journal.compactable_end(StreamId(9)).unwrap(), Offset(u64::MAX), "there is nothing of it");
+}
+
+/// What removes a key must not go before what it removed, which lies in an older file.
+#[test]
+fn nothing_is_done_behind_a_file_that_has_to_stay() {
+    let f = filled();
+    let everything = Overwritten { limit: END, offsets: (0..END).collect() };
+    let files: Vec<_> = f.journal.finished().iter().map(|file| file.id).collect();
+    assert!(files.len() > 2);
+    // Pinned before anything is planned, and after it.
+    for planned_first in [false, true] {
+        let early = planned_first.then(|| f.journal.plan_compaction(&Everything, &everything).unwrap());
+        f.journal.pin([files[0]]);
+        let plan = early.unwrap_or_else(|| f.journal.plan_compaction(&Everything, &everything).unwrap());
+        let done = f.journal.compact(plan, &everything).unwrap();
+        assert_eq!(done, Compaction { freed: 0, whole: false });
+        check(&f, &BTreeSet::new());
+        f.journal.unpin([files[0]]);
+    }
+    compact(&f, &everything);
+    check(&f, &everything.offsets);
 }
 
 #[test]

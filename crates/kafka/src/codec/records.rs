@@ -31,9 +31,7 @@ impl Records {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
 
-impl Records {
     /// The parts in memory, as one: all of them in what was received.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
