@@ -1,12 +1,16 @@
 //! The one door to storage. The journal does all its input and output through [`Disk`], so that the
 //! simulator can put a disk behind it that loses, tears, flips and refuses.
 
+use crate::around::Around;
+use parking_lot::Mutex;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// A flat folder of files that belongs to one journal.
 pub trait Disk: Send + Sync + 'static {
@@ -73,6 +77,15 @@ pub trait DiskFile: Send + Sync {
     /// As the operating system says; an unknown part has been written then.
     fn write_at(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
 
+    /// The same for much that is not expected to be read back soon: the operating system need not keep it
+    /// in memory. Behind it, up to the next multiple of 4096, nothing but zeros may be.
+    ///
+    /// # Errors
+    /// See [`DiskFile::write_at`].
+    fn write_around(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.write_at(position, parts)
+    }
+
     /// Returns when everything written is on stable storage (`fdatasync`).
     ///
     /// # Errors
@@ -106,10 +119,20 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, temporary: &str, bytes: &[u8]
 }
 
 /// A folder of the operating system.
-#[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
     boot_id: u128,
+    around: Arc<Mutex<Around>>,
+    /// Files opened so far.
+    opened: AtomicU64,
+}
+
+/// A file of a folder.
+struct FolderFile {
+    file: File,
+    /// Which of the folder's opened files.
+    number: u64,
+    around: Arc<Mutex<Around>>,
 }
 
 impl Folder {
@@ -123,7 +146,12 @@ impl Folder {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Folder { path, boot_id: read_boot_id()? })
+        Ok(Folder { path, boot_id: read_boot_id()?, around: Arc::default(), opened: AtomicU64::new(0) })
+    }
+
+    fn opened(&self, file: File) -> Arc<dyn DiskFile> {
+        let number = self.opened.fetch_add(1, Relaxed);
+        Arc::new(FolderFile { file, number, around: self.around.clone() })
     }
 }
 
@@ -154,12 +182,12 @@ impl Disk for Folder {
             std::fs::remove_file(&path)?;
             return Err(error.into());
         }
-        Ok(Arc::new(file))
+        Ok(self.opened(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
-        Ok(Arc::new(file))
+        Ok(self.opened(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -179,13 +207,13 @@ impl Disk for Folder {
     }
 }
 
-impl DiskFile for File {
+impl DiskFile for FolderFile {
     fn length(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.read_exact_at(buffer, position)
+        self.file.read_exact_at(buffer, position)
     }
 
     fn write_at(&self, mut position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
@@ -195,7 +223,7 @@ impl DiskFile for File {
         let mut rest = &mut parts[..];
         while !rest.is_empty() {
             let now = &rest[..rest.len().min(SLICES_MAX)];
-            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(self.as_fd(), now, position))?;
+            let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(self.file.as_fd(), now, position))?;
             if written == 0 && now.iter().any(|part| !part.is_empty()) {
                 return Err(io::ErrorKind::WriteZero.into());
             }
@@ -208,16 +236,23 @@ impl DiskFile for File {
         Ok(())
     }
 
+    fn write_around(&self, position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        match self.around.lock().write(&self.file, self.number, position, parts)? {
+            true => Ok(()),
+            false => self.write_at(position, parts),
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.file.sync_data()
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.set_len(length)
+        self.file.set_len(length)
     }
 
     fn descriptor(&self) -> Option<&File> {
-        Some(self)
+        Some(&self.file)
     }
 }
 

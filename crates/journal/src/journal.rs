@@ -108,6 +108,8 @@ impl Options {
 pub struct Counters {
     /// Bytes of frames written to log files.
     pub log_bytes: AtomicU64,
+    /// Of these, bytes written around the page cache.
+    pub around_bytes: AtomicU64,
     /// Bytes written to packed files.
     pub packed_bytes: AtomicU64,
     /// Bytes written as checkpoints.
@@ -153,6 +155,8 @@ pub struct Journal {
     pub(crate) installs: AtomicU64,
     /// How much is known to be damaged, to be seen without the lock.
     pub(crate) damaged: AtomicUsize,
+    /// Bytes written to log files when pieces were last read from a file; `u64::MAX` before.
+    pub(crate) read_behind_at: AtomicU64,
     /// Counters, for metrics.
     pub counters: Arc<Counters>,
 }

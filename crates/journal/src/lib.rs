@@ -13,6 +13,7 @@
 //! back), [`frame`] and [`table`] (the bytes, drawn in docs/formats/journal.md).
 
 pub mod active;
+mod around;
 pub mod canary;
 pub mod checkpoint;
 mod compact;

@@ -213,6 +213,9 @@ impl Journal {
                 continue;
             }
             let located = self.locate(&mut passed, stream, next, to, left, chunks.is_empty())?;
+            if located.iter().any(|located| matches!(located.source, Source::File(_))) {
+                self.read_behind_at.store(self.counters.log_bytes.load(Relaxed), Relaxed);
+            }
             if located.is_empty() {
                 match self.missing(stream, next, to) {
                     Some(error) if chunks.is_empty() => return Err(error),
@@ -284,6 +287,13 @@ impl Journal {
             count += 1;
         }
         Ok((range.len() >= limit::SEND_FILE_BYTES_MIN).then_some((range, count)))
+    }
+
+    /// Whether somebody reads what has left the tail cache, and will do so with what is written now: then
+    /// that is better kept in the page cache.
+    pub(crate) fn is_read_behind(&self) -> bool {
+        let (at, now) = (self.read_behind_at.load(Relaxed), self.counters.log_bytes.load(Relaxed));
+        at != u64::MAX && now.saturating_sub(at) < limit::READ_BEHIND_BYTES
     }
 
     /// Whether the piece that holds `from` is in memory: reading it will not touch a file.

@@ -158,6 +158,7 @@ impl Journal {
             gaps_unknown: AtomicBool::new(gaps_unknown),
             installs: AtomicU64::new(0),
             damaged: Default::default(),
+            read_behind_at: AtomicU64::new(u64::MAX),
             counters: Default::default(),
         });
         journal.options.cache.join();

@@ -238,8 +238,15 @@ impl Writer {
                 slices.push(IoSlice::new(&padding[..pad]));
             }
         }
-        current.file.write_at(current.position, &slices)?;
-        self.journal.counters.log_bytes.fetch_add(position - current.position, Relaxed);
+        let bytes = position - current.position;
+        let counters = &self.journal.counters;
+        if bytes >= limit::WRITE_AROUND_BYTES_MIN && !self.journal.is_read_behind() {
+            current.file.write_around(current.position, &slices)?;
+            counters.around_bytes.fetch_add(bytes, Relaxed);
+        } else {
+            current.file.write_at(current.position, &slices)?;
+        }
+        counters.log_bytes.fetch_add(bytes, Relaxed);
         current.position = position;
         current.pieces = pieces;
         self.written += count + passed;

@@ -137,6 +137,10 @@ pub const MANIFEST_BYTES_MAX: u64 = 64 * MIB as u64;
 pub const CHECKPOINT_BLOCK_BYTES_MAX: usize = 64 * MIB;
 /// Bytes taken from the queue of a journal's writer for one write.
 pub const WRITE_BYTES_MAX: usize = 8 * MIB;
+/// A write to a log file of at least so many bytes goes around the page cache, unless somebody reads behind.
+pub const WRITE_AROUND_BYTES_MIN: u64 = 64 * KIB as u64;
+/// Whoever has read from a file while so many bytes were written last is expected to go on.
+pub const READ_BEHIND_BYTES: u64 = 256 * MIB as u64;
 /// Bytes written that need no sync: with more, a sync is made.
 pub const UNSYNCED_BYTES_MAX: usize = 16 * MIB;
 /// Connections to the HTTP listener.

@@ -113,3 +113,24 @@ fn pieces_not_yet_applied_cannot_be_read() {
     f.settle();
     assert_eq!(read_all(&f, 1, 0, 9, 1000), [0]);
 }
+
+#[test]
+fn much_at_once_goes_around_the_page_cache_unless_somebody_reads_behind() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let mut f = Fixture::with(0, 4 << 20);
+    let around = |f: &Fixture| f.journal.counters.around_bytes.load(Relaxed);
+    f.store(&[(1, 0, 700)]);
+    assert_eq!(around(&f), 0, "little is gathered by the page cache");
+    f.store(&[(1, 1, 100_000)]);
+    let written = around(&f);
+    assert!(written > 100_000);
+    f.store(&[(1, 2, 700)]);
+    assert_eq!(read_all(&f, 1, 0, 3, 1 << 20), [0, 1, 2], "both ways in one file");
+    f.store(&[(1, 3, 100_000)]);
+    assert_eq!(around(&f), written, "whoever read from a file will do so again");
+    assert_eq!(read_all(&f, 1, 3, 4, 1 << 20), [3]);
+    let changes = vec![(b"k".to_vec(), Some(vec![1]))];
+    f.journal.write_checkpoint(journal::LogPosition { term: 1, index: 4 }, &changes).unwrap();
+    f = f.restart();
+    assert_eq!(read_all(&f, 1, 0, 4, 1 << 20), [0, 1, 2, 3]);
+}
