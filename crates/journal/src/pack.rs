@@ -273,7 +273,7 @@ impl Output {
                 length: 0,
             };
             let nth = match kept {
-                None => self.builder.keep_piece(desc, piece),
+                None => self.builder.keep_piece(desc, piece.clone()),
                 Some(first) => self.builder.keep_shared(first, desc),
             };
             kept.get_or_insert(nth);

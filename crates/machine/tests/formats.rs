@@ -99,7 +99,7 @@ fn machine(shard: ShardId, script: &[(&Command, u64)]) -> Machine {
         for base in 0..*pieces {
             let body = Message { value: b"v", ..Message::default() }.encode().unwrap();
             let head = PieceHead::parse(&body).unwrap();
-            builder.add_piece(StreamId(7), Offset(base), LeaderEpoch(0), &head, &body, None);
+            builder.add_piece(StreamId(7), Offset(base), LeaderEpoch(0), &head, body.clone().into(), None);
         }
         builder.add_command(*command);
         let index = nth as u64 + 1;

@@ -202,7 +202,7 @@ fn append_past_the_sequencer(shard: &mut Shard, base: Offset, message_id: Option
     let batch = Batch::default().encode();
     let head = PieceHead::parse(&batch).expect("a piece");
     let mut builder = EntryBuilder::new();
-    let first = builder.add_piece(STREAM, base, model::LeaderEpoch(0), &head, &batch, None);
+    let first = builder.add_piece(STREAM, base, model::LeaderEpoch(0), &head, batch.clone().into(), None);
     builder.add_command(&Command::Append { first, pieces: 1, producer: None, message_id });
     shard.apply(&mut builder).remove(0)
 }

@@ -24,7 +24,7 @@ use crate::limit;
 use crate::piece::{self, PieceHead};
 use crate::time::{Hlc, Timestamp};
 use crate::wire::{Input, Wire, WireError};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 const VERSION: u8 = 1;
 const FLAG_FSYNC: u8 = 1;
@@ -231,14 +231,38 @@ pub fn descriptions(meta: &[u8]) -> Result<Vec<PieceDesc>, EntryError> {
     Ok((0..pieces).map(|_| PieceDesc::take(&mut input)).collect::<Result<_, _>>()?)
 }
 
-/// Gathers pieces and commands into one entry.
+/// Gathers pieces and commands into one entry. Pieces are copied once, when it is closed.
 #[derive(Debug, Default)]
 pub struct EntryBuilder {
     descs: Vec<PieceDesc>,
     commands: Vec<u8>,
     command_count: u32,
-    body: BytesMut,
+    bodies: Vec<Body>,
+    body_bytes: usize,
     fsync: bool,
+}
+
+/// The bytes of a piece, and what is to be written into their copy.
+#[derive(Debug)]
+struct Body {
+    bytes: Bytes,
+    assigned: Option<(Offset, LeaderEpoch)>,
+    append_time: Option<Timestamp>,
+}
+
+impl Body {
+    /// Appends the piece as it is stored.
+    fn put(&self, out: &mut Vec<u8>) {
+        let position = out.len();
+        out.extend_from_slice(&self.bytes);
+        let body = &mut out[position..];
+        if let Some((base, epoch)) = self.assigned {
+            piece::assign(body, base, epoch);
+        }
+        if let Some(time) = self.append_time {
+            piece::stamp_append_time(body, time);
+        }
+    }
 }
 
 impl EntryBuilder {
@@ -251,7 +275,7 @@ impl EntryBuilder {
     /// Bytes the entry has so far.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        HEAD_BYTES + self.descs.len() * DESC_BYTES + self.commands.len() + self.body.len()
+        HEAD_BYTES + self.descs.len() * DESC_BYTES + self.commands.len() + self.body_bytes
     }
 
     /// Pieces so far; the number the next one gets.
@@ -271,7 +295,7 @@ impl EntryBuilder {
         self.fsync = true;
     }
 
-    /// Adds the one piece that `bytes` are, writes its assigned position into it, and returns its
+    /// Adds the one piece that `bytes` are, with its assigned position written into it, and returns its
     /// number. `append_time` also replaces its timestamps.
     ///
     /// # Panics
@@ -282,28 +306,21 @@ impl EntryBuilder {
         base: Offset,
         epoch: LeaderEpoch,
         head: &PieceHead,
-        bytes: &[u8],
+        bytes: Bytes,
         append_time: Option<Timestamp>,
     ) -> u32 {
         assert_eq!(head.bytes, bytes.len(), "one piece at a time");
-        let position = self.body.len();
-        self.body.extend_from_slice(bytes);
-        let body = &mut self.body[position..];
-        piece::assign(body, base, epoch);
-        let mut max_timestamp = head.max_timestamp;
-        if let (Some(time), piece::Form::Batch) = (append_time, head.form) {
-            piece::stamp_append_time(body, time);
-            max_timestamp = time;
-        }
-        self.push(PieceDesc {
+        let append_time = append_time.filter(|_| head.form == piece::Form::Batch);
+        let desc = PieceDesc {
             stream,
             base,
-            max_timestamp,
+            max_timestamp: append_time.unwrap_or(head.max_timestamp),
             epoch,
             count: head.count,
-            position: position as u32,
-            length: bytes.len() as u32,
-        })
+            position: 0,
+            length: 0,
+        };
+        self.add_body(desc, Body { bytes, assigned: Some((base, epoch)), append_time })
     }
 
     /// Adds piece `nth` once more, for another stream: the bytes are shared, so the offset written
@@ -318,10 +335,8 @@ impl EntryBuilder {
 
     /// Adds a piece that was sequenced before, as it is. What `desc` says of its place in an entry
     /// is replaced.
-    pub fn keep_piece(&mut self, desc: PieceDesc, bytes: &[u8]) -> u32 {
-        let position = self.body.len() as u32;
-        self.body.extend_from_slice(bytes);
-        self.push(PieceDesc { position, length: bytes.len() as u32, ..desc })
+    pub fn keep_piece(&mut self, desc: PieceDesc, bytes: Bytes) -> u32 {
+        self.add_body(desc, Body { bytes, assigned: None, append_time: None })
     }
 
     /// Describes piece `nth` once more, as kept for another stream.
@@ -330,6 +345,14 @@ impl EntryBuilder {
     /// When there is no piece `nth`.
     pub fn keep_shared(&mut self, nth: u32, desc: PieceDesc) -> u32 {
         let PieceDesc { position, length, .. } = self.descs[nth as usize];
+        self.push(PieceDesc { position, length, ..desc })
+    }
+
+    /// Adds a piece whose bytes come behind those so far.
+    fn add_body(&mut self, desc: PieceDesc, body: Body) -> u32 {
+        let (position, length) = (self.body_bytes as u32, body.bytes.len() as u32);
+        self.body_bytes += body.bytes.len();
+        self.bodies.push(body);
         self.push(PieceDesc { position, length, ..desc })
     }
 
@@ -348,7 +371,7 @@ impl EntryBuilder {
     #[must_use]
     pub fn finish(&mut self, time: Hlc) -> Bytes {
         let meta = HEAD_BYTES + self.descs.len() * DESC_BYTES + self.commands.len();
-        let mut out = Vec::with_capacity(meta + self.body.len());
+        let mut out = Vec::with_capacity(meta + self.body_bytes);
         out.extend_from_slice(&[VERSION, if self.fsync { FLAG_FSYNC } else { 0 }, 0, 0]);
         (self.descs.len() as u32).put(&mut out);
         time.put(&mut out);
@@ -359,10 +382,12 @@ impl EntryBuilder {
             desc.put(&mut out);
         }
         out.extend_from_slice(&self.commands);
-        out.extend_from_slice(&self.body);
+        for body in self.bodies.drain(..) {
+            body.put(&mut out);
+        }
         self.descs.clear();
         self.commands.clear();
-        self.body.clear();
+        self.body_bytes = 0;
         self.command_count = 0;
         self.fsync = false;
         Bytes::from(out)
@@ -384,7 +409,7 @@ mod tests {
         let mut builder = EntryBuilder::new();
         let bytes = message(b"hello");
         let head = PieceHead::parse(&bytes).unwrap();
-        let first = builder.add_piece(StreamId(7), Offset(40), LeaderEpoch(2), &head, &bytes, None);
+        let first = builder.add_piece(StreamId(7), Offset(40), LeaderEpoch(2), &head, bytes.into(), None);
         let second = builder.share_piece(first, StreamId(8), Offset(3), LeaderEpoch(1));
         builder.add_command(&17u32);
         builder.want_fsync();
@@ -415,7 +440,7 @@ mod tests {
             let mut builder = EntryBuilder::new();
             let piece = message(b"body");
             let head = PieceHead::parse(&piece).unwrap();
-            builder.add_piece(StreamId(1), Offset(0), LeaderEpoch(0), &head, &piece, None);
+            builder.add_piece(StreamId(1), Offset(0), LeaderEpoch(0), &head, piece.into(), None);
             builder.add_command(&1u64);
             let mut bytes = builder.finish(Hlc(1)).to_vec();
             let len = bytes.len();

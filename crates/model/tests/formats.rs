@@ -42,9 +42,9 @@ fn entry() -> (Bytes, Vec<Vec<u8>>) {
     let bodies = vec![message().encode().unwrap(), Message { value: b"v", ..Message::default() }.encode().unwrap()];
     let mut builder = EntryBuilder::new();
     let heads: Vec<_> = bodies.iter().map(|body| PieceHead::parse(body).unwrap()).collect();
-    let first = builder.add_piece(StreamId(7), Offset(40), LeaderEpoch(2), &heads[0], &bodies[0], None);
+    let first = builder.add_piece(StreamId(7), Offset(40), LeaderEpoch(2), &heads[0], bodies[0].clone().into(), None);
     builder.share_piece(first, StreamId(8), Offset(3), LeaderEpoch(1));
-    builder.add_piece(StreamId(7), Offset(41), LeaderEpoch(2), &heads[1], &bodies[1], None);
+    builder.add_piece(StreamId(7), Offset(41), LeaderEpoch(2), &heads[1], bodies[1].clone().into(), None);
     builder.add_command(&0x1122_3344u32);
     builder.add_command(&0x5566u16);
     builder.want_fsync();

@@ -146,7 +146,7 @@ pub(crate) fn keep(journal: &Journal) -> Outcome<()> {
 pub(crate) fn entry(batch: &Bytes, stream: StreamId, base: Offset) -> Outcome<(Bytes, u32, PieceDesc)> {
     let mut builder = EntryBuilder::new();
     let head = PieceHead::parse(batch)?;
-    builder.add_piece(stream, base, LeaderEpoch(1), &head, batch, None);
+    builder.add_piece(stream, base, LeaderEpoch(1), &head, bytes::Bytes::copy_from_slice(batch), None);
     let entry = Entry::parse(builder.finish(Hlc(1)))?;
     let desc = entry.piece(0).ok_or("an entry without its piece")?;
     Ok((entry.bytes().clone(), entry.meta_bytes() as u32, desc))

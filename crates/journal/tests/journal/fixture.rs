@@ -154,7 +154,7 @@ pub(crate) fn entry(term: u64, index: u64, pieces: &[(u64, u64, usize)]) -> (Log
         let piece = Message { value: &value, timestamp: Timestamp(*offset as i64), ..Message::default() };
         let piece = piece.encode().unwrap();
         let head = PieceHead::parse(&piece).unwrap();
-        builder.add_piece(StreamId(*stream), Offset(*offset), LeaderEpoch(3), &head, &piece, None);
+        builder.add_piece(StreamId(*stream), Offset(*offset), LeaderEpoch(3), &head, piece.clone().into(), None);
     }
     let entry = Entry::parse(builder.finish(Hlc(index))).unwrap();
     let descs = entry.pieces().collect();

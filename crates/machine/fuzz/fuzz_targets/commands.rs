@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         let mut builder = EntryBuilder::new();
         let body = Message::default().encode().expect("a message");
         let head = PieceHead::parse(&body).expect("a piece");
-        builder.add_piece(StreamId(1), Offset(index), LeaderEpoch(0), &head, &body, None);
+        builder.add_piece(StreamId(1), Offset(index), LeaderEpoch(0), &head, body.clone().into(), None);
         builder.add_command(&command);
         index += 1;
         let entry = Entry::parse(builder.finish(Hlc(index << 16))).expect("an entry");

@@ -156,7 +156,7 @@ impl Sequencer {
         let first_piece = entry.piece_count();
         for (head, range) in &heads {
             let append_time = append_time.filter(|_| head.form == Form::Batch);
-            entry.add_piece(id, pending.next, pending.epoch, head, &request.bytes[range.clone()], append_time);
+            entry.add_piece(id, pending.next, pending.epoch, head, request.bytes.slice(range.clone()), append_time);
             pending.next = pending.next.plus(u64::from(head.count));
         }
         pending.grow(ticket);

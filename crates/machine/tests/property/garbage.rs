@@ -149,7 +149,7 @@ fn entry(round: &Round) -> Entry {
     let batch = Batch { records: 3, ..Batch::default() }.encode();
     let head = PieceHead::parse(&batch).expect("a piece");
     for (stream, base, epoch) in &round.pieces {
-        builder.add_piece(StreamId(*stream), Offset(*base), LeaderEpoch(*epoch), &head, &batch, None);
+        builder.add_piece(StreamId(*stream), Offset(*base), LeaderEpoch(*epoch), &head, batch.clone().into(), None);
     }
     round.commands.iter().for_each(|command| builder.add_command(command));
     Entry::parse(builder.finish(Hlc(round.time))).expect("what a builder closes is an entry")

@@ -198,7 +198,7 @@ fn entry(steps: &[Step], state: &Machine, term: u64, time: Hlc) -> Entry {
         });
         let batch = Batch { records: append.records, bytes: append.bytes, timestamp: 7, producer }.encode();
         let head = PieceHead::parse(&batch).expect("a batch is a piece");
-        let first = builder.add_piece(id, end.plus(append.skew), epoch, &head, &batch, None);
+        let first = builder.add_piece(id, end.plus(append.skew), epoch, &head, batch.clone().into(), None);
         *end = end.plus(u64::from(append.records));
         let producer = head.producer.map(|stamp| ProducerBatch {
             producer: ProducerId(stamp.id),

@@ -356,7 +356,7 @@ fn add_pieces(
     let mut producer = None;
     for bytes in pieces(&mut line)? {
         let head = PieceHead::parse(&bytes).map_err(|error| error.to_string())?;
-        entry.add_piece(stream, base, epoch, &head, &bytes, None);
+        entry.add_piece(stream, base, epoch, &head, bytes.clone().into(), None);
         base = base.plus(u64::from(head.count));
         producer = head.producer.map(|stamp| ProducerBatch {
             producer: ProducerId(stamp.id),

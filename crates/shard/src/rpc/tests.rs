@@ -54,7 +54,7 @@ fn append() -> Bytes {
     let mut builder = EntryBuilder::new();
     let body = Message { value: b"value", ..Message::default() }.encode().unwrap();
     let head = PieceHead::parse(&body).unwrap();
-    builder.add_piece(StreamId(7), Offset(3), LeaderEpoch(1), &head, &body, None);
+    builder.add_piece(StreamId(7), Offset(3), LeaderEpoch(1), &head, body.clone().into(), None);
     builder.want_fsync();
     let payload = builder.finish(Hlc(9));
     let membership = Bytes::from((vec![vec![1u64, 2], vec![2u64, 3]], vec![1u64, 2, 3]).to_wire());

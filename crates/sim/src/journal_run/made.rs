@@ -78,7 +78,7 @@ pub(super) fn make(rng: &mut Rng, term: u64, index: u64, ends: &mut Ends) -> Mad
             let bytes = if rng.percent(30) { batch(rng, index) } else { message(rng, stream, base, term) };
             let head = PieceHead::parse(&bytes).expect("a piece was made");
             count = head.count;
-            builder.add_piece(StreamId(stream), Offset(base), epoch, &head, &bytes, None)
+            builder.add_piece(StreamId(stream), Offset(base), epoch, &head, bytes.clone().into(), None)
         };
         if refuse {
             refused.push(number);

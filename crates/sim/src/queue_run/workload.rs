@@ -274,7 +274,7 @@ impl Workload {
             let Stream { id, kind, end, .. } = self.ledger.streams[slot];
             let (stream, base) = (StreamId(id), Offset(end));
             let nth = match first {
-                None => builder.add_piece(stream, base, LeaderEpoch(0), &head, &bytes, None),
+                None => builder.add_piece(stream, base, LeaderEpoch(0), &head, bytes.clone().into(), None),
                 Some(first) => builder.share_piece(first, stream, base, LeaderEpoch(0)),
             };
             first.get_or_insert(nth);
