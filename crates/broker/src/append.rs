@@ -2,7 +2,7 @@
 
 use crate::broker::{Broker, Pending};
 use crate::node::wall;
-use crate::request::{AppendPart, Appended, BrokerError, Inspect, Reply};
+use crate::request::{AppendPart, AppendRefusal, Appended, BrokerError, Inspect, PartitionRef, Reply};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::Reply as MachineReply;
@@ -10,32 +10,46 @@ use machine::messaging::sequencer::AppendRequest;
 use model::config::StreamConfig;
 use model::limit;
 use shard::{ProposeError, Request as ShardRequest};
+use std::time::Duration;
 
 type Outcome = Result<MachineReply, ProposeError>;
+/// Its outcome will come, or it has failed already.
+type Queued = Result<oneshot::Receiver<Outcome>, BrokerError>;
+
+async fn outcome(queued: Queued, timeout: Duration) -> Result<Appended, BrokerError> {
+    let answer = tokio::time::timeout(timeout, queued?).await.map_err(|_| BrokerError::Unknown)?;
+    match answer.unwrap_or(Err(ProposeError::Unknown))? {
+        MachineReply::Appended { base, start } => Ok(Appended { base, start, duplicate: false }),
+        MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
+        MachineReply::Refused(refusal) => Err(refusal.into()),
+        _ => Err(BrokerError::Unavailable),
+    }
+}
 
 impl Broker {
     /// Queues every part at its shard, in order, and returns what waits for the answers.
     pub(crate) async fn append(&self, parts: Vec<AppendPart>) -> Pending {
         let mut waiting = Vec::with_capacity(parts.len());
         for part in parts {
-            waiting.push(self.queue(part).await);
+            waiting.push((part.to.clone(), self.queue(part).await));
         }
         let timeout = self.inner.config.propose_timeout;
+        let broker = self.clone();
         Box::pin(async move {
-            let answers = waiting.into_iter().map(|queued| async move {
-                let answer = tokio::time::timeout(timeout, queued?).await.map_err(|_| BrokerError::Unknown)?;
-                match answer.unwrap_or(Err(ProposeError::Unknown))? {
-                    MachineReply::Appended { base, start } => Ok(Appended { base, start, duplicate: false }),
-                    MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
-                    MachineReply::Refused(refusal) => Err(refusal.into()),
-                    _ => Err(BrokerError::Unavailable),
-                }
+            let answers = waiting.into_iter().map(|(to, queued)| {
+                let broker = &broker;
+                async move { outcome(queued, timeout).await.map_err(|error| broker.refusal(&to, error)) }
             });
             Reply::Appended(futures::future::join_all(answers).await)
         })
     }
 
-    async fn queue(&self, part: AppendPart) -> Result<oneshot::Receiver<Outcome>, BrokerError> {
+    fn refusal(&self, to: &PartitionRef, error: BrokerError) -> AppendRefusal {
+        let start = self.inner.find_stream(to, None).ok().map(|found| found.state.start);
+        AppendRefusal { error, start }
+    }
+
+    async fn queue(&self, part: AppendPart) -> Queued {
         let (place, config) = self.inner.resolve_configured(&part.to)?;
         let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
         let bytes = self.inspect(part.inspect, part.bytes, config).await?;

@@ -1,6 +1,7 @@
 //! The broker of one node: resolves names to streams and shards, and hands requests on.
 
 use crate::groups::Groups;
+use crate::memory::Memory;
 use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
 use crate::request::{BrokerError, Reply, Request};
 use crate::setting::Settings;
@@ -30,6 +31,8 @@ pub struct Config {
     pub topic_defaults: Settings,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
+    /// Bytes that clients can make the node take for requests and answers.
+    pub memory_bytes: u64,
     /// How often streams are looked through for what is to be compacted.
     pub compaction_interval: Duration,
     /// How long a request may wait for consensus before its outcome is called unknown.
@@ -45,6 +48,7 @@ impl Default for Config {
             auto_create_topics: true,
             topic_defaults: Settings::default(),
             cache_bytes: limit::TAIL_CACHE_BYTES,
+            memory_bytes: limit::MEMORY_BYTES_DEFAULT,
             compaction_interval: shard::Upkeep::default().compaction_interval,
             propose_timeout: Duration::from_secs(30),
         }
@@ -68,6 +72,7 @@ pub(crate) struct Inner {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
+    pub(crate) memory: Memory,
     /// Turns to look into pieces that take much work.
     pub(crate) inspecting: Semaphore,
     /// Held by whoever measures partitions.
@@ -125,7 +130,8 @@ impl Broker {
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
         // At most as many as there are processors: the others have work, too.
         let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
-        let inner = Inner { config, folder, shards, local, waiters, changes, groups, inspecting, sizing };
+        let memory = Memory::new(config.memory_bytes);
+        let inner = Inner { config, folder, shards, local, waiters, changes, groups, memory, inspecting, sizing };
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
@@ -162,6 +168,12 @@ impl Broker {
     #[must_use]
     pub fn cluster(&self) -> u128 {
         self.inner.folder.identity.cluster
+    }
+
+    /// The memory for requests and answers.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// The shards of this node, for status and metrics.

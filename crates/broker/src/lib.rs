@@ -18,6 +18,7 @@ mod golden;
 
 pub mod group;
 mod groups;
+pub mod memory;
 pub mod node;
 mod read;
 pub mod request;
@@ -30,6 +31,7 @@ mod waiters;
 
 pub use broker::{Broker, Config, Pending};
 pub use journal::{Chunk, FileRange, Slice};
+pub use memory::Memory;
 pub use node::NodeError;
 pub use request::{BrokerError, Reply, Request};
 pub use setting::Settings;

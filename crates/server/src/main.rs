@@ -9,6 +9,8 @@ mod configuration_file;
 mod descriptors;
 mod http;
 mod logging;
+mod machine_memory;
+mod memory_metrics;
 mod metrics;
 #[cfg(test)]
 mod reference;

@@ -1,5 +1,6 @@
 //! What the node counts, as OpenMetrics.
 
+use crate::memory_metrics::MemoryPools;
 use broker::Broker;
 use gateway::Counters;
 use prometheus_client::collector::Collector;
@@ -22,6 +23,7 @@ impl Metrics {
     /// Of the broker, and of each listener by its name.
     pub(crate) fn new(broker: Broker, listeners: Vec<(&'static str, Arc<Counters>)>) -> Self {
         let mut registry = Registry::with_prefix("mainstem");
+        registry.register_collector(Box::new(MemoryPools(broker.memory().clone())));
         registry.register_collector(Box::new(Journals { broker }));
         registry.register_collector(Box::new(Listeners { listeners }));
         Metrics { registry }
@@ -119,7 +121,7 @@ impl Collector for Listeners {
             ("accept_errors", "Connections the operating system would not accept", |c| &c.accept_errors),
             ("protocol_violations", "Connections closed because the client broke the protocol", |c| &c.violations),
             ("protocol_rejections", "Malformed parts of requests that were refused", |c| &c.rejections),
-            ("connection_timeouts", "Connections closed because the client was idle or did not read", |c| &c.timeouts),
+            ("connection_timeouts", "Connections closed because the client was idle or stood still", |c| &c.timeouts),
         ];
         for (name, help, read) in counters {
             let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
