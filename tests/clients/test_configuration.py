@@ -88,6 +88,8 @@ IN_FORCE = {
     "cache.bytes": (64 << 20, "file my.toml:10"),
     "compaction.seconds": (15, "default"),
     "limits.connections": ("auto", "default"),
+    "limits.memory": ("auto", "default"),
+    "limits.stall-seconds": (60, "default"),
     "log.format": ("json", "flag --log-format"),
     "log.level": ("warn", "environment RUST_LOG"),
 }

@@ -111,18 +111,23 @@ impl Input {
 
     /// Hands whole frames on. Returns whether there were any.
     pub(crate) fn hand_to(&mut self, session: &mut dyn Session) -> Result<bool, Violation> {
-        let before = self.bytes.len();
+        let (before, waited) = (self.bytes.len(), session.waits_for().is_some());
         session.receive(&mut self.bytes)?;
         let taken = self.bytes.len() < before;
+        // The session may have had one that waited for memory.
+        let went_on = waited && session.waits_for().is_none();
         if taken {
             if self.frame > 0 && self.bytes.is_empty() {
                 // Of a large frame's buffer nothing is to be used again.
                 self.bytes = BytesMut::new();
             }
             self.frame = 0;
+            // Whatever is left has no part of the memory for large frames.
+            self.held = self.memory.arriving.charge(0);
+            self.count();
             self.patience = Patience::new();
         }
-        Ok(taken)
+        Ok(taken || went_on)
     }
 
     /// Nothing is to be done for now. An idle connection holds no buffer; one that is not read, no large one.
@@ -210,6 +215,37 @@ mod tests {
         drop(all);
         input.grant(memory.arriving.charge(ORDINARY));
         assert_eq!(input.wanted(ORDINARY), None, "it has it");
+    }
+
+    /// Takes all that there is.
+    struct Taker;
+
+    impl Session for Taker {
+        fn frame_bytes(&self, _: &[u8]) -> usize {
+            0
+        }
+        fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
+            input.clear();
+            Ok(())
+        }
+        fn next_request(&mut self) -> Option<(u64, broker::Request)> {
+            None
+        }
+        fn on_reply(&mut self, _: u64, _: broker::Reply) {}
+        fn take_output(&mut self, _: &mut Vec<crate::Output>) {}
+        fn wants_input(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn what_a_large_frame_took_is_given_back_with_it() {
+        let memory = Memory::new(MEMORY_BYTES_MIN);
+        let mut input = input_with(&memory, INPUT_BYTES_FREE);
+        assert_eq!(input.wanted(LARGE), None);
+        input.make_room();
+        assert_eq!(input.hand_to(&mut Taker), Ok(true));
+        assert_eq!((memory.arriving_large.used(), memory.arriving.used()), (0, 0));
     }
 
     #[test]

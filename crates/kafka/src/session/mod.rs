@@ -19,7 +19,7 @@ use crate::codec::frame;
 use crate::codec::header::{RequestHeader, ResponseHeader};
 use crate::codec::reader::Reader;
 use crate::mapping::{self, Context, Memory, Step, Then};
-use broker::memory::Pool;
+use broker::memory::{Held, Pool};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
 use counted::Counted;
@@ -62,9 +62,8 @@ pub struct KafkaSession {
     requests: VecDeque<(RequestId, Request)>,
     /// The one that was handed on and lets no others pass.
     alone: Option<RequestId>,
-    /// A request that has more parts than there is memory for, and its bytes, which are counted.
-    left: Option<Bytes>,
-    left_bytes: usize,
+    /// A request that has more parts than there is memory for. It counts as one that arrives.
+    left: Option<(Bytes, Held)>,
     waits_for: Option<Pool>,
     /// Requests that are not answered, and the large ones among them.
     asked: Counted,
@@ -92,7 +91,6 @@ impl KafkaSession {
             requests: VecDeque::new(),
             alone: None,
             left: None,
-            left_bytes: 0,
             waits_for: None,
             asked,
             asked_large,
@@ -226,29 +224,28 @@ impl Session for KafkaSession {
 
     fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
         self.waits_for = None;
-        while self.wants_input() {
+        while self.wants_input() && self.waits_for.is_none() {
             let whole = self.frame_bytes(input);
             if self.left.is_none() && whole <= input.len() {
                 self.waits_for = self.lacks(whole);
+                if self.waits_for.is_some() {
+                    break;
+                }
             }
-            if self.waits_for.is_some() {
-                break;
-            }
-            let content = match self.left.take() {
-                Some(content) => content,
+            let content = match &self.left {
+                Some((content, _)) => content.clone(),
                 None => match frame::split(input, limit::REQUEST_BYTES_MAX) {
                     Ok(Some(content)) => content,
                     Ok(None) => break,
                     Err(error) => return Err(Violation { reason: error.to_string() }),
                 },
             };
-            self.asked.remove(std::mem::take(&mut self.left_bytes));
             self.waits_for = self.on_frame(content.clone())?;
-            if self.waits_for.is_some() {
-                self.left_bytes = content.len();
-                self.asked.add(self.left_bytes);
-                self.left = Some(content);
-                break;
+            if self.waits_for.is_none() {
+                self.left = None;
+            } else if self.left.is_none() {
+                let held = self.context.memory.arriving(content.len()).charge(content.len());
+                self.left = Some((content, held));
             }
         }
         Ok(())
