@@ -32,6 +32,16 @@ pub enum Fault {
     TakeSecondFirst,
     /// In a machine: what expires is found by iterating over a hash map.
     HashMapIteration,
+    /// Compaction goes on behind a file that has to stay as it is.
+    CompactBehindStaying,
+    /// Reading ends where compaction left nothing of what was asked for.
+    StallAtGaps,
+    /// In a shard: compaction keeps the first record of a key.
+    CompactToFirst,
+    /// In a shard: compaction removes records for ones that are not committed.
+    CompactUncommitted,
+    /// In a shard: compaction removes removals of keys at once.
+    CompactRemovalsAtOnce,
 }
 
 impl Fault {
@@ -49,5 +59,10 @@ impl Fault {
         Fault::IgnoreMessageIds,
         Fault::TakeSecondFirst,
         Fault::HashMapIteration,
+        Fault::CompactBehindStaying,
+        Fault::StallAtGaps,
+        Fault::CompactToFirst,
+        Fault::CompactUncommitted,
+        Fault::CompactRemovalsAtOnce,
     ];
 }

@@ -5,10 +5,12 @@
 //! the files still say where every record of a stream is, or that it is gone, and a gap that they do not
 //! explain is damage.
 
+use crate::canary::Fault;
 use crate::file::FileId;
 use crate::journal::Journal;
 use crate::reclaim::{LiveExtent, Liveness, PackGroup, ReclaimError};
 use crate::state::Finished;
+use crate::table::TableError;
 use bytes::Bytes;
 use model::{Offset, StreamId, limit};
 use std::sync::Arc;
@@ -69,13 +71,13 @@ impl Journal {
     ///
     /// # Errors
     /// When a table cannot be read.
-    pub fn compactable_end(&self, stream: StreamId) -> Result<Offset, ReclaimError> {
+    pub fn compactable_end(&self, stream: StreamId) -> Result<Offset, TableError> {
         let (files, mut end) = {
             let state = self.state.lock();
             let first = state.active.extents_from(stream, Offset(0)).next();
             (state.finished.clone(), first.map_or(Offset(u64::MAX), |extent| extent.base))
         };
-        for file in files.iter().filter(|file| !self.is_rewritable(file)) {
+        for file in files.iter().filter(|file| !self.is_rewritable(file) && !self.is_passed_over(file)) {
             if let Some(first) = file.table.extents_from(&*file.file, stream, Offset(0)).next() {
                 end = end.min(first?.base);
             }
@@ -88,6 +90,11 @@ impl Journal {
         file.table.last_index <= state.floor.index
             && !state.pins.contains_key(&file.id)
             && !state.unpackable.contains(&file.id)
+    }
+
+    /// A known fault: what is behind a file that has to stay is compacted all the same.
+    fn is_passed_over(&self, file: &Finished) -> bool {
+        self.faulty(Fault::CompactBehindStaying) && file.table.last_index <= self.floor().index
     }
 
     /// Finds the files in which something is to go. Reads what may go.
@@ -108,12 +115,25 @@ impl Journal {
                 compactor.limit(extent.stream).is_some_and(|limit| extent.base < limit)
             };
             if !self.is_rewritable(file) && extents.iter().any(concerned) {
+                if self.is_passed_over(file) {
+                    plan.close(&mut group);
+                    continue;
+                }
                 plan.cut = true;
                 break;
             }
-            if !self.changes(file, &extents, compactor)? {
-                plan.close(&mut group);
-                continue;
+            match self.changes(file, &extents, compactor) {
+                Ok(true) => {}
+                Ok(false) => {
+                    plan.close(&mut group);
+                    continue;
+                }
+                // It stays until the damage is repaired.
+                Err(ReclaimError::Damaged { .. }) => {
+                    plan.cut = true;
+                    break;
+                }
+                Err(error) => return Err(error),
             }
             if group.live_bytes() > limit::PACKED_FILE_BYTES_MAX / 2 {
                 plan.close(&mut group);
@@ -161,6 +181,9 @@ impl Journal {
         for group in plan.groups {
             let here = |id: FileId| self.finished().iter().any(|file| file.id == id && self.is_rewritable(file));
             if !group.sources.iter().all(|file| here(file.id)) {
+                if self.faulty(Fault::CompactBehindStaying) {
+                    continue;
+                }
                 return Ok(Compaction { freed, whole: false });
             }
             match self.pack(&group, Some(compactor)) {

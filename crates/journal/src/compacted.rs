@@ -1,8 +1,8 @@
 //! How far streams are compacted, beside the journal's files. Drawn in docs/formats/journal.md.
 //!
-//! It saves work after a restart and nothing rests on it: one that is lost, damaged or behind makes the
-//! next pass look at what it need not. It says something about this replica's own files, so it goes when
-//! others take their place.
+//! It saves work after a restart: one that is lost, damaged or behind makes the next pass look at what it
+//! need not. It must never be ahead, for a removal of a key below it may go when its time is over. It says
+//! something about this replica's own files, so it goes before others take their place.
 
 use crate::disk::{Disk, replace};
 use crate::journal::Journal;
@@ -52,11 +52,16 @@ impl Journal {
         read(&*self.disk).unwrap_or_default()
     }
 
-    /// Keeps how far streams are compacted. On stable storage on return. Blocks on the disk.
+    /// Keeps how far streams were compacted when files had been replaced `installs` times; since then they
+    /// may have been again. On stable storage on return. Blocks on the disk.
     ///
     /// # Errors
     /// As the disk says.
-    pub fn keep_compacted(&self, compacted: &Vec<Compacted>) -> io::Result<()> {
+    pub fn keep_compacted(&self, compacted: &Vec<Compacted>, installs: u64) -> io::Result<()> {
+        let _one_at_a_time = self.manifest_lock.lock();
+        if installs != self.installs() {
+            return Ok(());
+        }
         let mut bytes = MAGIC.to_vec();
         compacted.put(&mut bytes);
         crc32c(&bytes).put(&mut bytes);
@@ -66,13 +71,21 @@ impl Journal {
         replace(&*self.disk, NAME, TEMPORARY, &bytes)
     }
 
-    /// Forgets it: files of another replica take the place of this one's.
+    /// Forgets it: files of another replica are about to take the place of this one's.
     pub(crate) fn forget_compacted(&self) -> io::Result<()> {
+        let _one_at_a_time = self.manifest_lock.lock();
         self.installs.fetch_add(1, Relaxed);
         match self.disk.remove(NAME) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        // It must not come back when the power goes.
+        self.disk.sync_names()
+    }
+
+    /// They have: whoever began to look at the files before knows nothing of these.
+    pub(crate) fn files_were_replaced(&self) {
+        self.installs.fetch_add(1, Relaxed);
     }
 
     /// How often files of another replica took the place of this one's since the start.

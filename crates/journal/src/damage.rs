@@ -88,6 +88,12 @@ impl Journal {
         }
     }
 
+    /// Notes that all of a stream's records below `to` are as they should be.
+    pub(crate) fn forget_records_damage(&self, stream: StreamId, to: Offset) {
+        let of_it = |damage: &Damage| matches!(damage, Damage::Records { stream: whose, to: end, .. } if *whose == stream && *end <= to);
+        self.damage().into_iter().filter(of_it).for_each(|damage| self.forget_damage(damage));
+    }
+
     /// Notes that the bytes of an extent are not what was written: as part of a Raft entry, if that
     /// is above the floor.
     pub(crate) fn note_bad_extent(&self, extent: &Extent, index: Option<u64>, file: Option<&Finished>) {

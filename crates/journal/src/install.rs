@@ -219,6 +219,7 @@ impl Journal {
             state.leftovers.extend(old_chain.iter().map(|file| checkpoint::name(file.number)));
             state.leftovers.extend(snapshot.checkpoint.iter().map(|file| format!("pulled-{:016x}", file.number)));
         })?;
+        self.files_were_replaced();
         self.options.cache.release(freed);
         self.counters.installs.fetch_add(1, Relaxed);
         Ok(objects)

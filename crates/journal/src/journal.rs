@@ -136,6 +136,8 @@ pub struct Counters {
     pub damage_found: AtomicU64,
     /// Of these, those that were repaired or that nobody wanted any more.
     pub damage_mended: AtomicU64,
+    /// Times the compacted part of streams was taken over from another replica.
+    pub takeovers: AtomicU64,
     /// Bytes read by the scrubber.
     pub scrubbed_bytes: AtomicU64,
     /// Times the shard went on although acknowledged entries may have been lost.

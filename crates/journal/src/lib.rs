@@ -41,6 +41,7 @@ pub mod scrub;
 pub mod skips;
 mod state;
 pub mod table;
+mod takeover;
 pub mod thread;
 pub mod writer;
 
@@ -54,4 +55,5 @@ pub use read::{Chunk, ReadError, Slice};
 pub use reclaim::{Liveness, Plan, ReclaimError, Usage};
 pub use recovery::{OpenError, Recovered};
 pub use state::{Done, Finished, Space};
+pub use takeover::Takeover;
 pub use writer::{Next, Writer};

@@ -13,7 +13,7 @@ use crate::state::Finished;
 use crate::table::{Extent, Table, TableHead};
 use bytes::Bytes;
 use model::checksum::crc32c;
-use model::{EntryBuilder, Hlc, Offset, PieceDesc, PieceHead, Timestamp, limit};
+use model::{EntryBuilder, Hlc, Offset, PieceDesc, PieceHead, StreamId, Timestamp, limit};
 use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Journal {
     ) -> Result<(), ReclaimError> {
         let ranks = group.sources.iter().map(|source| (source.table.first_index, source.table.last_index));
         let rank = ranks.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((1, 0));
-        let mut bodies = bodies(group).into_iter().peekable();
+        let mut bodies = bodies(group, compactor).into_iter().peekable();
         while let Some(class) = bodies.peek().map(|body| body.class) {
             let mut output = Output::create(self, rank)?;
             let id = output.id;
@@ -96,19 +96,22 @@ impl Journal {
         let mut output = Output::create(self, rank)?;
         let id = output.id;
         let mut fill = || {
-            pieces.iter().try_for_each(|(extent, bytes)| output.hold(bytes.clone(), vec![*extent], false))?;
+            pieces.iter().try_for_each(|(extent, bytes)| output.hold(bytes.clone(), vec![*extent], false, false))?;
             output.finish(self)
         };
         fill().inspect_err(|_| self.remove_output(id))
     }
 }
 
-/// The bytes to copy, ascending by class, stream and offset of their first place.
-fn bodies(group: &PackGroup) -> Vec<Body> {
-    let mut by_place: BTreeMap<(usize, u64), Body> = BTreeMap::new();
+/// The bytes to copy, ascending by class, stream and offset of their first place. What is compacted shares
+/// its bytes with no other stream any more: a record could not go from one alone, and what removed it could.
+fn bodies(group: &PackGroup, compactor: Option<&dyn Compactor>) -> Vec<Body> {
+    let mut by_place: BTreeMap<(usize, u64, Option<StreamId>), Body> = BTreeMap::new();
     for live in &group.extents {
         let (position, length) = (live.extent.position, live.extent.length);
-        let body = by_place.entry((live.source, position)).or_insert_with(|| Body {
+        let stream = live.extent.stream;
+        let own = compactor.and_then(|compactor| compactor.limit(stream)).map(|_| stream);
+        let body = by_place.entry((live.source, position, own)).or_insert_with(|| Body {
             class: live.class,
             source: live.source,
             position,
@@ -145,7 +148,7 @@ struct Pending {
 }
 
 /// A packed file being written.
-struct Output {
+pub(crate) struct Output {
     id: FileId,
     file: Arc<dyn crate::disk::DiskFile>,
     shard: model::ShardId,
@@ -163,7 +166,7 @@ struct Output {
 
 impl Output {
     /// A file whose content came from these Raft indexes.
-    fn create(journal: &Journal, (first_index, last_index): (u64, u64)) -> io::Result<Self> {
+    pub(crate) fn create(journal: &Journal, (first_index, last_index): (u64, u64)) -> io::Result<Self> {
         let sequence = journal.take_sequence();
         let id = FileId { journal: journal.id(), sequence };
         let file = journal.disk.create(&name(id, FileKind::Packed), 0)?;
@@ -173,6 +176,15 @@ impl Output {
         let table = Table { first_index, last_index, ..Table::default() };
         let (position, builder) = (HEADER_BYTES as u64, EntryBuilder::new());
         Ok(Output { id, file, shard, position, builder, held: None, pending: Vec::new(), run_open: false, table })
+    }
+
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.position
     }
 
     /// Copies a body: the pieces of it, if it is a run of several; of these, what the compactor keeps.
@@ -227,10 +239,7 @@ impl Output {
                     Bytes::from(model::piece::empty(base, count, epoch))
                 }
             };
-            self.hold(piece, extents, may_run)?;
-            if let Some(held) = &mut self.held {
-                held.has_gap |= has_gap;
-            }
+            self.hold(piece, extents, may_run, has_gap)?;
         }
         Ok(())
     }
@@ -248,9 +257,10 @@ impl Output {
         true
     }
 
-    /// Takes a piece for its places; `may_run` says whether it may be part of a run.
-    fn hold(&mut self, bytes: Bytes, extents: Vec<Extent>, may_run: bool) -> io::Result<()> {
-        let before = self.held.replace(Held { bytes, extents, may_run, has_gap: false });
+    /// Takes a piece for its places; `may_run` says whether it may be part of a run, `has_gap` whether it
+    /// stands for others that are gone.
+    pub(crate) fn hold(&mut self, bytes: Bytes, extents: Vec<Extent>, may_run: bool, has_gap: bool) -> io::Result<()> {
+        let before = self.held.replace(Held { bytes, extents, may_run, has_gap });
         before.map_or(Ok(()), |held| self.keep(&held))
     }
 
@@ -321,7 +331,8 @@ impl Output {
         Ok(())
     }
 
-    fn finish(&mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
+    /// Ends the file. On stable storage on return.
+    pub(crate) fn finish(&mut self, journal: &Journal) -> Result<Arc<Finished>, ReclaimError> {
         if let Some(held) = self.held.take() {
             self.keep(&held)?;
         }

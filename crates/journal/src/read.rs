@@ -1,5 +1,6 @@
 //! Reading pieces by stream and offset.
 
+use crate::canary::Fault;
 use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::frame::HEAD_BYTES;
@@ -236,6 +237,7 @@ impl Journal {
                 }
                 next = extent.extent.end();
                 match self.fetch(extent, from, left, chunks.is_empty()) {
+                    Ok(Fetched::Gone) if self.faulty(Fault::StallAtGaps) => return Ok(chunks),
                     // Of what was wanted here, nothing is left.
                     Ok(Fetched::Gone) => gone = Some(extent.extent),
                     Ok(Fetched::Slice(slice)) => {

@@ -138,11 +138,19 @@ impl Journal {
     }
 
     /// Puts records back, out of what another replica has of them. `live` says which of the offsets
-    /// somebody may yet read. Returns whether all of those can be read now. Blocks on the disk.
+    /// somebody may yet read. With `compacted`, the other may have compacted them otherwise, and only the very
+    /// bytes that were here will do (see [`crate::Takeover`]). Returns whether all of those can be read now.
+    /// Blocks on the disk.
     ///
     /// # Errors
     /// As the disk says, or when a table is damaged as well.
-    pub fn repair_records(&self, damage: Damage, live: &[Range<u64>], copies: &[Slice]) -> Result<bool, ReclaimError> {
+    pub fn repair_records(
+        &self,
+        damage: Damage,
+        live: &[Range<u64>],
+        copies: &[Slice],
+        compacted: bool,
+    ) -> Result<bool, ReclaimError> {
         let Damage::Records { stream, from, to } = damage else { return Ok(false) };
         let copies = pieces_of(stream, copies);
         let mut absent = Absent::new(live);
@@ -154,7 +162,7 @@ impl Journal {
                     break;
                 }
                 absent.is_at(extent.base.0..extent.end().0);
-                whole &= self.repair_extent(file, &extent, &copies)? || !overlaps(live, &extent);
+                whole &= self.repair_extent(file, &extent, &copies, compacted)? || !overlaps(live, &extent);
             }
         }
         {
@@ -169,7 +177,7 @@ impl Journal {
             whole &= !unfinished;
         }
         if !absent.ranges.is_empty() {
-            whole &= self.patch(&absent.ranges, &copies)?;
+            whole &= !compacted && self.patch(&absent.ranges, &copies)?;
         }
         if whole {
             self.forget_damage(damage);
@@ -178,15 +186,25 @@ impl Journal {
     }
 
     /// Whether the extent's bytes are right now.
-    fn repair_extent(&self, file: &Finished, extent: &Extent, copies: &[(Extent, Bytes)]) -> io::Result<bool> {
+    fn repair_extent(
+        &self,
+        file: &Finished,
+        extent: &Extent,
+        copies: &[(Extent, Bytes)],
+        compacted: bool,
+    ) -> io::Result<bool> {
         let mut bytes = vec![0; extent.length as usize];
-        if file.file.read_at(extent.position, &mut bytes).is_ok() && extent.check(&mut bytes).is_some() {
+        let read = file.file.read_at(extent.position, &mut bytes).is_ok();
+        if read && extent.check(&mut bytes).is_some() {
             return Ok(true);
         }
         let inside = copies.iter().filter(|(copy, _)| extent.base <= copy.base && copy.end() <= extent.end());
         let mut right: Vec<u8> = Vec::with_capacity(extent.length as usize);
         inside.for_each(|(_, bytes)| right.extend_from_slice(bytes));
-        if right.len() != extent.length as usize || extent.check(&mut right).is_none() {
+        let fits = right.len() == extent.length as usize;
+        let Some(pieces) = fits.then(|| extent.check(&mut right)).flatten() else { return Ok(false) };
+        if compacted && !(read && pieces.iter().all(|(_, range)| is_same(&bytes[range.clone()], &right[range.clone()])))
+        {
             return Ok(false);
         }
         file.file.write_at(extent.position, &[IoSlice::new(&right)])?;
@@ -304,6 +322,12 @@ impl Absent {
         };
         self.ranges = std::mem::take(&mut self.ranges).into_iter().flat_map(cut).collect();
     }
+}
+
+/// Whether a damaged piece was this one: its checksum still says so, or nothing but its checksum is damaged.
+fn is_same(damaged: &[u8], right: &[u8]) -> bool {
+    let checksum = piece::LENGTH_END + 5..piece::PREFIX_BYTES;
+    damaged[checksum.clone()] == right[checksum] || damaged[piece::PREFIX_BYTES..] == right[piece::PREFIX_BYTES..]
 }
 
 fn overlaps(ranges: &[Range<u64>], extent: &Extent) -> bool {

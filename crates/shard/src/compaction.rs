@@ -14,11 +14,12 @@ use crate::replica::Replica;
 use batch::Batch;
 use batch::compaction::{self, Horizon, Left};
 use bytes::Bytes;
+use journal::canary::Fault;
 use journal::compacted::Compacted;
-use journal::{CompactionPlan, Compactor, Journal, Kept, ReclaimError, Slice};
+use journal::{CompactionPlan, Compactor, Journal, Kept, ReadError, ReclaimError, Slice};
 use machine::messaging::stream::Stream;
 use model::record::Message;
-use model::{Form, Offset, PieceHead, StreamId, Timestamp, limit};
+use model::{Entry, Form, Offset, PieceDesc, PieceHead, StreamId, Timestamp, limit};
 use siphasher::sip128::{Hasher128, SipHasher13};
 use std::collections::BTreeMap;
 use std::hash::Hasher;
@@ -43,7 +44,8 @@ struct Seen {
 #[derive(Debug)]
 pub(crate) struct Compaction {
     seen: BTreeMap<StreamId, Seen>,
-    /// How often a snapshot had been installed: what is remembered is about files before the next.
+    /// How often another replica's files had taken the place of ours: what is remembered is about those
+    /// since.
     installs: u64,
 }
 
@@ -56,7 +58,8 @@ pub(crate) struct Pass {
     pub(crate) waits: bool,
     plan: CompactionPlan,
     by_key: Option<ByKey>,
-    installs: u64,
+    /// How often files had been replaced when it began.
+    pub(crate) installs: u64,
 }
 
 impl Compaction {
@@ -96,9 +99,10 @@ impl Compaction {
         due
     }
 
-    /// Remembers what a pass did. Returns what to keep for the next start.
-    pub(crate) fn note(&mut self, pass: &Pass) -> Vec<Compacted> {
-        if pass.installs == self.installs {
+    /// Remembers what a pass did, unless files were replaced since it began. Returns what to keep for the
+    /// next start.
+    pub(crate) fn note(&mut self, pass: &Pass, installs: u64) -> Vec<Compacted> {
+        if (pass.installs, pass.installs) == (self.installs, installs) {
             self.seen.extend(pass.seen.iter().map(|(id, seen)| (*id, *seen)));
         }
         let kept = |(id, seen): (&StreamId, &Seen)| {
@@ -124,32 +128,52 @@ impl Pass {
     pub(crate) fn plan<R: Runtime>(replica: &Replica<R>, due: Vec<Due>, now: Timestamp) -> Result<Pass, ReclaimError> {
         let journal = &replica.journal;
         let mut pass = Pass { installs: journal.installs(), ..Pass::default() };
-        let mut by_key = ByKey::new(journal.id(), now);
-        for Due { id, stream, seen } in due {
-            let mut end = journal.compactable_end(id)?.min(stream.end);
-            let lag = stream.config.compaction_lag_min_millis;
-            if lag > 0 && seen.to.max(stream.start) < end {
-                let young = journal.find_timestamp(id, seen.to.max(stream.start), end, now.minus(lag));
-                end = young.map_err(unreadable)?.map_or(end, |(base, _)| base);
+        let mut by_key = ByKey::new(journal, now);
+        for due in due {
+            let stream = due.id;
+            match pass.plan_stream(journal, &mut by_key, due, now) {
+                // Other streams need not wait for its repair.
+                Err(ReadError::Damaged { .. }) => tracing::warn!(%stream, "damaged: not compacted this time"),
+                other => other.map_err(unreadable)?,
             }
-            // What is left above is there for the next pass.
-            let rest = journal.bytes_of(id, end, stream.end).map_err(unreadable)?;
-            let new = stream.bytes_appended.saturating_sub(seen.appended);
-            pass.waits |= rest * 2 > new;
-            if end <= seen.to.max(stream.start) {
-                continue;
-            }
-            let end = by_key.learn(journal, id, &stream, seen.to.max(stream.start), end)?;
-            let rest = journal.bytes_of(id, end, stream.end).map_err(unreadable)?;
-            let appended = stream.bytes_appended.saturating_sub(rest);
-            let dirty_since = (rest > 0).then_some(now);
-            pass.seen.insert(id, Seen { to: end, appended, clean_bytes: 0, dirty_since });
         }
         if !by_key.streams.is_empty() {
             pass.plan = journal.plan_compaction(&MachineLiveness(&replica.machine), &by_key)?;
             pass.by_key = Some(by_key);
         }
         Ok(pass)
+    }
+
+    /// Finds out where the keys of a stream are last.
+    fn plan_stream(
+        &mut self,
+        journal: &Journal,
+        by_key: &mut ByKey,
+        Due { id, stream, seen }: Due,
+        now: Timestamp,
+    ) -> Result<(), ReadError> {
+        let mut end = journal.compactable_end(id)?.min(stream.end);
+        let lag = stream.config.compaction_lag_min_millis;
+        if lag > 0 && seen.to.max(stream.start) < end {
+            let young = journal.find_timestamp(id, seen.to.max(stream.start), end, now.minus(lag));
+            end = young?.map_or(end, |(base, _)| base);
+        }
+        // What is left above is there for the next pass.
+        let rest = journal.bytes_of(id, end, stream.end)?;
+        let new = stream.bytes_appended.saturating_sub(seen.appended);
+        self.waits |= rest * 2 > new;
+        if end <= seen.to.max(stream.start) {
+            return Ok(());
+        }
+        let end = by_key.learn(journal, id, &stream, seen.to.max(stream.start), end)?;
+        if journal.faulty(Fault::CompactUncommitted) {
+            by_key.learn_uncommitted(journal, id);
+        }
+        let rest = journal.bytes_of(id, end, stream.end)?;
+        let appended = stream.bytes_appended.saturating_sub(rest);
+        let dirty_since = (rest > 0).then_some(now);
+        self.seen.insert(id, Seen { to: end, appended, clean_bytes: 0, dirty_since });
+        Ok(())
     }
 
     /// Removes it. What the plan rests on has to be on stable storage by now. Blocks on the disk. Returns
@@ -172,11 +196,11 @@ impl Pass {
     }
 }
 
-fn unreadable(error: journal::ReadError) -> ReclaimError {
+fn unreadable(error: ReadError) -> ReclaimError {
     match error {
-        journal::ReadError::Table(error) => error.into(),
-        journal::ReadError::Io(error) => error.into(),
-        damaged @ journal::ReadError::Damaged { .. } => std::io::Error::other(damaged).into(),
+        ReadError::Table(error) => error.into(),
+        ReadError::Io(error) => error.into(),
+        damaged @ ReadError::Damaged { .. } => std::io::Error::other(damaged).into(),
     }
 }
 
@@ -194,6 +218,9 @@ struct ByKey {
     last: BTreeMap<u128, Offset>,
     secret: (u64, u64),
     now: Timestamp,
+    /// Known faults.
+    to_first: bool,
+    removals_at_once: bool,
 }
 
 impl std::fmt::Debug for ByKey {
@@ -203,8 +230,11 @@ impl std::fmt::Debug for ByKey {
 }
 
 impl ByKey {
-    fn new(secret: u64, now: Timestamp) -> Self {
-        ByKey { streams: BTreeMap::new(), last: BTreeMap::new(), secret: (secret, !secret), now }
+    fn new(journal: &Journal, now: Timestamp) -> Self {
+        let secret = (journal.id(), !journal.id());
+        let to_first = journal.faulty(Fault::CompactToFirst);
+        let removals_at_once = journal.faulty(Fault::CompactRemovalsAtOnce);
+        ByKey { streams: BTreeMap::new(), last: BTreeMap::new(), secret, now, to_first, removals_at_once }
     }
 
     /// Notes the keys of a part of a stream. Returns how far it came: not to the end when there are too
@@ -216,10 +246,10 @@ impl ByKey {
         stream: &Stream,
         from: Offset,
         to: Offset,
-    ) -> Result<Offset, ReclaimError> {
+    ) -> Result<Offset, ReadError> {
         let mut next = from;
         while next < to && self.last.len() < limit::COMPACTION_KEYS_MAX {
-            let slices = journal.read(id, next, to, READ_BYTES).map_err(unreadable)?;
+            let slices = journal.read(id, next, to, READ_BYTES)?;
             let Some(end) = slices.last().map(Slice::end) else {
                 next = to;
                 break;
@@ -242,7 +272,7 @@ impl ByKey {
             match head.form {
                 Form::Message => {
                     if let Some(key) = message_key(&piece) {
-                        self.last.insert(self.hash(id, key), base);
+                        self.learn_key(id, key, base);
                     }
                 }
                 Form::Batch => {
@@ -253,10 +283,34 @@ impl ByKey {
                     for record in records.map_while(Result::ok) {
                         if let Some(key) = &record.key {
                             let offset = base.plus(u64::try_from(record.offset_delta).unwrap_or(0));
-                            self.last.insert(self.hash(id, key), offset);
+                            self.learn_key(id, key, offset);
                         }
                     }
                 }
+            }
+        }
+    }
+
+    fn learn_key(&mut self, id: StreamId, key: &[u8], offset: Offset) {
+        let hash = self.hash(id, key);
+        if self.to_first {
+            self.last.entry(hash).or_insert(offset);
+        } else {
+            self.last.insert(hash, offset);
+        }
+    }
+
+    /// A known fault: notes the keys of what may never be committed.
+    fn learn_uncommitted(&mut self, journal: &Journal, id: StreamId) {
+        let entries = journal.entries(journal.applied() + 1, journal.last().index + 1, READ_BYTES);
+        let payloads =
+            entries.unwrap_or_default().into_iter().filter(|entry| entry.kind == journal::frame::Kind::Entry);
+        for entry in payloads.filter_map(|entry| Entry::parse(entry.payload).ok()) {
+            for piece in entry.pieces().filter(|piece| piece.stream == id) {
+                let start = piece.position as usize;
+                let bytes = entry.bytes().slice(start..start + piece.length as usize);
+                let PieceDesc { base, count, epoch, max_timestamp, .. } = piece;
+                self.learn_slice(id, &Slice { base, count, epoch, max_timestamp, bytes });
             }
         }
     }
@@ -269,7 +323,8 @@ impl ByKey {
     }
 
     fn is_last(&self, stream: StreamId, key: &[u8], offset: Offset) -> bool {
-        self.last.get(&self.hash(stream, key)).is_none_or(|last| *last <= offset)
+        let last = self.last.get(&self.hash(stream, key));
+        last.is_none_or(|last| if self.to_first { offset <= *last } else { *last <= offset })
     }
 }
 
@@ -294,7 +349,17 @@ impl Compactor for ByKey {
             Form::Batch => {
                 let batch = Batch::checked(Bytes::copy_from_slice(piece));
                 let is_last = |key: &[u8], offset| self.is_last(stream, key, Offset(offset as u64));
-                match compaction::compact(&batch, limit::PIECE_DECOMPRESSED_BYTES_MAX, *horizon, is_last) {
+                let compact = |batch: &Batch, horizon| {
+                    compaction::compact(batch, limit::PIECE_DECOMPRESSED_BYTES_MAX, horizon, is_last)
+                };
+                match compact(&batch, *horizon) {
+                    Ok(Left::Some(left)) if self.removals_at_once && left.has_delete_horizon() => {
+                        match compact(&left, Horizon { now: i64::MAX, ..*horizon }) {
+                            Ok(Left::Some(left)) => Kept::Part(left.into_bytes()),
+                            Ok(Left::Nothing) => Kept::Nothing,
+                            Ok(Left::Everything) | Err(_) => Kept::Part(left.into_bytes()),
+                        }
+                    }
                     Ok(Left::Some(left)) => Kept::Part(left.into_bytes()),
                     Ok(Left::Nothing) => Kept::Nothing,
                     Ok(Left::Everything) | Err(_) => Kept::Whole,

@@ -291,9 +291,9 @@ impl<R: Runtime> Housekeeping<R> {
             let carry_out = move || pass.carry_out(&replica).map(|freed| (freed, pass));
             if let Some((freed, pass)) = self.blocking("compaction", carry_out).await {
                 tracing::debug!(shard = %self.replica.shard, freed, "compacted");
-                let kept = self.compaction.note(&pass);
                 let journal = self.replica.journal.clone();
-                self.blocking("remembering compaction", move || journal.keep_compacted(&kept)).await;
+                let (kept, installs) = (self.compaction.note(&pass, journal.installs()), pass.installs);
+                self.blocking("remembering compaction", move || journal.keep_compacted(&kept, installs)).await;
                 self.replica.shrank.store(true, Relaxed);
             }
         }

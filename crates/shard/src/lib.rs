@@ -32,6 +32,7 @@ pub mod shard;
 mod skew;
 pub mod snapshot;
 mod store;
+mod takeover;
 pub mod transport;
 
 pub use batcher::{Answer, ProposeError, Request};

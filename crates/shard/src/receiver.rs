@@ -3,7 +3,7 @@
 use crate::doubt::Doubt;
 use crate::raft::{Raft, Runtime, Types, Vote, leading};
 use crate::replica::{Replica, rebuild};
-use crate::rpc::{self, Ballot, Chunk, EntryCopy, Incoming, Question, SliceCopy, Standing};
+use crate::rpc::{self, Ballot, Chunk, EntryCopy, FormCopy, Incoming, Question, SliceCopy, Standing};
 use crate::snapshot::snapshot;
 use crate::store::{decode_vote, encode_vote, log_id};
 use crate::transport::TransportError;
@@ -157,6 +157,7 @@ impl<R: Runtime> Receiver<R> {
             }
             Question::Entry { at } => self.copy_entry(at).await,
             Question::Records { stream, from, to } => self.copy_records(stream, from, to).await,
+            Question::Form { stream, from, to } => self.copy_form(stream, from, to).await,
             Question::Standing { asker, reverted } => {
                 let in_doubt = self.doubt.is_in_doubt();
                 let mut standing =
@@ -199,6 +200,25 @@ impl<R: Runtime> Receiver<R> {
         let slices = read.map_err(|error| refused(error.to_string()))?;
         let copies: Vec<SliceCopy> = slices.into_iter().map(SliceCopy::of).collect();
         Ok(Bytes::from(copies.to_wire()))
+    }
+
+    /// A part of a stream, for a replica that takes over how it is compacted here.
+    async fn copy_form(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Bytes, TransportError> {
+        let replica = self.replica.clone();
+        let read = move || {
+            let files = replica.journal.files_of(stream, to)?;
+            let slices = replica.journal.read(stream, from, to, limit::MIB)?;
+            if replica.journal.files_of(stream, to)? != files {
+                return Ok(None);
+            }
+            // What compaction has looked at until now lies below the stream's end by now.
+            let end = replica.machine.read().messaging.stream(stream).map(|stream| stream.end);
+            let slices = slices.into_iter().map(SliceCopy::of).collect();
+            Ok::<_, journal::ReadError>(end.map(|end| FormCopy { end, files, slices }))
+        };
+        let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
+        let copy = read.map_err(|error| refused(error.to_string()))?;
+        Ok(Bytes::from(copy.ok_or_else(|| refused("it is being compacted"))?.to_wire()))
     }
 
     /// Pulls the snapshot's files, then installs it. What was pulled and is not needed goes again:

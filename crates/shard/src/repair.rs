@@ -2,18 +2,25 @@
 //!
 //! Tables are rebuilt from what they describe. Entries above the Raft log's floor are asked for by
 //! their position, which no other entry ever has; records below it by stream and offset, where only
-//! what was committed can be read. Alone, damage stays, and reads that meet it are refused.
+//! what was committed can be read. Where the others have compacted those otherwise, their form of the whole
+//! stream is taken over (see [`crate::takeover`]). Alone, damage stays, and reads that meet it are refused.
 
 use crate::raft::Runtime;
 use crate::replica::Replica;
 use crate::rpc::{self, EntryCopy, Question, SliceCopy};
+use crate::takeover::take_over;
 use crate::transport::Lane;
 use bytes::Bytes;
 use journal::{Damage, Liveness, LogPosition, ReclaimError, Slice};
+use machine::messaging::stream::Stream;
+use model::config::Settlement;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
+use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use crate::liveness::MachineLiveness;
@@ -28,6 +35,7 @@ const AT_ONCE: usize = 32;
 pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId], turn: usize) {
     let damaged = replica.journal.damage();
     let count = damaged.len();
+    let mut other_form: BTreeMap<StreamId, Range<Offset>> = BTreeMap::new();
     for damage in damaged.into_iter().cycle().skip(turn * AT_ONCE % count.max(1)).take(count.min(AT_ONCE)) {
         let tried = match damage {
             Damage::Table { file } => {
@@ -35,12 +43,37 @@ pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId]
                 replica.environment.blocking(move || journal.repair_table(file).map_err(io_error)).await
             }
             Damage::Entry { index } => Some(mend_entry(replica, peers, index).await),
-            Damage::Records { stream, from, to } => Some(mend_records(replica, peers, stream, from, to).await),
+            Damage::Records { stream, from, to } => match mend_records(replica, peers, stream, from, to).await {
+                Ok(Copies::OtherForm) => {
+                    let range = other_form.entry(stream).or_insert(from..to);
+                    *range = from.min(range.start)..to.max(range.end);
+                    None
+                }
+                other => Some(other.map(drop)),
+            },
         };
         if let Some(Err(error)) = tried {
             tracing::warn!(shard = %replica.shard, %damage, %error, "not repaired this time");
         }
     }
+    // It may take long, and the rest goes on meanwhile.
+    if !other_form.is_empty() && !replica.is_taking_over.swap(true, SeqCst) {
+        let (replica, peers) = (replica.clone(), peers.to_vec());
+        drop(R::spawn(async move {
+            take_over(&replica, &peers, &other_form).await;
+            replica.is_taking_over.store(false, SeqCst);
+        }));
+    }
+}
+
+/// What others had of damaged records.
+enum Copies {
+    /// What was needed: they are as they were, or nobody wants them.
+    Right,
+    /// All of the range, and not as it was here: it is compacted otherwise.
+    OtherForm,
+    /// Too little.
+    Missing,
 }
 
 async fn mend_entry<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId], index: u64) -> io::Result<()> {
@@ -64,12 +97,13 @@ async fn mend_records<R: Runtime>(
     stream: StreamId,
     from: Offset,
     to: Offset,
-) -> io::Result<()> {
+) -> io::Result<Copies> {
     let damage = Damage::Records { stream, from, to };
     // What nobody wants any more needs no copies.
     if repair_records(replica, damage, Vec::new()).await? {
-        return Ok(());
+        return Ok(Copies::Right);
     }
+    let mut other_form = false;
     for peer in peers {
         let mut copies = Vec::new();
         let mut next = from;
@@ -82,11 +116,18 @@ async fn mend_records<R: Runtime>(
             next = end;
             copies.extend(slices.into_iter().map(SliceCopy::into_slice));
         }
+        other_form |= next >= to;
         if !copies.is_empty() && repair_records(replica, damage, copies).await? {
-            return Ok(());
+            return Ok(Copies::Right);
         }
     }
-    Ok(())
+    // Records of a queue go one by one, so nobody can tell what of another's form is missing.
+    let ordered = is_stream(replica, stream, |stream| stream.config.settlement == Settlement::Position);
+    Ok(if other_form && ordered { Copies::OtherForm } else { Copies::Missing })
+}
+
+fn is_stream<R: Runtime>(replica: &Replica<R>, stream: StreamId, what: impl Fn(&Stream) -> bool) -> bool {
+    replica.machine.read().messaging.stream(stream).is_some_and(what)
 }
 
 async fn repair_records<R: Runtime>(replica: &Arc<Replica<R>>, damage: Damage, copies: Vec<Slice>) -> io::Result<bool> {
@@ -98,19 +139,20 @@ async fn repair_records<R: Runtime>(replica: &Arc<Replica<R>>, damage: Damage, c
             replica_too.journal.forget_damage(damage);
             return Ok(true);
         }
-        replica_too.journal.repair_records(damage, &live, &copies)
+        let compacted = is_stream(&replica_too, stream, |stream| stream.config.cleanup.compacts());
+        replica_too.journal.repair_records(damage, &live, &copies, compacted)
     });
     repaired.await.unwrap_or(Ok(false)).map_err(io_error)
 }
 
-fn io_error(error: ReclaimError) -> io::Error {
+pub(crate) fn io_error(error: ReclaimError) -> io::Error {
     match error {
         ReclaimError::Io(error) => error,
         other => io::Error::other(other),
     }
 }
 
-async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, question: Question) -> Option<Bytes> {
+pub(crate) async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, question: Question) -> Option<Bytes> {
     let sent = replica.environment.transport.call(whom, replica.shard, Lane::Bulk, rpc::encode_question(&question));
     R::timeout(ANSWER_TIMEOUT, sent).await.ok()?.ok()
 }

@@ -41,6 +41,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) skips: Arc<BTreeSet<u64>>,
     /// Something died since the files were last checked for it.
     pub(crate) shrank: AtomicBool,
+    /// Another replica's form of streams is being taken over.
+    pub(crate) is_taking_over: AtomicBool,
     /// What the journal's checkpoint covers, and the membership in it.
     pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
     /// How far the clocks of most replicas are ahead of ours, in milliseconds.
@@ -128,6 +130,7 @@ impl<R: Runtime> Replica<R> {
             skips: Arc::new(skips),
             progress: tokio::sync::Notify::new(),
             shrank: AtomicBool::new(true),
+            is_taking_over: AtomicBool::new(false),
             clock_offset: AtomicI64::new(0),
             unsaved: Mutex::default(),
         })

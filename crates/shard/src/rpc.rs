@@ -6,6 +6,7 @@
 use crate::raft::{LogId, RaftEntry, Runtime, Types, Vote};
 use crate::store::{decode_vote, encode_vote, from_journal, log_id, position, to_journal};
 use bytes::{Buf, Bytes};
+use journal::file::FileId;
 use journal::frame::Kind;
 use journal::install::{Part, SnapshotManifest};
 use journal::{LogEntry, LogPosition, Slice};
@@ -59,6 +60,8 @@ model::wire_enum! {
         8 = Records { stream: StreamId, from: Offset, to: Offset },
         /// What does your clock show?
         9 = Clock,
+        /// A stream as it is compacted at the asked, as much from the first offset on as fits an answer.
+        10 = Form { stream: StreamId, from: Offset, to: Offset },
     }
 }
 
@@ -91,6 +94,18 @@ model::wire_struct! {
         pub(crate) epoch: LeaderEpoch,
         pub(crate) max_timestamp: Timestamp,
         pub(crate) bytes: Bytes,
+    }
+}
+
+model::wire_struct! {
+    /// A part of a stream, as it is compacted.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) struct FormCopy {
+        /// Where the stream ended.
+        pub(crate) end: Offset,
+        /// The files it came from: while they are the same, so is the form.
+        pub(crate) files: Vec<FileId>,
+        pub(crate) slices: Vec<SliceCopy>,
     }
 }
 

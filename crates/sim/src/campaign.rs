@@ -1,7 +1,7 @@
 //! Many seeds of one kind of run, and the seeds kept as regressions.
 
 use crate::disk::Tally;
-use crate::journal_run::{self, Facts, Outcome};
+use crate::journal_run::{self, Facts, Outcome, Plan};
 use crate::trace::Trace;
 use journal::canary::Fault;
 use std::fmt;
@@ -29,15 +29,16 @@ pub struct Summary {
     pub facts: Facts,
     /// How long it took.
     pub took: Duration,
+    plan: Plan,
 }
 
-/// Runs `seeds` of the journal campaign, with a known fault if one is given.
+/// Runs `seeds` of the journal campaign as `plan` says.
 #[must_use]
-pub fn journal(seeds: impl Iterator<Item = u64>, fault: Option<Fault>) -> Summary {
+pub fn journal(seeds: impl Iterator<Item = u64>, plan: Plan) -> Summary {
     let started = Instant::now();
-    let mut summary = Summary::default();
+    let mut summary = Summary { plan, ..Summary::default() };
     for seed in seeds {
-        let outcome = journal_run::run(seed, fault, &Trace::off());
+        let outcome = journal_run::run(seed, plan, &Trace::off());
         summary.seeds += 1;
         summary.tally.add(&outcome.tally);
         summary.facts.add(&outcome.facts);
@@ -60,7 +61,12 @@ impl fmt::Display for Summary {
         let Facts { in_doubt, lost_in_doubt, refused, skipped, .. } = self.facts;
         let minutes = self.took.as_secs_f64() / 60.0;
         writeln!(f, "{} seeds in {:.1?}, {:.0} a minute", self.seeds, self.took, self.seeds as f64 / minutes)?;
-        writeln!(f, "{steps} steps, {entries} entries appended, {committed} committed, {finished} files finished")?;
+        let compactions = self.facts.compactions;
+        writeln!(
+            f,
+            "{steps} steps, {entries} entries appended, {committed} committed, {finished} files finished, \
+             {compactions} passes of compaction"
+        )?;
         writeln!(
             f,
             "opened again {reopened} times, {in_doubt} in doubt, {lost_in_doubt} with a loss, {refused} refused, \
@@ -70,7 +76,8 @@ impl fmt::Display for Summary {
         writeln!(f, "the disk: {}", self.tally)?;
         for Outcome { seed, violation, .. } in &self.failures {
             writeln!(f, "seed {seed} FAILED: {}", violation.as_deref().unwrap_or_default())?;
-            writeln!(f, "  replay: cargo run -p sim -- journal --seed {seed} --trace")?;
+            let more = if self.plan.compaction { " --compaction" } else { "" };
+            writeln!(f, "  replay: cargo run -p sim -- journal --seed {seed}{more} --trace")?;
         }
         match self.failures.len() {
             0 => write!(f, "nothing was found"),

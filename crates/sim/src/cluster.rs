@@ -10,12 +10,14 @@
 //! - `client` is who asks, `record` what is written, `checker` what clients were told against what
 //!   is there in the end, `losses` which acknowledgements from memory power loss may take, `states`
 //!   the replicas' states against each other, `panics` what nobody would see otherwise.
+//! - `keyed` is the same for compacted streams, which a run has when it is asked to.
 //! - `campaign` is many seeds.
 
 pub mod campaign;
 mod checker;
 mod client;
 mod facts;
+mod keyed;
 mod losses;
 mod net;
 mod node;

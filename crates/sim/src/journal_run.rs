@@ -6,12 +6,13 @@
 //! - [`history`] is what this journal was asked and what it promised: which logs and votes may be
 //!   found after a crash.
 //! - [`run`] is the state of a run and its main loop, [`steps`] what it can do, [`reads`] the
-//!   comparisons, [`reopen`] crashes and the way back, [`weather`] what is wrong with the disk.
+//!   comparisons, [`compaction`] passes over some streams, when a run is asked for them, [`reopen`] crashes and the way back, [`weather`] what is wrong with the disk.
 //!
 //! A replica that lost entries (not acknowledged, or in doubt) is brought up to date by the rest of
 //! the cluster, which in here is the truth. A replica that found damage is repaired from others;
 //! that is not simulated in here, so a run ends after its bits were flipped.
 
+mod compaction;
 mod history;
 mod made;
 mod reads;
@@ -62,6 +63,8 @@ pub struct Facts {
     pub skipped: u64,
     /// Log files finished.
     pub finished: u64,
+    /// Passes of compaction that freed something.
+    pub compactions: u64,
     /// The most bytes of files it had.
     pub disk_bytes: u64,
 }
@@ -78,17 +81,27 @@ impl Facts {
         self.refused += other.refused;
         self.skipped += other.skipped;
         self.finished += other.finished;
+        self.compactions += other.compactions;
         self.disk_bytes = self.disk_bytes.max(other.disk_bytes);
     }
 }
 
-/// Runs `seed`, with a known fault in the journal if one is given.
+/// What a run does besides its seed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// A known fault in the journal, which has to be found.
+    pub fault: Option<Fault>,
+    /// Whether some streams are compacted.
+    pub compaction: bool,
+}
+
+/// Runs `seed` as `plan` says.
 #[must_use]
-pub fn run(seed: u64, fault: Option<Fault>, trace: &Trace) -> Outcome {
+pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome {
     let mut tally = Tally::default();
     let mut facts = Facts::default();
     let verdict = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = Run::new(seed, fault, trace.clone())?;
+        let mut run = Run::new(seed, plan, trace.clone())?;
         let verdict = run.execute();
         tally = run.disk.tally();
         facts = run.facts;

@@ -46,6 +46,12 @@ struct Arguments {
     /// How much goes wrong in a run of the cluster
     #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
     rounds: u64,
+    /// With compacted streams, too; of a journal and of the cluster
+    #[arg(long)]
+    compaction: bool,
+    /// In a run of the cluster, bits flip after each trouble in files that the Raft log does not need
+    #[arg(long)]
+    flips: bool,
     /// Of the queue workload: how many messages
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     messages: u64,
@@ -99,22 +105,24 @@ fn main() -> ExitCode {
 
 /// Returns whether nothing was found.
 fn run_journal(arguments: &Arguments) -> bool {
+    let plan = journal_run::Plan { fault: arguments.fault, compaction: arguments.compaction };
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
-        let outcome = journal_run::run(seed, arguments.fault, &trace);
+        let outcome = journal_run::run(seed, plan, &trace);
         print!("{}", trace.text());
         println!("the disk: {}", outcome.tally);
         println!("seed {seed}: {}", outcome.violation.as_deref().unwrap_or("nothing was found"));
         return outcome.violation.is_none();
     }
-    let summary = campaign::journal(arguments.from..arguments.from + arguments.seeds, arguments.fault);
+    let summary = campaign::journal(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
     summary.failures.is_empty()
 }
 
 /// Returns whether nothing was found.
 fn run_cluster(arguments: &Arguments) -> bool {
-    let plan = Plan { fault: arguments.fault, rounds: arguments.rounds };
+    let Arguments { fault, rounds, compaction, flips, .. } = *arguments;
+    let plan = Plan { fault, rounds, compaction, flips };
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
         let outcome = cluster::run(seed, plan, &trace);

@@ -6,22 +6,43 @@
 
 use journal::canary::Fault;
 use sim::campaign::{self, Summary};
-use sim::journal_run;
+use sim::journal_run::{self, Plan};
 use sim::trace::Trace;
 
 /// Seeds in every test run; `sim journal --seeds N` is for more.
 const SEEDS: u64 = 1500;
+/// Of runs with compacted streams.
+const COMPACTED_SEEDS: u64 = 500;
+const COMPACTED: Plan = Plan { fault: None, compaction: true };
 
 #[test]
 fn nothing_is_found() {
-    let summary = campaign::journal(0..SEEDS, None);
+    let summary = campaign::journal(0..SEEDS, Plan::default());
     println!("{summary}");
     assert!(summary.failures.is_empty(), "{summary}");
 }
 
 #[test]
+fn nothing_is_found_where_compaction_runs() {
+    let summary = campaign::journal(0..COMPACTED_SEEDS, COMPACTED);
+    println!("{summary}");
+    assert!(summary.failures.is_empty(), "{summary}");
+    assert!(summary.facts.compactions > COMPACTED_SEEDS, "compaction does next to nothing: {summary}");
+}
+
+#[test]
+fn a_reader_that_stalls_at_a_gap_is_caught() {
+    caught_in(COMPACTED, Fault::StallAtGaps, 20);
+}
+
+#[test]
+fn compaction_that_is_not_synced_is_caught() {
+    caught_in(COMPACTED, Fault::NoFsync, 20);
+}
+
+#[test]
 fn what_was_found_once_is_not_found_again() {
-    let summary = campaign::journal(campaign::kept_seeds(include_str!("../seeds/journal.txt")), None);
+    let summary = campaign::journal(campaign::kept_seeds(include_str!("../seeds/journal.txt")), Plan::default());
     assert!(summary.seeds > 0, "the file of seeds is not read");
     assert!(summary.failures.is_empty(), "{summary}");
 }
@@ -30,8 +51,8 @@ fn what_was_found_once_is_not_found_again() {
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..20 {
         let (first, second) = (Trace::on(), Trace::on());
-        let one = journal_run::run(seed, None, &first);
-        let two = journal_run::run(seed, None, &second);
+        let one = journal_run::run(seed, Plan::default(), &first);
+        let two = journal_run::run(seed, Plan::default(), &second);
         assert!(first.text() == second.text(), "seed {seed} gives two traces");
         assert!(first.text().lines().count() > 50, "seed {seed} has no trace");
         assert_eq!((one.tally, one.facts), (two.tally, two.facts));
@@ -39,9 +60,13 @@ fn the_same_seed_gives_the_same_trace() {
 }
 
 /// Asserts that `fault` is caught at least once within `seeds` seeds.
-#[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught(fault: Fault, seeds: u64) {
-    let summary: Summary = campaign::journal(0..seeds, Some(fault));
+    caught_in(Plan::default(), fault, seeds);
+}
+
+#[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
+fn caught_in(plan: Plan, fault: Fault, seeds: u64) {
+    let summary: Summary = campaign::journal(0..seeds, Plan { fault: Some(fault), ..plan });
     let first = summary.failures.first().map(|outcome| (outcome.seed, outcome.violation.clone()));
     println!("{fault:?}: caught by {} of {seeds} seeds, first {first:?}", summary.failures.len());
     assert!(first.is_some(), "{fault:?} is not caught within {seeds} seeds");

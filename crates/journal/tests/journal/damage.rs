@@ -94,7 +94,7 @@ fn repair(f: &Fixture, from: &Fixture) {
                 Damage::Records { stream, from: first, to } => {
                     let copies = from.journal.read(stream, first, to, 1 << 20).unwrap();
                     let live = Everything.live(stream, first, to);
-                    assert!(f.journal.repair_records(damage, &live, &copies).unwrap(), "{damage}");
+                    assert!(f.journal.repair_records(damage, &live, &copies, false).unwrap(), "{damage}");
                 }
             }
         }
@@ -257,7 +257,7 @@ fn entries_lost_below_the_checkpoint_leave_a_hole_that_is_refused_and_then_fille
     assert!(matches!(f.journal.read(StreamId(2), Offset(20), Offset(30), 1000), Err(ReadError::Damaged { .. })));
     let before: Vec<_> = f.journal.read(StreamId(2), Offset(first - 2), Offset(30), 1000).unwrap();
     assert_eq!(before.last().unwrap().end(), Offset(first - 1), "nothing is skipped");
-    assert!(!f.journal.repair_records(f.journal.damage()[0], std::slice::from_ref(&(0..RECORDS)), &[]).unwrap());
+    assert!(!f.journal.repair_records(f.journal.damage()[0], std::slice::from_ref(&(0..RECORDS)), &[], false).unwrap());
     // Its place is among the finished files, once those before it are.
     f.journal.publish(RECORDS + 1, &entry(1, RECORDS + 1, &[(1, RECORDS, 10)]).1, &[]);
     f.store(&[(1, RECORDS + 1, 10)]);

@@ -6,7 +6,7 @@ mod golden;
 use super::*;
 use crate::runtime::Tokio;
 use golden::golden;
-use journal::file::{FileId, FileKind};
+use journal::file::FileKind;
 use journal::manifest::{CheckpointFile, Listed};
 use model::record::Message;
 use model::{EntryBuilder, Hlc, LeaderEpoch, Offset, PieceHead, StreamId};
@@ -47,6 +47,7 @@ fn questions() -> Vec<Question> {
         Question::Entry { at: at(4, 77) },
         Question::Records { stream: StreamId(3), from: Offset(5), to: Offset(9) },
         Question::Clock,
+        Question::Form { stream: StreamId(3), from: Offset(5), to: Offset(9) },
     ]
 }
 
@@ -109,7 +110,9 @@ fn answers_are_as_drawn() {
         bytes: Bytes::from_static(b"pieces"),
     };
     let slices = vec![slice];
-    assert_eq!(Wire::from_wire(&golden(HERE, "slice-copies", &slices.to_wire())), Ok(slices));
+    assert_eq!(Wire::from_wire(&golden(HERE, "slice-copies", &slices.to_wire())), Ok(slices.clone()));
+    let form = FormCopy { end: Offset(9), files: vec![FileId { journal: 0xfeed, sequence: 9 }], slices };
+    assert_eq!(FormCopy::from_wire(&golden(HERE, "form-copy", &form.to_wire())), Ok(form));
     let appended: [StreamAppendResult<Types<Tokio>>; 4] = [
         Ok(log_id::<Tokio>(at(2, 8))),
         Ok(None),

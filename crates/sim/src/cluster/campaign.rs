@@ -21,7 +21,7 @@ pub struct Summary {
     pub tally: Tally,
     /// How long it took.
     pub took: Duration,
-    rounds: u64,
+    plan: Plan,
 }
 
 /// Runs `seeds` as `plan` says.
@@ -29,7 +29,7 @@ pub struct Summary {
 pub fn campaign(seeds: impl Iterator<Item = u64> + Send, plan: Plan) -> Summary {
     let started = Instant::now();
     let seeds = Mutex::new(seeds);
-    let summary = Mutex::new(Summary { rounds: plan.rounds, ..Summary::default() });
+    let summary = Mutex::new(Summary { plan, ..Summary::default() });
     let next = || seeds.lock().next();
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -70,7 +70,10 @@ impl fmt::Display for Summary {
             for more in violations.iter().skip(1).take(2) {
                 writeln!(f, "  {more}")?;
             }
-            writeln!(f, "  replay: cargo run -p sim -- cluster --seed {seed} --rounds {} --trace", self.rounds)?;
+            let Plan { rounds, compaction, flips, .. } = self.plan;
+            let more = [(compaction, " --compaction"), (flips, " --flips")];
+            let more: String = more.into_iter().filter(|(wanted, _)| *wanted).map(|(_, more)| more).collect();
+            writeln!(f, "  replay: cargo run -p sim -- cluster --seed {seed} --rounds {rounds}{more} --trace")?;
         }
         match self.failures.len() {
             0 => write!(f, "nothing was found"),

@@ -1,6 +1,8 @@
 //! What clients were told, against what is there in the end. Shares nothing with the broker: it
 //! knows only numbers, offsets and times.
 
+use super::keyed::ledger::{Compacted, Keys, Read};
+use super::keyed::record::Keyed;
 use super::losses::Losses;
 use model::StreamId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,6 +69,8 @@ pub(super) struct Content {
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     streams: BTreeMap<StreamId, Known>,
+    /// The compacted streams.
+    pub(super) keys: Keys,
     pub(super) losses: Losses,
     pub(super) violations: Vec<String>,
 }
@@ -84,6 +88,22 @@ impl Ledger {
             settled: BTreeSet::new(),
         };
         self.streams.insert(stream, known);
+    }
+
+    /// Keyed records are at `base` and following.
+    pub(super) fn keys_acknowledged(
+        &mut self,
+        stream: StreamId,
+        records: &[Keyed],
+        base: u64,
+        at: Duration,
+    ) -> Result<(), String> {
+        self.keys.acknowledged(stream, records, base, at, &self.losses)
+    }
+
+    /// Judges what was read of a compacted stream.
+    pub(super) fn read_keys(&mut self, read: &Read<'_>) -> Result<Compacted, String> {
+        self.keys.read(read, &self.losses)
     }
 
     pub(super) fn violation(&mut self, what: String) {

@@ -3,6 +3,10 @@
 
 use super::checker::Ledger;
 use super::facts::Facts;
+use super::keyed::ledger::Read;
+use super::keyed::reader::{self, Trouble};
+use super::keyed::record::{self as keyed, Keyed};
+use super::node::EPOCH_MILLIS;
 use super::record::{self, Stamp};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -46,6 +50,8 @@ pub(super) enum Manner {
     Naming,
     /// Sends messages to a queue and settles them.
     Settling,
+    /// Sends records with keys, which they overwrite and remove, to compacted streams.
+    Keyed,
 }
 
 /// What a client is given.
@@ -95,9 +101,12 @@ impl Client {
             SimRuntime::sleep(Duration::from_micros(pause)).await;
             let Some(stream) = self.rng.pick(&self.streams).copied() else { return };
             if self.rng.per_mille(150) {
-                self.read(stream);
+                match self.manner {
+                    Manner::Keyed => self.read_keys(stream),
+                    _ => self.read(stream),
+                }
             }
-            if self.rng.per_mille(40) && self.manner != Manner::Settling {
+            if self.rng.per_mille(40) && !matches!(self.manner, Manner::Settling | Manner::Keyed) {
                 self.trim(stream).await;
             }
             match self.manner {
@@ -105,6 +114,7 @@ impl Client {
                 Manner::Numbering => self.send_numbered(stream).await,
                 Manner::Naming => self.send_named(stream).await,
                 Manner::Settling => self.send_and_settle(stream).await,
+                Manner::Keyed => self.send_keyed(stream).await,
             }
         }
     }
@@ -268,6 +278,86 @@ impl Client {
                 if self.world.ledger.lock().may_be_gone(stream, from..to) => {}
             Some(Ok(other)) => self.violation(format!("{stream}: settling {from}..{to}: {other:?}")),
             Some(Err(_)) | None => {}
+        }
+    }
+
+    /// A batch that is repeated until it is answered, or a message that is not.
+    async fn send_keyed(&mut self, stream: StreamId) {
+        let count = if self.rng.percent(20) { 1 } else { self.rng.between(2, 6) };
+        let id = self.numbers(count);
+        let millis = EPOCH_MILLIS + now().as_millis() as i64;
+        let mut records = Vec::new();
+        for nth in 0..count {
+            // Some keys change all the time, and some seldom.
+            let key = if self.rng.percent(70) { self.rng.below(5) } else { 5 + self.rng.below(30) };
+            records.push(Keyed { id: id + nth, key, removes: count > 1 && self.rng.percent(25), millis });
+        }
+        let size = if self.rng.percent(10) { self.rng.between(300, 1_500) } else { self.rng.between(8, 200) } as usize;
+        self.world.ledger.lock().keys.asked(stream, &records, now());
+        if count == 1 {
+            return self.send_keyed_message(stream, records[0], size).await;
+        }
+        let (epoch, sequence) = self.sequences.get(&stream).copied().unwrap_or_default();
+        let stamp = Stamp { producer: self.number, epoch, sequence };
+        let bytes = Bytes::from(keyed::batch(&records, size, stamp));
+        match self.insist(AppendRequest { stream, bytes, message_id: None, durability: None }).await {
+            Outcome::At(base) => {
+                self.keys_acknowledged(stream, &records, base);
+                self.sequences.insert(stream, (epoch, sequence + count as i32));
+            }
+            Outcome::Never => self.world.ledger.lock().keys.denied(stream, &records),
+            // The shard forgot what it acknowledged from memory: a new instance starts over.
+            Outcome::Refused(Refusal::OutOfOrderSequence) if !super::is_durable(stream) => {
+                self.sequences.insert(stream, (epoch + 1, 0));
+            }
+            Outcome::Refused(refusal) => self.violation(format!("{stream} {id}: refused: {refusal}")),
+            Outcome::Unknown => drop(self.sequences.insert(stream, (epoch + 1, 0))),
+        }
+    }
+
+    async fn send_keyed_message(&mut self, stream: StreamId, record: Keyed, size: usize) {
+        let Some(shard) = self.somebody() else {
+            return self.world.ledger.lock().keys.denied(stream, &[record]);
+        };
+        let bytes = Bytes::from(keyed::message(record, size));
+        let request = Request::Append(AppendRequest { stream, bytes, message_id: None, durability: None });
+        match propose(&shard, request).await {
+            Some(Ok(Reply::Appended { base, .. })) => self.keys_acknowledged(stream, &[record], base.0),
+            Some(Err(ProposeError::NotLeader(_) | ProposeError::DiskFull | ProposeError::Stopped))
+            | Some(Ok(Reply::Refused(_))) => self.world.ledger.lock().keys.denied(stream, &[record]),
+            Some(Ok(other)) => self.violation(format!("{stream} {}: appended, and told {other:?}", record.id)),
+            Some(Err(ProposeError::Unknown)) | None => {}
+        }
+    }
+
+    fn keys_acknowledged(&self, stream: StreamId, records: &[Keyed], base: u64) {
+        let keys: Vec<_> = records.iter().map(|record| (record.key, record.removes)).collect();
+        self.note(format_args!("{stream} {}+{} is at {base}: {keys:?}", records[0].id, records.len()));
+        let noted = self.world.ledger.lock().keys_acknowledged(stream, records, base, now());
+        if let Err(wrong) = noted {
+            self.violation(format!("{stream}: {wrong}"));
+        }
+        self.world.facts.lock().acknowledged += 1;
+    }
+
+    /// Reads a compacted stream from somewhere to its end, on any replica.
+    fn read_keys(&mut self, stream: StreamId) {
+        let replicas: Vec<(u64, Shard)> = self.world.replicas.lock().iter().map(|(id, s)| (*id, s.clone())).collect();
+        let Some((node, shard)) = self.rng.pick(&replicas).filter(|(_, shard)| !shard.is_in_doubt()) else { return };
+        let Some(end) = shard.machine().messaging.stream(stream).map(|stream| stream.end.0) else { return };
+        let from = if self.rng.percent(40) { 0 } else { self.rng.below(end + 1) };
+        let bytes_max = [0, 700, 4096, 1 << 20][self.rng.below(4) as usize];
+        let wrong = match reader::read(shard, stream, from, end, bytes_max) {
+            Err(Trouble::Refused(_)) => return,
+            Err(Trouble::Wrong(wrong)) => Err(wrong),
+            Ok(found) => {
+                let read = Read { stream, from, end, found: &found.records, at: now() };
+                self.world.ledger.lock().read_keys(&read).map(drop)
+            }
+        };
+        self.world.facts.lock().key_reads += 1;
+        if let Err(wrong) = wrong {
+            self.violation(format!("{stream} read on n{node} from {from} to {end}: {wrong}"));
         }
     }
 

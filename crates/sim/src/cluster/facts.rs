@@ -36,6 +36,14 @@ facts! {
     reads,
     /// Records that clients settled.
     settled,
+    /// Reads of compacted streams that were judged.
+    key_reads,
+    /// Records that compaction had removed in the end, on all replicas.
+    records_compacted,
+    /// Keys that had been removed and of which nothing was left in the end, on all replicas.
+    removals_compacted,
+    /// Files held as by somebody who copies them slowly.
+    holds,
     /// States of replicas that were compared at the same entry.
     states_compared,
 
@@ -103,6 +111,8 @@ facts! {
     storage_errors,
     /// Damaged ranges repaired from another replica.
     repairs,
+    /// Times a replica took over another one's form of streams.
+    takeovers,
 }
 
 impl fmt::Display for Facts {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Some day in the past, in milliseconds.
-const EPOCH_MILLIS: i64 = 1_700_000_000_000;
+pub(super) const EPOCH_MILLIS: i64 = 1_700_000_000_000;
 
 pub(super) struct Node {
     pub(super) id: NodeId,
@@ -131,6 +131,7 @@ impl Node {
         options.log_file_bytes = self.shape.log_file_bytes;
         options.reserve_bytes = self.shape.reserve_bytes;
         options.fault = self.fault;
+        options.scrub_period = self.shape.scrub_period.unwrap_or(options.scrub_period);
         options.wake_writer = {
             let life = life.clone();
             Arc::new(move || life.bell.notify_one())
@@ -238,6 +239,7 @@ impl Node {
         facts.installs += counters.installs.load(Relaxed);
         facts.installs_over_files += counters.installs.load(Relaxed) * u64::from(running.had_files);
         facts.repairs += counters.damage_mended.load(Relaxed);
+        facts.takeovers += counters.takeovers.load(Relaxed);
         facts.bytes_packed += counters.packed_bytes.load(Relaxed);
         facts.files_reclaimed += counters.files_removed.load(Relaxed);
         facts.storage_errors += counters.storage_errors.load(Relaxed);

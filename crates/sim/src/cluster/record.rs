@@ -42,7 +42,7 @@ fn body(bytes: &mut Vec<u8>, id: u64, size: usize) {
     bytes.extend(id.to_le_bytes().into_iter().cycle().take(size.next_multiple_of(8).max(8)));
 }
 
-fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
+pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
     let length = (bytes.len() - 12) as u32;
     bytes[8..12].copy_from_slice(&length.to_be_bytes());
     let crc = crc32c(&bytes[21..]);

@@ -3,23 +3,27 @@
 use super::checker::{Content, Ledger, Promise};
 use super::client::{Client, Manner, Replicas, World, now, propose};
 use super::facts::Facts;
+use super::keyed::ledger::{Compacted, Read};
+use super::keyed::reader::{self, Trouble};
 use super::net::{Net, Weather};
 use super::node::Node;
-use super::shape::Shape;
+use super::shape::{Keeping, Shape};
 use super::states::States;
 use super::{is_durable, panics, record};
 use crate::disk::{Faults, Tally};
 use crate::rng::Rng;
 use crate::trace::Trace;
 use journal::canary::Fault;
+use journal::scrub::ScrubCursor;
+use journal::{Damage, ReadError};
 use machine::Command;
-use model::config::Settlement;
+use model::config::{Cleanup, Settlement};
 use model::{Durability, NodeId, Offset, StreamConfig, StreamId};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use shard::runtime::Runtime;
 use shard::{Request, Role, Shard};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -31,11 +35,15 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// Longer runs do more.
     pub rounds: u64,
+    /// Whether there are compacted streams, too.
+    pub compaction: bool,
+    /// Whether bits flip after each trouble in files below the Raft log's floor, and not only now and then.
+    pub flips: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { fault: None, rounds: 8 }
+        Plan { fault: None, rounds: 8, compaction: false, flips: false }
     }
 }
 
@@ -58,6 +66,11 @@ const VIOLATIONS_MAX: usize = 1_000;
 pub(super) const NODES: u64 = 3;
 /// Message ids are remembered for so long.
 const WINDOW_MILLIS: u64 = 8_000;
+/// With bits that flip again and again, within which time everything is read again: what is damaged is to
+/// be mended before more of the same file is.
+const SCRUB_PERIOD: Duration = Duration::from_secs(2);
+/// How long damage may take to be mended when everything works.
+const REPAIR_SECONDS: u64 = 60;
 /// How long clients go on after everything works again.
 const CALM: Duration = Duration::from_secs(2);
 
@@ -70,6 +83,9 @@ const STREAMS: [(u64, Manner); 6] = [
     (5, Manner::Naming),
     (7, Manner::Settling),
 ];
+/// The compacted streams of a run that has any, and how many clients write to them.
+const KEYED_STREAMS: [u64; 3] = [9, 10, 11];
+const KEYED_CLIENTS: u64 = 2;
 /// The clients, by what they do.
 const CLIENTS: [Manner; 5] = [Manner::Plain, Manner::Plain, Manner::Numbering, Manner::Naming, Manner::Settling];
 
@@ -109,6 +125,8 @@ pub(super) struct Run {
     pub(super) outcome: Outcome,
     /// The node whose disk flips bits.
     pub(super) flipped: usize,
+    /// Files in which a bit has flipped in turn.
+    pub(super) has_flipped: BTreeSet<String>,
     replicas: Replicas,
     ledger: Arc<Mutex<Ledger>>,
     facts: Arc<Mutex<Facts>>,
@@ -117,7 +135,8 @@ pub(super) struct Run {
 impl Run {
     fn new(seed: u64, plan: Plan, trace: Trace) -> Self {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng);
+        let mut shape = Shape::draw(&mut rng);
+        shape.scrub_period = plan.flips.then_some(SCRUB_PERIOD);
         trace.line(format_args!("seed {seed}: {plan:?} {shape:?}"));
         let net = Net::new(rng.fork());
         let states = Arc::new(Mutex::new(States::default()));
@@ -132,6 +151,7 @@ impl Run {
             trace,
             outcome: Outcome { seed, ..Outcome::default() },
             flipped: rng.below(NODES) as usize,
+            has_flipped: BTreeSet::new(),
             replicas: Replicas::default(),
             ledger: Arc::default(),
             facts: Arc::default(),
@@ -154,8 +174,10 @@ impl Run {
         SimRuntime::sleep(CALM).await;
         stop.store(true, SeqCst);
         let settled = self.settle().await;
+        let mended = self.wait_for_repairs().await;
         self.compare();
         settled?;
+        mended?;
         self.clean_up().await
     }
 
@@ -188,7 +210,31 @@ impl Run {
             self.ledger.lock().add_stream(stream, Promise { durable, queue });
             self.command(Command::CreateStream { stream, config }).await?;
         }
+        for stream in self.keyed_streams() {
+            let (durable, keeping) = (is_durable(stream), Keeping::draw(&mut self.rng));
+            self.trace.line(format_args!("{stream} is compacted: {keeping:?}"));
+            let config = StreamConfig {
+                durability: if durable { Durability::QuorumFsync } else { Durability::QuorumMemory },
+                cleanup: Cleanup::Compact,
+                compaction_lag_min_millis: keeping.lag_millis,
+                tombstone_millis: keeping.removals_millis,
+                dirty_permille: keeping.dirty_permille,
+                ..StreamConfig::default()
+            };
+            self.ledger.lock().keys.add_stream(stream, durable, Duration::from_millis(keeping.removals_millis));
+            self.command(Command::CreateStream { stream, config }).await?;
+        }
         Ok(())
+    }
+
+    fn keyed_streams(&self) -> impl Iterator<Item = StreamId> + use<> {
+        KEYED_STREAMS
+            .into_iter()
+            .filter({
+                let compaction = self.plan.compaction;
+                move |_| compaction
+            })
+            .map(StreamId)
     }
 
     fn start_clients(&mut self, stop: &Arc<AtomicBool>) {
@@ -206,6 +252,17 @@ impl Run {
             let client = Client::new(number as u64 + 1, manner, streams.collect(), world.clone(), self.rng.fork());
             drop(SimRuntime::spawn(client.run()));
         }
+        let keyed: Vec<StreamId> = self.keyed_streams().collect();
+        for nth in (0..KEYED_CLIENTS).filter(|_| !keyed.is_empty()) {
+            let number = CLIENTS.len() as u64 + 1 + nth;
+            let client = Client::new(number, Manner::Keyed, keyed.clone(), world.clone(), self.rng.fork());
+            drop(SimRuntime::spawn(client.run()));
+        }
+    }
+
+    /// A wall clock is wrong from now on.
+    pub(super) fn clock_jumped(&self) {
+        self.ledger.lock().keys.clocks_jumped = true;
     }
 
     pub(super) async fn start(&mut self, nth: usize) -> Result<(), String> {
@@ -289,8 +346,32 @@ impl Run {
         Err(format!("replicas do not come together: {}", self.standings()))
     }
 
+    /// Whatever is damaged is found and mended: the others have it whole.
+    async fn wait_for_repairs(&mut self) -> Result<(), String> {
+        if !self.plan.flips {
+            return Ok(());
+        }
+        let mut damaged = Vec::new();
+        for _ in 0..REPAIR_SECONDS {
+            damaged.clear();
+            for (id, shard) in &*self.replicas.lock() {
+                let journal = shard.journal();
+                let mut cursor = ScrubCursor::default();
+                while !journal.scrub(&mut cursor, 1 << 20) {}
+                let wanted = journal.damage().into_iter().filter(|damage| is_wanted(shard, *damage));
+                damaged.extend(wanted.map(|damage| format!("n{id} {damage}")));
+            }
+            if damaged.is_empty() {
+                return Ok(());
+            }
+            SimRuntime::sleep(Duration::from_secs(1)).await;
+        }
+        Err(format!("damage stays: {}", damaged.join(", ")))
+    }
+
     fn compare(&mut self) {
-        let ledger = self.ledger.lock();
+        let keyed: Vec<StreamId> = self.keyed_streams().collect();
+        let mut ledger = self.ledger.lock();
         let mut digests = BTreeMap::new();
         let wrong = &mut self.outcome.violations;
         let replicas = self.replicas.lock();
@@ -305,6 +386,15 @@ impl Run {
                         wrong.extend(ledger.compare(&format!("n{id}"), StreamId(stream), &content));
                     }
                     Err(error) => wrong.push(format!("n{id} s{stream}: {error}")),
+                }
+            }
+            for stream in &keyed {
+                match compare_keys(shard, *stream, &mut ledger) {
+                    Ok(compacted) => {
+                        self.outcome.facts.records_compacted += compacted.records;
+                        self.outcome.facts.removals_compacted += compacted.removals;
+                    }
+                    Err(error) => wrong.push(format!("n{id} {stream} in the end: {error}")),
                 }
             }
         }
@@ -333,6 +423,10 @@ impl Run {
             let mut live = 0;
             for (stream, _) in STREAMS {
                 live += content(shard, StreamId(stream)).map_or(0, |(_, bytes)| bytes);
+            }
+            for stream in self.keyed_streams() {
+                let end = shard.machine().messaging.stream(stream).map_or(0, |state| state.end.0);
+                live += reader::read(shard, stream, 0, end, 64 << 10).map_or(0, |found| found.bytes);
             }
             let used = node.disk.used();
             let (id, journal) = (node.id, shard.journal());
@@ -366,6 +460,25 @@ impl Run {
 /// What checkpoints may take: increments since the last base, none of them large here.
 const CHECKPOINTS_BYTES: u64 = 256 << 10;
 
+/// Whether somebody may yet read what is damaged.
+fn is_wanted(shard: &Shard, damage: Damage) -> bool {
+    let Damage::Records { stream, from, to } = damage else { return true };
+    let machine = shard.machine();
+    let start = machine.messaging.stream(stream).map_or(to, |state| state.start);
+    let settled = machine.messaging.settled(stream);
+    (from.max(start).0..to.0).any(|offset| settled.is_none_or(|set| set.first_gap(offset) == offset))
+}
+
+/// Judges all of a compacted stream on a replica.
+fn compare_keys(shard: &Shard, stream: StreamId, ledger: &mut Ledger) -> Result<Compacted, String> {
+    let end = shard.machine().messaging.stream(stream).ok_or("the stream is gone")?.end.0;
+    let found = reader::read(shard, stream, 0, end, 4096).map_err(|trouble| match trouble {
+        Trouble::Refused(why) => format!("refused: {why}"),
+        Trouble::Wrong(what) => what,
+    })?;
+    ledger.read_keys(&Read { stream, from: 0, end, found: &found.records, at: now() })
+}
+
 /// What a replica has of a stream, and the bytes of it that are alive.
 fn content(shard: &Shard, stream: StreamId) -> Result<(Content, u64), String> {
     let (start, end, settled) = {
@@ -377,8 +490,13 @@ fn content(shard: &Shard, stream: StreamId) -> Result<(Content, u64), String> {
     let mut content = Content { start, end, found: BTreeMap::new(), settled };
     let (mut next, mut live) = (start, 0);
     while next < end {
-        let slices =
-            shard.journal().read(stream, Offset(next), Offset(end), 64 << 10).map_err(|error| error.to_string())?;
+        let slices = match shard.journal().read(stream, Offset(next), Offset(end), 64 << 10) {
+            Err(ReadError::Damaged { from, to, .. }) if !is_wanted(shard, Damage::Records { stream, from, to }) => {
+                next = to.0.max(next + 1);
+                continue;
+            }
+            other => other.map_err(|error| error.to_string())?,
+        };
         let Some(last) = slices.last() else { break };
         next = last.end().0;
         let found = record::take(&slices)?;

@@ -3,6 +3,7 @@
 use super::client::now;
 use super::net::Weather;
 use super::run::{NODES, Run};
+use crate::disk::FileFacts;
 use openraft_rt_sim::SimRuntime;
 use shard::Role;
 use shard::runtime::Runtime;
@@ -39,6 +40,13 @@ impl Run {
             22 | 23 => self.strand_leader().await?,
             24 => self.flip(),
             _ => self.checkpoint(victim).await,
+        }
+        if self.plan.compaction && self.rng.percent(35) {
+            let victim = self.rng.below(NODES) as usize;
+            self.hold(victim);
+        }
+        if self.plan.flips {
+            self.flip_in_turn();
         }
         let pause = self.moment(1_500);
         SimRuntime::sleep(pause).await;
@@ -209,6 +217,7 @@ impl Run {
         let jump = self.rng.below(7_200_000) as i64 - 3_600_000;
         self.note(format_args!("the clock of {} is wrong by {jump} ms", self.nodes[victim].id));
         self.nodes[victim].clock_error.store(jump, SeqCst);
+        self.clock_jumped();
     }
 
     async fn transfer(&mut self, victim: usize) {
@@ -228,11 +237,52 @@ impl Run {
     fn flip(&mut self) {
         let disk = &self.nodes[self.flipped].disk;
         let files: Vec<_> = disk.files().into_iter().filter(|file| file.content_end > 0).collect();
-        if let Some(file) = self.rng.pick(&files) {
-            let (position, bit) = (self.rng.below(file.content_end), self.rng.below(8) as u32);
-            self.outcome.facts.bit_flips += u64::from(disk.flip(&file.name, position, bit));
-            self.note(format_args!("a bit of {} flips in {} at {position}", self.nodes[self.flipped].id, file.name));
+        if let Some(file) = self.rng.pick(&files).cloned() {
+            self.flip_in(&file);
         }
+    }
+
+    /// A bit flips in a file that the Raft log does not need any more, in none twice: what its frames say can
+    /// then be had of its table, and the other way round.
+    fn flip_in_turn(&mut self) {
+        let node = &self.nodes[self.flipped];
+        let Some(journal) = node.shard().map(|shard| shard.journal().clone()) else { return };
+        let old = journal.finished();
+        let old = old.iter().filter(|file| file.table.last_index <= journal.floor().index);
+        let names: Vec<String> = old.map(|file| journal::file::name(file.id, file.kind)).collect();
+        let files: Vec<_> = node.disk.files().into_iter().filter(|file| file.content_end > 0).collect();
+        let fresh: Vec<_> = files
+            .into_iter()
+            .filter(|file| names.contains(&file.name) && !self.has_flipped.contains(&file.name))
+            .collect();
+        if let Some(file) = self.rng.pick(&fresh).cloned() {
+            self.has_flipped.insert(file.name.clone());
+            self.flip_in(&file);
+        }
+    }
+
+    fn flip_in(&mut self, file: &FileFacts) {
+        let (position, bit) = (self.rng.below(file.content_end), self.rng.below(8) as u32);
+        let node = &self.nodes[self.flipped];
+        self.outcome.facts.bit_flips += u64::from(node.disk.flip(&file.name, position, bit));
+        self.note(format_args!("a bit of {} flips in {} at {position}", node.id, file.name));
+    }
+
+    /// Somebody copies finished files slowly: they stay as they are meanwhile.
+    fn hold(&mut self, victim: usize) {
+        let Some(shard) = self.nodes[victim].shard() else { return };
+        let journal = shard.journal().clone();
+        let percent = [30, 60, 100][self.rng.below(3) as usize];
+        let files: Vec<_> = journal.finished().iter().map(|file| file.id).collect();
+        let held: Vec<_> = files.into_iter().filter(|_| self.rng.percent(percent)).collect();
+        let pause = Duration::from_millis(self.rng.between(500, 6_000));
+        self.note(format_args!("{} files of {} are held for {pause:?}", held.len(), self.nodes[victim].id));
+        self.outcome.facts.holds += 1;
+        journal.pin(held.iter().copied());
+        drop(SimRuntime::spawn(async move {
+            SimRuntime::sleep(pause).await;
+            journal.unpin(held);
+        }));
     }
 
     /// Notices what has stopped by itself.

@@ -14,6 +14,9 @@ pub(super) type Ends = BTreeMap<u64, u64>;
 
 /// Streams a run writes to.
 pub(super) const STREAMS: u64 = 6;
+/// Those of them that are compacted in a run with compaction, and how many keys each has.
+pub(super) const COMPACTED: [u64; 2] = [4, 5];
+pub(super) const KEYS: u64 = 5;
 
 /// An entry and what the machine will say about it.
 #[derive(Debug)]

@@ -270,7 +270,7 @@ impl Run {
 
     /// In doubt a replica may lack pieces until others have helped, but has no wrong ones.
     fn serve_only_truth(&mut self) -> Verdict {
-        for stream in 0..STREAMS {
+        for stream in (0..STREAMS).filter(|stream| !self.is_compacted(*stream)) {
             let mut next = 0;
             while let Some(piece) = self.truth.pieces(stream, u64::MAX).iter().find(|piece| piece.end() > next) {
                 next = piece.end();

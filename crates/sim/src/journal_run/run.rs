@@ -1,10 +1,10 @@
 //! A run: its state, its main loop, and the calm at its end.
 
-use super::Facts;
 use super::history::{History, Promise};
 use super::shape::Shape;
 use super::truth::{Objects, Truth};
 use super::weather::Weather;
+use super::{Facts, Plan};
 use crate::disk::{Crash, SimDisk, Tally};
 use crate::rng::Rng;
 use crate::trace::Trace;
@@ -74,6 +74,8 @@ pub(super) struct Run {
     pub(super) floor: u64,
     /// The journal said that it may have forgotten something, and was not told otherwise.
     pub(super) in_doubt: bool,
+    /// What compaction may have removed, by stream and the offset of its piece.
+    pub(super) may_be_gone: BTreeSet<(u64, u64)>,
 }
 
 /// Opens the journal on `disk` as `shape` says.
@@ -90,9 +92,9 @@ pub(super) fn open(disk: &SimDisk, shape: &Shape, fault: Option<Fault>) -> Resul
 }
 
 impl Run {
-    pub(super) fn new(seed: u64, fault: Option<Fault>, trace: Trace) -> Result<Self, String> {
+    pub(super) fn new(seed: u64, Plan { fault, compaction }: Plan, trace: Trace) -> Result<Self, String> {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(seed, &mut rng);
+        let shape = Shape { compaction, ..Shape::draw(seed, &mut rng) };
         trace.line(format_args!("seed {seed}: {shape:?}"));
         let disk = SimDisk::new(rng.number(), trace.clone());
         let opened = open(&disk, &shape, fault).map_err(|error| format!("a new journal does not open: {error}"))?;
@@ -123,6 +125,7 @@ impl Run {
             checkpoints_tried: Vec::new(),
             floor: 0,
             in_doubt: false,
+            may_be_gone: BTreeSet::new(),
         })
     }
 

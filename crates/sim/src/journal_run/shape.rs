@@ -24,6 +24,8 @@ pub(super) struct Shape {
     pub(super) flips: bool,
     /// Whether other replicas have what this one has: alone, it does not start when something is lost.
     pub(super) replicated: bool,
+    /// Whether some streams are compacted.
+    pub(super) compaction: bool,
 }
 
 impl Shape {
@@ -43,6 +45,7 @@ impl Shape {
             troubles: one_of(rng, [0, 0, 20, 50]),
             flips: rng.percent(30),
             replicated: seed.is_multiple_of(2),
+            compaction: false,
         }
     }
 }

@@ -19,6 +19,13 @@ impl Run {
         if self.rng.per_mille(self.shape.crashes) {
             return self.crash();
         }
+        if self.shape.compaction && self.rng.percent(6) {
+            // Only what the log has let go of is compacted.
+            self.write_checkpoint()?;
+            self.purge()?;
+            self.finish()?;
+            return if self.disk.has_crashed() { Ok(()) } else { self.compact() };
+        }
         match self.rng.below(100) {
             0..25 => self.append(),
             25..45 => self.write(),
