@@ -5,26 +5,22 @@
 //! Cases of a section take turns, so that a slow minute meets all of them; what is printed are
 //! medians over the turns.
 
-mod broker;
-mod client;
-mod cost;
 mod disk;
 mod idle;
 mod journal;
 mod load;
 mod machine;
 mod peer;
-mod piece;
 mod reads;
 mod recovery;
 mod report;
 mod shard;
 mod start;
-mod streams;
 
 use crate::Outcome;
+use crate::broker::{self, Broker};
 use clap::{Args, ValueEnum};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How and what to measure.
@@ -110,16 +106,17 @@ impl Options {
         if self.quick { Duration::from_millis(150) } else { Duration::from_secs(self.seconds.max(1)) }
     }
 
-    fn broker(&self) -> Outcome<PathBuf> {
-        let given = self.broker.clone().or_else(|| std::env::var_os("MAINSTEM_BIN").map(PathBuf::from));
-        Ok(match given {
-            Some(path) => path,
-            None => std::env::current_exe()?.with_file_name("mainstem"),
-        })
+    /// Whether there is a broker to measure; says so when there is none.
+    fn has_broker(&self) -> Outcome<bool> {
+        let there = broker::program(self.broker.as_deref())?.is_file();
+        if !there {
+            report::note("Skipped: no `mainstem` beside this program, and MAINSTEM_BIN names none.");
+        }
+        Ok(there)
     }
 
-    fn kafka_classpath(&self) -> Option<String> {
-        self.kafka_classpath.clone().or_else(|| std::env::var("MAINSTEM_KAFKA_CP").ok())
+    fn start_broker(&self, data: &Path) -> Outcome<Broker> {
+        Broker::start(&broker::program(self.broker.as_deref())?, data, &self.folder.join("broker.log"))
     }
 }
 
@@ -165,5 +162,5 @@ pub(crate) fn run(options: Options) -> Outcome<()> {
             measure(&options)?;
         }
     }
-    disk::remove(&options.folder)
+    crate::disk::remove(&options.folder)
 }

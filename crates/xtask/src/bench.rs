@@ -9,7 +9,12 @@ use std::process::Command;
 /// Runs benchmark `name`; true when it came to its end. Apache Kafka's jars are for the comparison,
 /// and are fetched where that is possible: without them the benchmark says what it skips.
 pub(crate) fn run(name: String, rest: Vec<String>) -> Outcome<bool> {
-    let compares = rest.is_empty() || rest.iter().any(|word| word == "peer");
+    let measures = !rest.iter().any(|word| ["--report-from", "--help", "-h"].contains(&word.as_str()));
+    let compares = match name.as_str() {
+        "core" => rest.is_empty() || rest.iter().any(|word| word == "peer"),
+        "kafka" => measures,
+        _ => false,
+    };
     if compares {
         match java::prepare() {
             Readiness::Install(steps) => {
@@ -26,17 +31,25 @@ pub(crate) fn run(name: String, rest: Vec<String>) -> Outcome<bool> {
     }
     let mut measure = program();
     measure.arg(name).args(rest);
-    if java::is_there() {
-        measure.env("MAINSTEM_KAFKA_CP", java::classpath());
-    }
+    with_jars(&mut measure);
     Ok(cargo::succeeds(&mut build())? && cargo::succeeds(&mut measure)?)
 }
 
 /// Every measurement in a form that takes seconds: it shows that they run and that nothing is lost.
 pub(crate) fn smoke() -> Suite {
-    let mut measure = program();
-    measure.args(["core", "--quick"]);
-    Suite { name: "bench", steps: vec![build(), measure], counts: counts::none }
+    let (mut core, mut kafka) = (program(), program());
+    core.args(["core", "--quick"]);
+    // Beside Apache Kafka when its jars are there already, alone otherwise.
+    kafka.args(["kafka", "--quick", "--out", "target/bench/kafka-quick"]);
+    with_jars(&mut kafka);
+    Suite { name: "bench", steps: vec![build(), core, kafka], counts: counts::none }
+}
+
+/// Names Apache Kafka's jars to the benchmark, if they are there.
+fn with_jars(measure: &mut Command) {
+    if java::is_there() {
+        measure.env("MAINSTEM_KAFKA_CP", java::classpath());
+    }
 }
 
 fn build() -> Command {

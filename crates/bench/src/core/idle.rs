@@ -1,10 +1,13 @@
 //! Memory of streams and connections that nobody uses.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::Client;
-use super::piece::Size;
-use super::{Options, disk, report, streams};
+use super::{Options, report};
 use crate::Outcome;
+use crate::broker::{Broker, client_runtime};
+use crate::client::Client;
+use crate::disk;
+use crate::figure;
+use crate::piece::Size;
+use crate::streams;
 use std::thread;
 use std::time::Duration;
 
@@ -19,26 +22,26 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         "Proportional set size of the broker with so many partitions (1,000 to a topic), less that with none, divided \
          by their number: as it made them, and after a restart. Then with one record of 1 KiB in each.",
     );
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     report::head(&["streams", "as made, B each", "restarted, B each", "one record each, restarted, B each"]);
     let folder = disk::fresh(&options.folder, "idle")?;
-    let broker = Broker::start(options, &folder)?;
+    let broker = options.start_broker(&folder)?;
     let none = settled(options, &broker)?;
     broker.stop()?;
     for count in if options.quick { [1000, 2000] } else { [10_000, 50_000] } {
         let folder = disk::fresh(&options.folder, "idle")?;
-        let each = |memory: u64| report::number(memory.saturating_sub(none) as f64 / count as f64);
-        let broker = Broker::start(options, &folder)?;
-        streams::create(&broker, count)?;
+        let each = |memory: u64| figure::number(memory.saturating_sub(none) as f64 / count as f64);
+        let broker = options.start_broker(&folder)?;
+        streams::create(broker.address, count)?;
         let made = settled(options, &broker)?;
         broker.stop()?;
-        let broker = Broker::start(options, &folder)?;
+        let broker = options.start_broker(&folder)?;
         let restarted = settled(options, &broker)?;
-        streams::fill(&broker, count, USED, count as u64, 1)?;
+        streams::fill(broker.address, count, USED, count as u64, 1)?;
         broker.stop()?;
-        let broker = Broker::start(options, &folder)?;
+        let broker = options.start_broker(&folder)?;
         let used = settled(options, &broker)?;
         broker.stop()?;
         report::row(&[count.to_string(), each(made), each(restarted), each(used)]);
@@ -57,7 +60,7 @@ fn connections(options: &Options) -> Outcome<()> {
     report::head(&["connections", "B each"]);
     let count = if options.quick { 100 } else { 2000 };
     let folder = disk::fresh(&options.folder, "idle")?;
-    let broker = Broker::start(options, &folder)?;
+    let broker = options.start_broker(&folder)?;
     let none = settled(options, &broker)?;
     let runtime = client_runtime()?;
     let clients = runtime.block_on(async {
@@ -72,7 +75,7 @@ fn connections(options: &Options) -> Outcome<()> {
     let some = settled(options, &broker)?;
     drop(clients);
     broker.stop()?;
-    report::row(&[count.to_string(), report::number(some.saturating_sub(none) as f64 / f64::from(count))]);
+    report::row(&[count.to_string(), figure::number(some.saturating_sub(none) as f64 / f64::from(count))]);
     Ok(std::fs::remove_dir_all(folder)?)
 }
 

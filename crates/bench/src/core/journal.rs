@@ -1,10 +1,11 @@
 //! The journal alone, with its own writer thread over a folder of the real disk.
 
-use super::cost::{self, Cost, Done, median};
-use super::disk::{self, direct_bandwidth};
-use super::piece::{SIZES, Size};
 use super::{Mode, Options, report};
 use crate::Outcome;
+use crate::cost::{self, Cost, Done, median};
+use crate::disk::{self, direct_bandwidth};
+use crate::figure;
+use crate::piece::{SIZES, Size};
 use ::journal::disk::Folder;
 use ::journal::frame::Kind;
 use ::journal::thread::{Bell, spawn};
@@ -77,14 +78,14 @@ pub(crate) fn measure(
         let of = |figure: fn(&Turn) -> f64| median(turns.iter().map(figure));
         let micros = of(|turn| turn.cost.cpu_micros());
         report::row(&[
-            report::size(case.size.bytes),
+            figure::size(case.size.bytes),
             case.mode.name().into(),
             case.writers.to_string(),
-            report::number(of(|turn| turn.cost.records_a_second())),
-            report::number(of(|turn| turn.cost.mib_a_second())),
+            figure::number(of(|turn| turn.cost.records_a_second())),
+            figure::number(of(|turn| turn.cost.mib_a_second())),
             format!("{:.2}", of(|turn| turn.cost.mib_a_second() / turn.direct)),
-            report::number(micros),
-            report::number(micros * case.size.records as f64),
+            figure::number(micros),
+            figure::number(micros * case.size.records as f64),
         ]);
     }
     Ok(())

@@ -1,11 +1,13 @@
 //! Producing through Kafka.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::{Client, produce_frame};
-use super::cost::{self, Cost, Done};
 use super::journal::{Case, cases, measure};
-use super::{Mode, Options, disk, report};
+use super::{Mode, Options, report};
 use crate::Outcome;
+use crate::broker::client_runtime;
+use crate::client::{Client, produce_frame};
+use crate::cost::{self, Cost, Done};
+use crate::disk;
+use crate::figure;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -26,11 +28,11 @@ pub(crate) fn produce(options: &Options) -> Outcome<()> {
         "A writer is a connection with five requests under way, one batch each; 100 partitions at most. fsync is \
          acks=all on a topic as it comes, memory is acks=1. CPU is the broker's process alone.",
     );
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     measure(options, &cases(options), |case, folder| {
-        let broker = Broker::start(options, folder)?;
+        let broker = options.start_broker(folder)?;
         let load = Load::start(broker.address, case)?;
         let cost = load.watch(broker.pid(), options.warm_up(), options.window())?;
         load.stop()?;
@@ -133,10 +135,10 @@ fn amplification(options: &Options) -> Outcome<()> {
         let folder = disk::fresh(&options.folder, "amplification")?;
         let (produced, written) = written_for(options, &case, &folder)?;
         report::row(&[
-            report::size(case.size.bytes),
+            figure::size(case.size.bytes),
             case.mode.name().into(),
             case.writers.to_string(),
-            report::number(produced as f64 / (1 << 20) as f64),
+            figure::number(produced as f64 / (1 << 20) as f64),
             format!("{:.2}", written as f64 / produced as f64),
         ]);
         std::fs::remove_dir_all(folder)?;
@@ -145,7 +147,7 @@ fn amplification(options: &Options) -> Outcome<()> {
 }
 
 fn written_for(options: &Options, case: &Case, folder: &Path) -> Outcome<(u64, u64)> {
-    let broker = Broker::start(options, folder)?;
+    let broker = options.start_broker(folder)?;
     let before = broker.written()?;
     let load = Load::start(broker.address, case)?;
     load.watch(broker.pid(), Duration::ZERO, options.warm_up() + options.window())?;

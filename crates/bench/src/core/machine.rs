@@ -1,9 +1,10 @@
 //! The machine alone: the leader's sequencing and the replicas' applying, in memory on one thread.
 
-use super::cost::{Cost, cpu_of, median};
-use super::piece::{SIZES, Size};
 use super::{Options, report};
 use crate::Outcome;
+use crate::cost::{Cost, cpu_of, median};
+use crate::figure;
+use crate::piece::{SIZES, Size};
 use ::machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
 use ::machine::{Command, Machine, Position, Reply};
 use bytes::Bytes;
@@ -37,11 +38,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             let applying = median(turns.iter().map(|turn| turn.applying.cpu_micros() * 1000.0));
             let both = sequencing + applying;
             report::row(&[
-                report::size(size.bytes),
+                figure::size(size.bytes),
                 pieces.to_string(),
-                report::number(sequencing),
-                report::number(applying),
-                report::number(both * (pieces * size.records) as f64 / 1000.0),
+                figure::number(sequencing),
+                figure::number(applying),
+                figure::number(both * (pieces * size.records) as f64 / 1000.0),
                 if size.records > 1 { format!("{:.2}", both / 1000.0) } else { "-".into() },
             ]);
         }

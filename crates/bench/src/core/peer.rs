@@ -1,26 +1,20 @@
 //! Apache Kafka under the same load, in the same run: what our figures are ratios to.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::Client;
-use super::cost::{Cost, median};
 use super::journal::Case;
 use super::load::Load;
-use super::piece::SIZES;
-use super::{Mode, Options, disk, report};
+use super::{Mode, Options, report};
 use crate::Outcome;
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use crate::apache_kafka::Jars;
+use crate::broker::Broker;
+use crate::cost::{Cost, median};
+use crate::disk;
+use crate::figure;
+use crate::piece::SIZES;
+use std::fs;
+use std::time::Duration;
 
 /// A JVM compiles what it runs often; its figures before that mean nothing.
 const WARM_UP: Duration = Duration::from_secs(12);
-/// How long Kafka may take to start.
-const PATIENCE: Duration = Duration::from_secs(90);
-/// Any cluster id will do.
-const CLUSTER: &str = "bWFpbnN0ZW0tYmVuY2gtMQ";
 
 pub(crate) fn run(options: &Options) -> Outcome<()> {
     report::section(
@@ -30,11 +24,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
          every batch (flush.messages=1). It warms up for 12 s. Ratios are ours to Kafka's: of records per second more \
          is better, of CPU less.",
     );
-    let Some(classpath) = options.kafka_classpath() else {
+    let Some(jars) = Jars::find(options.kafka_classpath.as_deref()) else {
         report::note("Skipped: neither --kafka-classpath nor MAINSTEM_KAFKA_CP names Apache Kafka's jars.");
         return Ok(());
     };
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     report::head(&[
@@ -55,9 +49,10 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         let mut pairs = Vec::new();
         for _ in 0..options.repetitions() {
             let folder = disk::fresh(&options.folder, "ours")?;
-            let ours = measure(options, &case, Broker::start(options, &folder)?, options.warm_up())?;
+            let ours = measure(options, &case, options.start_broker(&folder)?, options.warm_up())?;
             let folder = disk::fresh(&options.folder, "kafka")?;
-            let kafka = start(options, &classpath, &folder, mode)?;
+            let flush = if mode == Mode::Fsync { "log.flush.interval.messages=1\n" } else { "" };
+            let kafka = jars.format(&folder, flush)?.start()?;
             starts.push((kafka.ready_after, kafka.memory()?));
             let warm_up = if options.quick { options.warm_up() } else { WARM_UP };
             pairs.push((ours, measure(options, &case, kafka, warm_up)?));
@@ -65,14 +60,14 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         }
         let of = |figure: fn(&(Cost, Cost)) -> f64| median(pairs.iter().map(figure));
         report::row(&[
-            report::size(case.size.bytes),
+            figure::size(case.size.bytes),
             mode.name().into(),
             writers.to_string(),
-            report::number(of(|pair| pair.0.records_a_second())),
-            report::number(of(|pair| pair.1.records_a_second())),
-            report::number(of(|pair| pair.0.records_a_second() / pair.1.records_a_second())),
-            report::number(of(|pair| pair.0.cpu_micros())),
-            report::number(of(|pair| pair.1.cpu_micros())),
+            figure::number(of(|pair| pair.0.records_a_second())),
+            figure::number(of(|pair| pair.1.records_a_second())),
+            figure::number(of(|pair| pair.0.records_a_second() / pair.1.records_a_second())),
+            figure::number(of(|pair| pair.0.cpu_micros())),
+            figure::number(of(|pair| pair.1.cpu_micros())),
             format!("{:.3}", of(|pair| pair.0.cpu_micros() / pair.1.cpu_micros())),
         ]);
     }
@@ -91,53 +86,4 @@ fn measure(options: &Options, case: &Case, broker: Broker, warm_up: Duration) ->
     load.stop()?;
     broker.kill()?;
     Ok(cost)
-}
-
-fn free_port() -> Outcome<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
-}
-
-/// Formats a folder and starts a node over it; returns when it answers.
-fn start(options: &Options, classpath: &str, folder: &Path, mode: Mode) -> Outcome<Broker> {
-    let folder = folder.canonicalize()?;
-    let (port, controller) = (free_port()?, free_port()?);
-    let flush = if mode == Mode::Fsync { "log.flush.interval.messages=1\n" } else { "" };
-    let properties = folder.join("server.properties");
-    fs::write(
-        &properties,
-        format!(
-            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n{flush}",
-            folder.join("data").display()
-        ),
-    )?;
-    let java = |program: &str| {
-        let mut command = Command::new("java");
-        command.args(["-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-cp", classpath, program]);
-        command.stdin(Stdio::null());
-        command
-    };
-    let log = || File::create(options.folder.join("kafka.log"));
-    let mut format = java("kafka.tools.StorageTool");
-    format.args(["format", "--cluster-id", CLUSTER, "--config"]).arg(&properties);
-    if !format.stdout(log()?).stderr(log()?).status()?.success() {
-        let said = fs::read_to_string(options.folder.join("kafka.log"))?;
-        return Err(format!("Kafka's folder could not be formatted: {said}").into());
-    }
-    let begun = Instant::now();
-    let child = java("kafka.Kafka").arg(&properties).stdout(log()?).stderr(log()?).spawn()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut broker = Broker::of(child, address, Duration::ZERO);
-    let runtime = client_runtime()?;
-    loop {
-        let answered = runtime.block_on(async { Client::connect(address).await?.metadata().await });
-        match answered {
-            Ok(brokers) if brokers > 0 => break,
-            _ if begun.elapsed() > PATIENCE => return Err("Kafka did not start: see kafka.log".into()),
-            _ => thread::sleep(Duration::from_millis(50)),
-        }
-    }
-    broker.ready_after = begun.elapsed();
-    Ok(broker)
 }

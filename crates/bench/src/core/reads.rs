@@ -1,13 +1,16 @@
 //! Reading: one stream, and many whose pieces lie between one another; from memory, from the kernel's
 //! page cache, from the disk.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::Client;
-use super::cost::{self, Cost, cpu_of};
 use super::journal::{Running, entry, keep};
-use super::piece::Size;
-use super::{Options, disk, report, streams};
+use super::{Options, report};
 use crate::Outcome;
+use crate::broker::{Broker, client_runtime};
+use crate::client::Client;
+use crate::cost::{self, Cost, cpu_of};
+use crate::disk;
+use crate::figure;
+use crate::piece::Size;
+use crate::streams;
 use ::journal::frame::Kind;
 use ::journal::{LogEntry, LogPosition};
 use model::{Offset, PieceHead, StreamId, limit};
@@ -68,7 +71,7 @@ fn head() {
 }
 
 fn row(layout: Layout, warmth: Warmth, costs: &[Cost]) {
-    let of = |figure: fn(&Cost) -> f64| report::number(cost::median(costs.iter().map(figure)));
+    let of = |figure: fn(&Cost) -> f64| figure::number(cost::median(costs.iter().map(figure)));
     report::row(&[
         layout.streams.to_string(),
         warmth.name().into(),
@@ -185,20 +188,20 @@ pub(crate) fn fetch(options: &Options) -> Outcome<()> {
          names 100 partitions, 1 MiB at most of each and 8 MiB of all, until all are read to their ends. CPU is the \
          broker's process.",
     );
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     head();
     for layout in layouts(options) {
         let folder = disk::fresh(&options.folder, "fetch")?;
         let tail = Layout { pieces: layout.pieces.min((64 << 20) / SIZE.bytes as u64), ..layout };
-        let broker = Broker::start(options, &folder)?;
+        let broker = options.start_broker(&folder)?;
         produce(&broker, tail)?;
         row(layout, Warmth::Tail, &repeat(options, || consume(&broker, tail))?);
         drop(broker);
 
         let folder = disk::fresh(&options.folder, "fetch")?;
-        let broker = Broker::start(options, &folder)?;
+        let broker = options.start_broker(&folder)?;
         produce(&broker, layout)?;
         broker.stop()?;
         row(layout, Warmth::Pages, &repeat(options, || restarted(options, &folder, layout, false))?);
@@ -212,7 +215,7 @@ fn restarted(options: &Options, folder: &Path, layout: Layout, forget: bool) -> 
     if forget {
         disk::forget(folder)?;
     }
-    let broker = Broker::start(options, folder)?;
+    let broker = options.start_broker(folder)?;
     let cost = consume(&broker, layout)?;
     broker.stop()?;
     Ok(cost)
@@ -220,8 +223,8 @@ fn restarted(options: &Options, folder: &Path, layout: Layout, forget: bool) -> 
 
 /// One connection, so that the streams' pieces take turns in the log.
 fn produce(broker: &Broker, layout: Layout) -> Outcome<()> {
-    streams::create(broker, layout.streams)?;
-    streams::fill(broker, layout.streams, SIZE, layout.pieces, 1)
+    streams::create(broker.address, layout.streams)?;
+    streams::fill(broker.address, layout.streams, SIZE, layout.pieces, 1)
 }
 
 fn consume(broker: &Broker, layout: Layout) -> Outcome<Cost> {

@@ -1,11 +1,14 @@
 //! From kill -9 to the first answers, with much data.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::Client;
-use super::cost::{cpu_of, median};
-use super::piece::Size;
-use super::{Options, disk, report, streams};
+use super::{Options, report};
 use crate::Outcome;
+use crate::broker::client_runtime;
+use crate::client::{Client, produce_frame};
+use crate::cost::{cpu_of, median};
+use crate::disk;
+use crate::figure;
+use crate::piece::Size;
+use crate::streams;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -31,14 +34,14 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
          in the middle), first batch acknowledged with acks=all. On the disk: nothing of the files in the kernel's \
          page cache.",
     );
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     let folder = disk::fresh(&options.folder, "recovery")?;
-    let broker = Broker::start(options, &folder)?;
-    streams::create(&broker, streams)?;
+    let broker = options.start_broker(&folder)?;
+    streams::create(broker.address, streams)?;
     let (begun, batches) = (Instant::now(), bytes / SIZE.bytes as u64);
-    streams::fill(&broker, streams, SIZE, batches, 4)?;
+    streams::fill(broker.address, streams, SIZE, batches, 4)?;
     let took = begun.elapsed();
     let mut stored = batches * SIZE.records;
     broker.kill()?;
@@ -55,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             })
             .collect::<Outcome<Vec<_>>>()?;
         let millis = |figure: fn(&Recovery) -> Duration| {
-            report::number(median(turns.iter().map(|turn| figure(turn).as_secs_f64() * 1e3)))
+            figure::number(median(turns.iter().map(|turn| figure(turn).as_secs_f64() * 1e3)))
         };
         report::row(&[
             name.into(),
@@ -64,12 +67,12 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             millis(|turn| turn.fetch),
             millis(|turn| turn.produce),
             millis(|turn| turn.cpu),
-            report::number(median(turns.iter().map(|turn| turn.memory as f64 / (1 << 20) as f64))),
+            figure::number(median(turns.iter().map(|turn| turn.memory as f64 / (1 << 20) as f64))),
         ]);
     }
     report::note(&format!(
         "{} in {streams} streams, written in {:.0} s; {:.2} bytes of files for each byte produced.",
-        report::size(bytes as usize),
+        figure::size(bytes as usize),
         took.as_secs_f64(),
         disk::bytes_below(&folder)? as f64 / (stored as f64 * 1024.0),
     ));
@@ -79,7 +82,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
 /// Starts the broker, asks, writes one part in a hundred more, and kills it.
 fn recover(options: &Options, folder: &Path, streams: usize, stored: u64, more: u64) -> Outcome<Recovery> {
     let begun = Instant::now();
-    let broker = Broker::start(options, folder)?;
+    let broker = options.start_broker(folder)?;
     let line = broker.ready_after;
     let (metadata, fetch, produce) = client_runtime()?.block_on(async {
         let mut client = Client::connect(broker.address).await?;
@@ -92,16 +95,16 @@ fn recover(options: &Options, folder: &Path, streams: usize, stored: u64, more: 
             return Err("void: nothing to fetch".into());
         }
         let fetch = begun.elapsed();
-        client.send(&super::client::produce_frame(&topic, partition, &SIZE.batch(), -1)?).await?;
+        client.send(&produce_frame(&topic, partition, &SIZE.batch(), -1)?).await?;
         client.produced().await?;
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((metadata, fetch, begun.elapsed()))
     })?;
     let recovery = Recovery { line, metadata, fetch, produce, cpu: cpu_of(broker.pid())?, memory: broker.memory()? };
-    let found = streams::count(&broker, streams)?;
+    let found = streams::count(broker.address, streams)?;
     if found != stored + SIZE.records {
         return Err(format!("void: {found} of {} records came back", stored + SIZE.records).into());
     }
-    streams::fill(&broker, streams, SIZE, more, 4)?;
+    streams::fill(broker.address, streams, SIZE, more, 4)?;
     broker.kill()?;
     Ok(recovery)
 }

@@ -1,9 +1,9 @@
 //! One shard with one voter: journal and machine under consensus, without a protocol.
 
-use super::cost::{self, Cost, Done};
 use super::journal::{Case, cases, measure};
 use super::{Mode, Options, report};
 use crate::Outcome;
+use crate::cost::{self, Cost, Done};
 use ::journal::disk::Folder;
 use ::journal::thread::{Bell, spawn};
 use ::journal::{CacheBudget, Journal, Options as Opened};

@@ -1,10 +1,12 @@
 //! Starting, and memory when nothing is asked.
 
-use super::broker::{Broker, client_runtime, is_there};
-use super::client::Client;
-use super::cost::median;
-use super::{Options, disk, report};
+use super::{Options, report};
 use crate::Outcome;
+use crate::broker::client_runtime;
+use crate::client::Client;
+use crate::cost::median;
+use crate::disk;
+use crate::figure;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +34,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         "From the process' start to its first line, and to its first answer (Metadata) on a new connection. Memory is \
          the proportional set size one second later, with no topics and no clients.",
     );
-    if !is_there(options)? {
+    if !options.has_broker()? {
         return Ok(());
     }
     report::head(&["folder", "first line, ms", "first answer, ms", "memory, MiB"]);
@@ -44,7 +46,7 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
         let starts = (0..turns).map(|_| start(options, &folder, before)).collect::<Outcome<Vec<_>>>()?;
         // The first start of a folder is not the one that was asked about.
         let starts = if before == Before::Nothing { &starts[..] } else { &starts[1..] };
-        let of = |figure: fn(&Start) -> f64| report::number(median(starts.iter().map(figure)));
+        let of = |figure: fn(&Start) -> f64| figure::number(median(starts.iter().map(figure)));
         report::row(&[
             name.into(),
             of(|start| start.line.as_secs_f64() * 1e3),
@@ -60,7 +62,7 @@ fn start(options: &Options, folder: &Path, before: Before) -> Outcome<Start> {
         std::fs::remove_dir_all(folder)?;
     }
     let begun = Instant::now();
-    let broker = Broker::start(options, folder)?;
+    let broker = options.start_broker(folder)?;
     client_runtime()?.block_on(async { Client::connect(broker.address).await?.metadata().await })?;
     let answer = begun.elapsed();
     thread::sleep(if options.quick { Duration::from_millis(50) } else { SETTLE });

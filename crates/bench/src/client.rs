@@ -2,21 +2,23 @@
 //! answers are looked at only as far as a lost record needs.
 
 use crate::Outcome;
-use bytes::{Bytes, BytesMut};
-use kafka::codec::api_key::ApiKey;
-use kafka::codec::create_topics::{CreatableTopic, CreateTopicsRequest};
-use kafka::codec::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use kafka::codec::frame;
-use kafka::codec::header::{RequestHeader, ResponseHeader};
-use kafka::codec::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
-use kafka::codec::message::{Message, Request};
-use kafka::codec::metadata::MetadataRequest;
-use kafka::codec::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
-use kafka::codec::reader::Reader;
+use ::kafka::codec::api_key::ApiKey;
+use ::kafka::codec::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
+use ::kafka::codec::delete_topics::DeleteTopicsRequest;
+use ::kafka::codec::fetch::{FetchPartition, FetchRequest, FetchTopic};
+use ::kafka::codec::frame;
+use ::kafka::codec::header::{RequestHeader, ResponseHeader};
+use ::kafka::codec::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ::kafka::codec::message::{Message, Request};
+use ::kafka::codec::metadata::MetadataRequest;
+use ::kafka::codec::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ::kafka::codec::reader::Reader;
+use bytes::{BufMut, Bytes, BytesMut};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// Versions that every broker of the last years speaks, with topics by name.
 const PRODUCE: i16 = 9;
@@ -24,14 +26,49 @@ const FETCH: i16 = 12;
 const LIST_OFFSETS: i16 = 6;
 const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
+const DELETE_TOPICS: i16 = 5;
 /// Milliseconds that a broker may take for what we ask.
 const TIMEOUT_MILLIS: i32 = 30_000;
+/// How often a broker is asked for what takes it a while.
+const POLL: Duration = Duration::from_millis(5);
 /// Partitions asked about in one request.
 const PARTITIONS_A_REQUEST: usize = 1000;
 
 /// One connection.
 pub(crate) struct Client {
-    stream: BufReader<TcpStream>,
+    requests: OwnedWriteHalf,
+    answers: Answers,
+}
+
+/// The answers of one connection, in the order of its requests.
+pub(crate) struct Answers {
+    stream: BufReader<OwnedReadHalf>,
+    /// Reused for the next answer once nobody holds a part of the last one.
+    memory: BytesMut,
+}
+
+impl Answers {
+    async fn next(&mut self) -> Outcome<Bytes> {
+        let length = self.stream.read_u32().await? as usize;
+        self.memory.reserve(length);
+        let mut rest = length;
+        while rest > 0 {
+            match self.stream.read_buf(&mut (&mut self.memory).limit(rest)).await? {
+                0 => return Err("the connection ended within an answer".into()),
+                read => rest -= read,
+            }
+        }
+        Ok(self.memory.split_to(length).freeze())
+    }
+
+    /// Waits for the answer to a produced batch: its base offset.
+    pub(crate) async fn produced(&mut self) -> Outcome<i64> {
+        let response = decode::<ProduceRequest>(PRODUCE, self.next().await?)?;
+        let partition = response.responses.first().and_then(|topic| topic.partition_responses.first());
+        let partition = partition.ok_or("an answer without a partition")?;
+        accepted("a batch", partition.error_code)?;
+        Ok(partition.base_offset)
+    }
 }
 
 /// The frame of a request.
@@ -78,32 +115,28 @@ impl Client {
     pub(crate) async fn connect(address: SocketAddr) -> Outcome<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(Client { stream: BufReader::with_capacity(64 << 10, stream) })
+        let (answers, requests) = stream.into_split();
+        let answers = Answers { stream: BufReader::with_capacity(64 << 10, answers), memory: BytesMut::new() };
+        Ok(Client { requests, answers })
+    }
+
+    /// For those who send without waiting.
+    pub(crate) fn split(self) -> (OwnedWriteHalf, Answers) {
+        (self.requests, self.answers)
     }
 
     pub(crate) async fn send(&mut self, frame: &[u8]) -> Outcome<()> {
-        Ok(self.stream.write_all(frame).await?)
-    }
-
-    async fn receive(&mut self) -> Outcome<Bytes> {
-        let length = self.stream.read_u32().await? as usize;
-        let mut content = BytesMut::zeroed(length);
-        self.stream.read_exact(&mut content).await?;
-        Ok(content.freeze())
+        Ok(self.requests.write_all(frame).await?)
     }
 
     async fn call<R: Request>(&mut self, version: i16, request: &R) -> Outcome<R::Response> {
         self.send(&encode(version, request)?).await?;
-        decode::<R>(version, self.receive().await?)
+        decode::<R>(version, self.answers.next().await?)
     }
 
-    /// Waits for the answer to a produced batch: its base offset.
+    /// See [`Answers::produced`].
     pub(crate) async fn produced(&mut self) -> Outcome<i64> {
-        let response = decode::<ProduceRequest>(PRODUCE, self.receive().await?)?;
-        let partition = response.responses.first().and_then(|topic| topic.partition_responses.first());
-        let partition = partition.ok_or("an answer without a partition")?;
-        accepted("a batch", partition.error_code)?;
-        Ok(partition.base_offset)
+        self.answers.produced().await
     }
 
     /// Whether the broker answers with itself: the first thing every client asks.
@@ -112,26 +145,52 @@ impl Client {
         Ok(self.call(METADATA, &request).await?.brokers.len())
     }
 
-    /// Makes a topic, and waits until its partitions answer.
+    /// Makes a topic as topics come, and waits until its partitions answer.
     pub(crate) async fn create_topic(&mut self, name: &str, partitions: usize) -> Outcome<()> {
+        self.create_topic_with(name, partitions, &[]).await
+    }
+
+    /// Makes a topic with settings, and waits until its partitions answer.
+    pub(crate) async fn create_topic_with(
+        &mut self,
+        name: &str,
+        partitions: usize,
+        settings: &[(&str, &str)],
+    ) -> Outcome<()> {
+        let setting =
+            |(name, value): &(&str, &str)| CreatableTopicConfig { name: (*name).into(), value: Some((*value).into()) };
         let topic = CreatableTopic {
             name: name.into(),
             num_partitions: partitions as i32,
             replication_factor: 1,
+            configs: settings.iter().map(setting).collect(),
             ..Default::default()
         };
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: TIMEOUT_MILLIS, validate_only: false };
         let response = self.call(CREATE_TOPICS, &request).await?;
         response.topics.iter().try_for_each(|topic| accepted("making a topic", topic.error_code))?;
         // Kafka answers before the partitions have leaders.
+        self.until_led(name, partitions).await
+    }
+
+    /// Waits until the partitions of a topic answer, all at once.
+    pub(crate) async fn until_led(&mut self, name: &str, partitions: usize) -> Outcome<()> {
         let deadline = Instant::now() + Duration::from_millis(TIMEOUT_MILLIS as u64);
         while let Err(error) = self.count(name, partitions).await {
             if Instant::now() > deadline {
                 return Err(error);
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(())
+    }
+
+    /// Removes a topic.
+    pub(crate) async fn delete_topic(&mut self, name: &str) -> Outcome<()> {
+        let request =
+            DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: TIMEOUT_MILLIS, ..Default::default() };
+        let response = self.call(DELETE_TOPICS, &request).await?;
+        response.responses.iter().try_for_each(|topic| accepted("removing a topic", topic.error_code))
     }
 
     /// How many records the partitions of a topic hold together.

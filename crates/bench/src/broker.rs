@@ -1,12 +1,11 @@
 //! A broker as a process of its own, so that what it costs can be told from what the load costs.
 
-use super::{Options, cost};
-use crate::Outcome;
+use crate::{Outcome, cost};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running broker; killed when dropped.
@@ -17,24 +16,22 @@ pub(crate) struct Broker {
     pub(crate) ready_after: Duration,
 }
 
-/// Whether there is a broker to measure; says so when there is none.
-pub(crate) fn is_there(options: &Options) -> Outcome<bool> {
-    let path = options.broker()?;
-    let there = path.is_file();
-    if !there {
-        super::report::note("Skipped: no `mainstem` beside this program, and MAINSTEM_BIN names none.");
-    }
-    Ok(there)
+/// The broker to measure: the one `given`, else MAINSTEM_BIN, else `mainstem` beside this program.
+pub(crate) fn program(given: Option<&Path>) -> Outcome<PathBuf> {
+    let given = given.map(Path::to_owned).or_else(|| std::env::var_os("MAINSTEM_BIN").map(PathBuf::from));
+    Ok(match given {
+        Some(path) => path,
+        None => std::env::current_exe()?.with_file_name("mainstem"),
+    })
 }
 
 impl Broker {
-    /// Starts it over `data` and waits until it says that it is ready.
-    pub(crate) fn start(options: &Options, data: &Path) -> Outcome<Self> {
-        let mut command = Command::new(options.broker()?);
+    /// Starts Mainstem over `data` and waits until it says that it is ready. What it says goes into `log`.
+    pub(crate) fn start(program: &Path, data: &Path, log: &Path) -> Outcome<Self> {
+        let mut command = Command::new(program);
         command.arg("serve").arg("--data-dir").arg(data);
         command.args(["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]);
-        let log = File::create(options.folder.join("broker.log"))?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
         let start = Instant::now();
         let mut child = command.spawn()?;
         let mut line = String::new();
@@ -44,7 +41,7 @@ impl Broker {
         let address = line.split_whitespace().find_map(|word| word.strip_prefix("kafka=")?.parse().ok());
         let Some(address) = address else {
             let _ = child.kill();
-            let said = std::fs::read_to_string(options.folder.join("broker.log"))?;
+            let said = std::fs::read_to_string(log)?;
             return Err(format!("the broker did not start: {line}{said}").into());
         };
         Ok(Broker { child, address, ready_after })
@@ -53,6 +50,11 @@ impl Broker {
     /// Wraps a process that answers at `address`.
     pub(crate) fn of(child: Child, address: SocketAddr, ready_after: Duration) -> Self {
         Broker { child, address, ready_after }
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Outcome<bool> {
+        Ok(self.child.try_wait()?.is_some())
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -64,16 +66,31 @@ impl Broker {
         Ok(cost::proc_field(self.pid(), "smaps_rollup", "Pss:")? * 1024)
     }
 
+    /// Forgets how much memory it once had.
+    pub(crate) fn reset_peak(&self) -> Outcome<()> {
+        Ok(std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5")?)
+    }
+
+    /// The most bytes that it had in memory at once since then, with what it shares with others.
+    pub(crate) fn peak(&self) -> Outcome<u64> {
+        Ok(cost::proc_field(self.pid(), "status", "VmHWM:")? * 1024)
+    }
+
     /// Bytes that it has made the kernel send to storage.
     pub(crate) fn written(&self) -> Outcome<u64> {
         cost::proc_field(self.pid(), "io", "write_bytes:")
     }
 
     /// SIGTERM, and waits for its end.
-    pub(crate) fn stop(mut self) -> Outcome<()> {
+    pub(crate) fn terminate(mut self) -> Outcome<ExitStatus> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = self.child.wait()?;
+        Ok(self.child.wait()?)
+    }
+
+    /// SIGTERM, and waits for a clean end.
+    pub(crate) fn stop(self) -> Outcome<()> {
+        let status = self.terminate()?;
         if status.success() { Ok(()) } else { Err(format!("the broker ended with {status}").into()) }
     }
 

@@ -1,9 +1,10 @@
 //! Many streams through Kafka: partitions of topics of a thousand each.
 
-use super::broker::{Broker, client_runtime};
-use super::client::{Client, produce_frame};
-use super::piece::Size;
 use crate::Outcome;
+use crate::broker::client_runtime;
+use crate::client::{Client, produce_frame};
+use crate::piece::Size;
+use std::net::SocketAddr;
 use std::thread;
 
 /// Partitions of one topic.
@@ -28,9 +29,9 @@ pub(crate) fn number(topic: &str, partition: i32) -> Option<usize> {
 }
 
 /// Makes so many.
-pub(crate) fn create(broker: &Broker, streams: usize) -> Outcome<()> {
+pub(crate) fn create(address: SocketAddr, streams: usize) -> Outcome<()> {
     client_runtime()?.block_on(async {
-        let mut client = Client::connect(broker.address).await?;
+        let mut client = Client::connect(address).await?;
         for first in (0..streams).step_by(PARTITIONS_A_TOPIC) {
             client.create_topic(&topic(first), (streams - first).min(PARTITIONS_A_TOPIC)).await?;
         }
@@ -40,8 +41,8 @@ pub(crate) fn create(broker: &Broker, streams: usize) -> Outcome<()> {
 
 /// Produces batches without waiting for stable storage, the streams of each connection taking turns,
 /// and sees that all of them are there.
-pub(crate) fn fill(broker: &Broker, streams: usize, size: Size, batches: u64, connections: usize) -> Outcome<()> {
-    let (address, before) = (broker.address, count(broker, streams)?);
+pub(crate) fn fill(address: SocketAddr, streams: usize, size: Size, batches: u64, connections: usize) -> Outcome<()> {
+    let before = count(address, streams)?;
     let producers: Vec<_> = (0..connections)
         .map(|nth| {
             thread::spawn(move || -> Outcome<()> {
@@ -70,14 +71,14 @@ pub(crate) fn fill(broker: &Broker, streams: usize, size: Size, batches: u64, co
     for producer in producers {
         producer.join().map_err(|_| "a producer panicked")??;
     }
-    let (stored, given) = (count(broker, streams)? - before, batches * size.records);
+    let (stored, given) = (count(address, streams)? - before, batches * size.records);
     if stored == given { Ok(()) } else { Err(format!("void: {stored} of {given} records").into()) }
 }
 
 /// The records of all of them.
-pub(crate) fn count(broker: &Broker, streams: usize) -> Outcome<u64> {
+pub(crate) fn count(address: SocketAddr, streams: usize) -> Outcome<u64> {
     client_runtime()?.block_on(async {
-        let mut client = Client::connect(broker.address).await?;
+        let mut client = Client::connect(address).await?;
         let mut sum = 0;
         for first in (0..streams).step_by(PARTITIONS_A_TOPIC) {
             sum += client.count(&topic(first), (streams - first).min(PARTITIONS_A_TOPIC)).await?;
