@@ -185,6 +185,7 @@ impl Broker {
             Request::Read(query) => Box::pin(self.clone().read(query)),
             Request::Offsets(queries) => Box::pin(self.clone().offsets(queries)),
             Request::EpochEnds(queries) => Box::pin(self.clone().epoch_ends(queries)),
+            Request::Lag(queries) => Box::pin(self.clone().lags(queries)),
             Request::NewProducer => Box::pin(self.clone().new_producer()),
             Request::Group(request) => Box::pin(self.clone().group(request)),
             Request::CommitOffsets(commit) => Box::pin(self.clone().commit_offsets(commit)),

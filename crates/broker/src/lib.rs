@@ -18,6 +18,7 @@ mod golden;
 
 pub mod group;
 mod groups;
+mod lag;
 pub mod node;
 mod read;
 pub mod request;
