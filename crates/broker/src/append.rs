@@ -8,10 +8,18 @@ use futures::channel::oneshot;
 use machine::Reply as MachineReply;
 use machine::messaging::sequencer::AppendRequest;
 use model::config::StreamConfig;
-use model::limit;
+use model::{TopicId, limit, piece};
 use shard::{ProposeError, Request as ShardRequest};
 
 type Outcome = Result<MachineReply, ProposeError>;
+
+/// Pieces in their shard's queue.
+struct Queued {
+    outcome: oneshot::Receiver<Outcome>,
+    topic: TopicId,
+    records: u64,
+    bytes: u64,
+}
 
 impl Broker {
     /// Queues every part at its shard, in order, and returns what waits for the answers.
@@ -20,12 +28,18 @@ impl Broker {
         for part in parts {
             waiting.push(self.queue(part).await);
         }
-        let timeout = self.inner.config.propose_timeout;
+        let inner = self.inner.clone();
         Box::pin(async move {
+            let inner = &inner;
             let answers = waiting.into_iter().map(|queued| async move {
-                let answer = tokio::time::timeout(timeout, queued?).await.map_err(|_| BrokerError::Unknown)?;
+                let Queued { outcome, topic, records, bytes } = queued?;
+                let timeout = inner.config.propose_timeout;
+                let answer = tokio::time::timeout(timeout, outcome).await.map_err(|_| BrokerError::Unknown)?;
                 match answer.unwrap_or(Err(ProposeError::Unknown))? {
-                    MachineReply::Appended { base, start } => Ok(Appended { base, start, duplicate: false }),
+                    MachineReply::Appended { base, start } => {
+                        inner.traffic.note_in(topic, records, bytes);
+                        Ok(Appended { base, start, duplicate: false })
+                    }
                     MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
                     MachineReply::Refused(refusal) => Err(refusal.into()),
                     _ => Err(BrokerError::Unavailable),
@@ -35,17 +49,20 @@ impl Broker {
         })
     }
 
-    async fn queue(&self, part: AppendPart) -> Result<oneshot::Receiver<Outcome>, BrokerError> {
-        let (place, config) = self.inner.resolve_configured(&part.to)?;
+    async fn queue(&self, part: AppendPart) -> Result<Queued, BrokerError> {
+        let (place, (topic, config)) = self.inner.resolve_with(&part.to, |id, topic| (id, topic.config.clone()))?;
         let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
         let bytes = self.inspect(part.inspect, part.bytes, config).await?;
-        let (answer, wait) = oneshot::channel();
+        // A piece says in its head how many records it has.
+        let records = piece::walk(&bytes).flatten().map(|(head, _)| u64::from(head.count)).sum();
+        let length = bytes.len() as u64;
+        let (answer, outcome) = oneshot::channel();
         let request = AppendRequest { stream: place.stream, bytes, message_id: None, durability: part.durability };
         let answer = Box::new(move |outcome| {
             let _ = answer.send(outcome);
         });
         shard.propose(ShardRequest::Append(request), answer).await;
-        Ok(wait)
+        Ok(Queued { outcome, topic, records, bytes: length })
     }
 
     /// Has pieces looked into: here when it is little work, else on a thread of its own, of which there

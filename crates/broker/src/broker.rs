@@ -1,9 +1,11 @@
 //! The broker of one node: resolves names to streams and shards, and hands requests on.
 
+use crate::group_usage::Remembered;
 use crate::groups::Groups;
 use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
 use crate::request::{BrokerError, Reply, Request};
 use crate::setting::Settings;
+use crate::traffic::Traffic;
 use crate::waiters::Waiters;
 use futures::future::BoxFuture;
 use journal::CacheBudget;
@@ -68,6 +70,10 @@ pub(crate) struct Inner {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
+    /// What goes into topics and out of them.
+    pub(crate) traffic: Traffic,
+    /// What is remembered from one look at all groups to the next. Held by whoever looks.
+    pub(crate) seen_groups: tokio::sync::Mutex<Remembered>,
     /// Turns to look into pieces that take much work.
     pub(crate) inspecting: Semaphore,
     /// Held by whoever measures partitions.
@@ -92,6 +98,10 @@ impl Broker {
     /// # Errors
     /// See [`NodeError`].
     pub async fn start(path: &Path, config: Config) -> Result<Self, NodeError> {
+        Broker::start_with(path, config, Traffic::new(limit::METRIC_TOPICS_MAX)).await
+    }
+
+    pub(crate) async fn start_with(path: &Path, config: Config, traffic: Traffic) -> Result<Self, NodeError> {
         let folder = DataFolder::open(path)?;
         let waiters = Arc::new(Waiters::default());
         let changes = Arc::new(Changes::default());
@@ -125,7 +135,19 @@ impl Broker {
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
         // At most as many as there are processors: the others have work, too.
         let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
-        let inner = Inner { config, folder, shards, local, waiters, changes, groups, inspecting, sizing };
+        let inner = Inner {
+            config,
+            folder,
+            shards,
+            local,
+            waiters,
+            changes,
+            groups,
+            traffic,
+            seen_groups: tokio::sync::Mutex::default(),
+            inspecting,
+            sizing,
+        };
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));

@@ -54,7 +54,7 @@ impl Behind {
 }
 
 /// How long ago that was; not known when nobody said when it was.
-fn age(time: Timestamp, now: Timestamp) -> Option<u64> {
+pub(crate) fn age(time: Timestamp, now: Timestamp) -> Option<u64> {
     (time.0 >= 0).then(|| u64::try_from(now.0.saturating_sub(time.0)).unwrap_or(0))
 }
 

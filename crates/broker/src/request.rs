@@ -71,8 +71,13 @@ pub enum Reply {
     Node(NodeInfo),
     /// In the order asked for.
     Appended(Vec<Result<Appended, BrokerError>>),
-    /// In the order asked for.
-    Read(Vec<Result<ReadPart, BrokerError>>),
+    /// What was read.
+    Read {
+        /// In the order asked for.
+        parts: Vec<Result<ReadPart, BrokerError>>,
+        /// How long it waited for more than there was.
+        waited: Duration,
+    },
     /// In the order asked for.
     Offsets(Vec<Result<FoundOffset, BrokerError>>),
     /// In the order asked for.
@@ -377,6 +382,8 @@ pub struct ReadRange {
 /// What was read from one partition.
 #[derive(Debug)]
 pub struct ReadPart {
+    /// The topic.
+    pub topic: TopicId,
     /// One past the last committed record.
     pub end: Offset,
     /// The first record.

@@ -66,9 +66,14 @@ pub(crate) async fn run(
             counters.violations.fetch_add(1, Relaxed);
             tracing::info!(listener, %peer, reason, "closed for a protocol violation");
         }
-        Err(End::Timeout(why)) => {
+        Err(End::Idle) => {
             counters.timeouts.fetch_add(1, Relaxed);
-            tracing::info!(listener, %peer, why, "closed");
+            tracing::info!(listener, %peer, why = "idle", "closed");
+        }
+        Err(End::SlowReader) => {
+            counters.timeouts.fetch_add(1, Relaxed);
+            counters.slow_readers.fetch_add(1, Relaxed);
+            tracing::info!(listener, %peer, why = "the client does not read its answers", "closed");
         }
     }
 }
@@ -77,7 +82,10 @@ pub(crate) async fn run(
 enum End {
     Socket(io::Error),
     Violation(String),
-    Timeout(&'static str),
+    /// The client was idle for too long.
+    Idle,
+    /// The client does not read its answers.
+    SlowReader,
 }
 
 impl From<io::Error> for End {
@@ -125,14 +133,16 @@ impl Connection<'_> {
                 self.input = BytesMut::new();
             }
             tokio::select! {
-                Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
+                Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => {
+                    session.on_reply(id, reply, Instant::now());
+                }
                 readable = self.stream.readable(), if may_read => {
                     readable?;
                     if !self.read()? {
                         return Ok(());
                     }
                 }
-                () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Timeout("idle")),
+                () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Idle),
             }
         }
     }
@@ -147,6 +157,7 @@ impl Connection<'_> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             Err(error) => return Err(error),
         };
+        self.counters.bytes_in.fetch_add(read as u64, Relaxed);
         if self.input.len() == self.input.capacity() {
             self.room = (self.room * 2).min(READ_BYTES_MAX);
         } else if read < self.room / 8 {
@@ -165,7 +176,7 @@ impl Connection<'_> {
         loop {
             let waiting = self.input.len();
             if violation.is_none()
-                && let Err(violated) = session.receive(&mut self.input)
+                && let Err(violated) = session.receive(&mut self.input, Instant::now())
             {
                 *violation = Some(violated.reason);
                 any = true;
@@ -197,7 +208,7 @@ impl Connection<'_> {
     async fn send(&mut self) -> Result<(), End> {
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
-                send_file(&self.stream, range.clone()).await?;
+                send_file(&self.stream, range.clone(), self.counters).await?;
                 self.output.pop_front();
                 continue;
             }
@@ -217,6 +228,7 @@ impl Connection<'_> {
 
     /// So many bytes of the output are gone.
     fn sent(&mut self, mut count: usize) {
+        self.counters.bytes_out.fetch_add(count as u64, Relaxed);
         while let Some(Output::Bytes(bytes)) = self.output.front_mut() {
             if count < bytes.len() {
                 bytes.advance(count);
@@ -236,16 +248,16 @@ async fn patiently<T>(stream: &TcpStream, mut write: impl FnMut() -> io::Result<
             written => return Ok(written?),
         }
         let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
-        writable.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+        writable.await.map_err(|_| End::SlowReader)??;
     }
 }
 
 /// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
-async fn send_file(stream: &Arc<TcpStream>, range: FileRange) -> Result<(), End> {
+async fn send_file(stream: &Arc<TcpStream>, range: FileRange, counters: &Counters) -> Result<(), End> {
     let mut sent = 0;
     while sent < range.len() {
         let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
-        writable.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+        writable.await.map_err(|_| End::SlowReader)??;
         let (socket, part) = (stream.clone(), range.clone());
         let work = move || {
             let mut now = sent;
@@ -258,7 +270,9 @@ async fn send_file(stream: &Arc<TcpStream>, range: FileRange) -> Result<(), End>
             }
             Ok(now)
         };
-        sent = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let now = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        counters.bytes_out.fetch_add((now - sent) as u64, Relaxed);
+        sent = now;
     }
     Ok(())
 }

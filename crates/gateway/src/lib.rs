@@ -10,10 +10,12 @@
 pub mod connection;
 pub mod counters;
 pub mod listener;
+pub mod protocol;
 pub mod seats;
 pub mod session;
 
 pub use counters::Counters;
 pub use listener::Listener;
+pub use protocol::ProtocolCounters;
 pub use seats::Seats;
 pub use session::{Output, Session, Violation};

@@ -3,6 +3,7 @@
 use broker::{FileRange, Reply, Request};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Names a request of a session until it is answered.
 pub type RequestId = u64;
@@ -46,17 +47,17 @@ impl Output {
 /// The connection calls [`Session::receive`] when bytes came, hands every request on in order, gives
 /// each reply back with its id in any order, and sends the output.
 pub trait Session: Send {
-    /// Consumes whole frames from the front of `input`; leaves what is not whole.
+    /// Consumes whole frames from the front of `input`, which came by `now`; leaves what is not whole.
     ///
     /// # Errors
     /// When the client broke the protocol: nothing more is received then.
-    fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation>;
+    fn receive(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), Violation>;
 
     /// The next request for the broker.
     fn next_request(&mut self) -> Option<(RequestId, Request)>;
 
-    /// The broker's answer to a request.
-    fn on_reply(&mut self, id: RequestId, reply: Reply);
+    /// The broker's answer to a request, which came at `now`.
+    fn on_reply(&mut self, id: RequestId, reply: Reply, now: Instant);
 
     /// Moves what is to be sent to `output`, in order.
     fn take_output(&mut self, output: &mut Vec<Output>);

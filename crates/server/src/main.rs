@@ -6,6 +6,7 @@
 mod arguments;
 mod configuration;
 mod configuration_file;
+mod counted;
 mod descriptors;
 mod http;
 mod logging;

@@ -6,7 +6,7 @@ use crate::value::Endpoint;
 use crate::{descriptors, http, metrics};
 use broker::{Broker, Config};
 use gateway::session::Ends;
-use gateway::{Listener, Seats, Session};
+use gateway::{Listener, ProtocolCounters, Seats, Session};
 use kafka::{Context, KafkaSession};
 use model::{ShardId, limit};
 use std::error::Error;
@@ -36,8 +36,12 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
     let broker = Broker::start(&settings.data_dir, broker_config(&settings)).await?;
     let (stop, stopped) = watch::channel(false);
 
+    let kafka_counters = Arc::new(kafka::session::counters());
     let kafka = match settings.listen_kafka {
-        Some(address) => Some(kafka_listener(address, settings.advertise_kafka.clone(), &broker).await?),
+        Some(address) => {
+            let advertised = settings.advertise_kafka.clone();
+            Some(kafka_listener(address, advertised, &broker, kafka_counters.clone()).await?)
+        }
         None => None,
     };
     let http = match settings.listen_http {
@@ -61,7 +65,8 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         serving.spawn(kafka.serve(broker.clone(), seats, stopped.clone()));
     }
     if let Some(http) = http {
-        serving.spawn(http.serve(broker.clone(), metrics::Metrics::new(broker.clone(), counters), stopped));
+        let metrics = metrics::Metrics::new(broker.clone(), counters, vec![kafka_counters]);
+        serving.spawn(http.serve(broker.clone(), metrics, stopped));
     }
     say_started(&settings, &broker, began);
     // Whoever started us waits for this line.
@@ -101,6 +106,7 @@ async fn kafka_listener(
     address: SocketAddr,
     advertised: Option<Endpoint>,
     broker: &Broker,
+    counters: Arc<ProtocolCounters>,
 ) -> Result<Listener, String> {
     let (node, cluster) = (broker.node(), broker.cluster());
     let places = Seats::new(limit::FETCH_SESSION_PLACES_MAX);
@@ -108,8 +114,8 @@ async fn kafka_listener(
         let reached = || Endpoint { host: ends.local.ip().to_string(), port: ends.local.port() };
         let Endpoint { host, port } = advertised.clone().unwrap_or_else(reached);
         let client = ends.peer.ip().to_string();
-        let (random, fetch_places) = (rand::random, places.clone());
-        Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places }))
+        let (random, fetch_places, counters) = (rand::random, places.clone(), counters.clone());
+        Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places, counters }))
     };
     let bound = Listener::bind(KAFKA, address, Arc::new(sessions)).await;
     bound.map_err(|error| cannot_bind(KAFKA, address, &error))

@@ -25,7 +25,7 @@ use crate::codec::text::Text;
 use broker::request::{PartitionRef, TopicRef};
 use broker::{Reply, Request};
 use fetch_session::FetchSessions;
-use gateway::Seats;
+use gateway::{ProtocolCounters, Seats};
 use model::{NodeId, TopicId};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct Context {
     pub random: fn() -> u128,
     /// A seat for each partition that the node's fetch sessions may remember.
     pub fetch_places: Seats,
+    /// What the node's sessions count: see [`crate::session::counters()`].
+    pub counters: Arc<ProtocolCounters>,
 }
 
 /// What a session's requests leave for later ones.
@@ -89,8 +91,9 @@ pub(crate) enum Step {
     Reply(ResponseBody),
     /// The client wants no answer.
     Silent,
-    /// The client wants no answer, and is told by the end of the connection that something went wrong.
-    Close,
+    /// The client wants no answer, and is told by the end of the connection that something went wrong:
+    /// what an answer would have said.
+    Close(Vec<i16>),
     /// Ask the broker, then go on.
     Ask(Request, Then),
 }

@@ -54,9 +54,10 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
             let Reply::Appended(outcomes) = reply else { return Step::Silent };
             if silent {
                 // Nobody waits for an answer; that something is wrong is said the way Kafka does.
-                let failed = outcomes.iter().any(Result::is_err)
-                    || topics.iter().any(|(_, refused)| refused.iter().any(Option::is_some));
-                return if failed { Step::Close } else { Step::Silent };
+                let refused = topics.iter().flat_map(|(_, refused)| refused).flatten().map(|error| error.code());
+                let failed = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+                let errors: Vec<i16> = refused.chain(failed.map(|error| error_code(error, version))).collect();
+                return if errors.is_empty() { Step::Silent } else { Step::Close(errors) };
             }
             let mut outcomes = outcomes.into_iter();
             let responses = topics.into_iter().map(|(mut topic, refused)| {
@@ -112,14 +113,20 @@ fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appen
             partition.base_offset = appended.base.0 as i64;
             partition.log_start_offset = appended.start.0 as i64;
         }
-        Some(Err(BrokerError::UnknownTopic)) if version >= BY_ID => refuse(partition, ErrorCode::UnknownTopicId.code()),
         Some(Err(error)) => {
             if version >= 8 && has_message(&error) {
                 partition.error_message = Some(error.to_string().into());
             }
-            refuse(partition, code(&error));
+            refuse(partition, error_code(&error, version));
         }
         None => refuse(partition, ErrorCode::UnknownServerError.code()),
+    }
+}
+
+fn error_code(error: &BrokerError, version: i16) -> i16 {
+    match error {
+        BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
+        error => code(error),
     }
 }
 

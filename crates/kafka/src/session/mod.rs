@@ -5,6 +5,8 @@
 //! a request that may have a large answer is not handed on before there is room for it, and those
 //! behind it stay where they are, in the end with the client. No I/O, no async.
 
+mod counters;
+
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::ApiVersionsResponse;
 use crate::codec::body::{RequestBody, ResponseBody};
@@ -15,9 +17,13 @@ use crate::codec::reader::Reader;
 use crate::mapping::{self, Context, Memory, Step, Then};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
+use gateway::protocol::Answered;
 use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+pub use counters::counters;
 
 /// Bytes of answers that a connection may hold or be promised; more requests are not handed on. It is the
 /// most that one Fetch can ask for, so a client that asks for so much is served one Fetch at a time.
@@ -41,6 +47,11 @@ struct Exchange {
     state: State,
     /// Bytes of the answer, or what they are expected to be at most.
     bytes: usize,
+    /// Bytes of the request, and when the last of them had come.
+    request_bytes: usize,
+    came: Instant,
+    /// How long it waited on purpose.
+    waited: Duration,
 }
 
 /// See the module's documentation.
@@ -73,7 +84,8 @@ impl KafkaSession {
         }
     }
 
-    fn on_frame(&mut self, content: Bytes) -> Result<(), Violation> {
+    fn on_frame(&mut self, content: Bytes, now: Instant) -> Result<(), Violation> {
+        let request_bytes = frame::PREFIX + content.len();
         let violation = |error: &dyn std::fmt::Display| Violation { reason: error.to_string() };
         let mut reader = Reader::new(content);
         let header = RequestHeader::decode(&mut reader).map_err(|error| violation(&error))?;
@@ -82,7 +94,16 @@ impl KafkaSession {
         };
         let version = header.api_version;
         let correlation_id = header.correlation_id;
-        let exchange = |state, version| Exchange { api, version, correlation_id, state, bytes: 0 };
+        let exchange = |state, version| Exchange {
+            api,
+            version,
+            correlation_id,
+            state,
+            bytes: 0,
+            request_bytes,
+            came: now,
+            waited: Duration::ZERO,
+        };
         if !api.versions().contains(version) {
             if api != ApiKey::ApiVersions {
                 return Err(Violation { reason: format!("{} version {version} is not spoken here", api.name()) });
@@ -94,28 +115,34 @@ impl KafkaSession {
                 ..ApiVersionsResponse::default()
             };
             let exchange = exchange(State::Silent, 0);
-            return self.push(exchange, Step::Reply(ResponseBody::ApiVersions(refusal)));
+            return self.push(exchange, Step::Reply(ResponseBody::ApiVersions(refusal)), now);
         }
         let body = RequestBody::decode(api, version, reader).map_err(|error| violation(&error))?;
         let step = mapping::handle(&self.context, &mut self.memory, version, header.client_id.clone(), body);
-        self.push(exchange(State::Silent, version), step)
+        self.push(exchange(State::Silent, version), step, now)
     }
 
-    fn push(&mut self, exchange: Exchange, step: Step) -> Result<(), Violation> {
+    fn push(&mut self, exchange: Exchange, step: Step, now: Instant) -> Result<(), Violation> {
         let id = self.first + self.exchanges.len() as u64;
         self.exchanges.push_back(exchange);
-        self.advance(id, step);
+        self.advance(id, step, now);
         Ok(())
     }
 
-    fn advance(&mut self, id: RequestId, step: Step) {
+    fn advance(&mut self, id: RequestId, step: Step, now: Instant) {
         let nth = (id - self.first) as usize;
         let Some(exchange) = self.exchanges.get_mut(nth) else { return };
         self.held -= std::mem::take(&mut exchange.bytes);
+        let row = counters::row(exchange.api);
+        let mut note_error = |code| counters::note_error(&self.context.counters, row, code);
         exchange.state = match step {
             Step::Silent => State::Silent,
-            Step::Close => State::Last,
+            Step::Close(errors) => {
+                errors.into_iter().for_each(note_error);
+                State::Last
+            }
             Step::Reply(body) => {
+                body.errors(&mut note_error);
                 let parts = encode(exchange, &body);
                 exchange.bytes = parts.iter().map(Output::len).sum();
                 self.held += exchange.bytes;
@@ -123,9 +150,13 @@ impl KafkaSession {
             }
             Step::Ask(request, then) => {
                 self.requests.push_back((id, request));
-                State::Asked(then)
+                exchange.state = State::Asked(then);
+                return;
             }
         };
+        let Exchange { request_bytes, bytes: response_bytes, waited, .. } = *exchange;
+        let took = now.saturating_duration_since(exchange.came);
+        self.context.counters.note(row, Answered { request_bytes, response_bytes, took, waited });
     }
 }
 
@@ -151,10 +182,10 @@ fn encode(exchange: &Exchange, body: &ResponseBody) -> Vec<Output> {
 }
 
 impl Session for KafkaSession {
-    fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
+    fn receive(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), Violation> {
         while self.wants_input() {
             match frame::split(input, limit::REQUEST_BYTES_MAX) {
-                Ok(Some(content)) => self.on_frame(content)?,
+                Ok(Some(content)) => self.on_frame(content, now)?,
                 Ok(None) => break,
                 Err(error) => return Err(Violation { reason: error.to_string() }),
             }
@@ -175,13 +206,16 @@ impl Session for KafkaSession {
         Some((id, request))
     }
 
-    fn on_reply(&mut self, id: RequestId, reply: Reply) {
+    fn on_reply(&mut self, id: RequestId, reply: Reply, now: Instant) {
         let Some(exchange) = id.checked_sub(self.first).and_then(|nth| self.exchanges.get_mut(nth as usize)) else {
             return;
         };
         if let State::Asked(then) = std::mem::replace(&mut exchange.state, State::Silent) {
+            if let Reply::Read { waited, .. } = &reply {
+                exchange.waited += *waited;
+            }
             let step = then(reply);
-            self.advance(id, step);
+            self.advance(id, step, now);
         }
     }
 
@@ -218,6 +252,8 @@ mod tests {
     use super::*;
     use gateway::Seats;
     use model::NodeId;
+    use std::sync::Arc;
+    use std::sync::atomic::Ordering::Relaxed;
 
     const API_VERSIONS: i16 = 18;
     const FETCH: i16 = 1;
@@ -232,6 +268,7 @@ mod tests {
             client,
             random: || 0,
             fetch_places: Seats::new(9),
+            counters: Arc::new(counters()),
         })
     }
 
@@ -255,6 +292,10 @@ mod tests {
         request(FETCH, 4, correlation_id, &body)
     }
 
+    fn nothing() -> Reply {
+        Reply::Read { parts: Vec::new(), waited: Duration::ZERO }
+    }
+
     fn answered(session: &mut KafkaSession) -> Vec<i32> {
         let mut output = Vec::new();
         session.take_output(&mut output);
@@ -273,20 +314,20 @@ mod tests {
         let mut input = BytesMut::from(&requests.concat()[..]);
         let mut taken = Vec::new();
         for _ in 0..requests.len() {
-            session.receive(&mut input).unwrap();
+            session.receive(&mut input, Instant::now()).unwrap();
             taken.extend(std::iter::from_fn(|| session.next_request()).map(|(id, _)| id));
         }
         assert_eq!(taken, [0, 1], "the third is one byte too many");
         assert!(!session.wants_input(), "and holds up those behind it");
         assert_eq!(input.len(), requests[3].len());
         // An answer makes no room before it is its turn to leave.
-        session.on_reply(1, Reply::Read(Vec::new()));
+        session.on_reply(1, nothing(), Instant::now());
         assert_eq!(answered(&mut session), [0; 0]);
-        session.on_reply(0, Reply::Read(Vec::new()));
+        session.on_reply(0, nothing(), Instant::now());
         assert_eq!(answered(&mut session), [1, 2]);
         assert_eq!(session.next_request().map(|(id, _)| id), Some(2));
-        session.receive(&mut input).unwrap();
-        session.on_reply(2, Reply::Read(Vec::new()));
+        session.receive(&mut input, Instant::now()).unwrap();
+        session.on_reply(2, nothing(), Instant::now());
         assert_eq!(answered(&mut session), [3, 4]);
         assert_eq!(session.held, 0);
     }
@@ -295,7 +336,7 @@ mod tests {
     fn one_fetch_is_handed_on_whatever_it_asks_for() {
         let mut session = session();
         let mut input = BytesMut::from(&fetch(1, i32::MAX)[..]);
-        session.receive(&mut input).unwrap();
+        session.receive(&mut input, Instant::now()).unwrap();
         assert!(session.next_request().is_some());
     }
 
@@ -304,10 +345,67 @@ mod tests {
         let mut session = session();
         let requests: Vec<_> = (0..200).map(|number| request(API_VERSIONS, 0, number, &[])).collect();
         let mut input = BytesMut::from(&requests.concat()[..]);
-        session.receive(&mut input).unwrap();
+        session.receive(&mut input, Instant::now()).unwrap();
         assert_eq!(answered(&mut session).len(), limit::CONNECTION_REQUESTS_MAX);
-        session.receive(&mut input).unwrap();
+        session.receive(&mut input, Instant::now()).unwrap();
         assert_eq!(answered(&mut session).len(), 200 - limit::CONNECTION_REQUESTS_MAX);
         assert_eq!(session.held, 0);
+    }
+
+    #[test]
+    fn a_fetch_takes_as_long_as_it_does_not_wait_for_records() {
+        let mut session = session();
+        let came = Instant::now();
+        let bytes = fetch(1, 1);
+        session.receive(&mut BytesMut::from(&bytes[..]), came).unwrap();
+        let (id, _) = session.next_request().unwrap();
+        let waited = Duration::from_millis(500);
+        let reply = Reply::Read { parts: Vec::new(), waited };
+        session.on_reply(id, reply, came + waited + Duration::from_millis(3));
+        let counters = session.context.counters.clone();
+        let fetch = counters.apis().nth(counters::row(ApiKey::Fetch)).unwrap();
+        assert_eq!((fetch.requests.load(Relaxed), fetch.waits.load(Relaxed), fetch.waited()), (1, 1, waited));
+        assert_eq!(fetch.seconds.read().sum, Duration::from_millis(3));
+        let mut output = Vec::new();
+        session.take_output(&mut output);
+        let sent: usize = output.iter().map(Output::len).sum();
+        assert_eq!(fetch.request_bytes.load(Relaxed), bytes.len() as u64);
+        assert_eq!(fetch.response_bytes.load(Relaxed), sent as u64);
+    }
+
+    #[test]
+    fn errors_in_answers_are_counted_by_name() {
+        let mut session = session();
+        let requests = [request(API_VERSIONS, 99, 1, &[0]), request(API_VERSIONS, 0, 2, &[])];
+        session.receive(&mut BytesMut::from(&requests.concat()[..]), Instant::now()).unwrap();
+        let counters = session.context.counters.clone();
+        let api_versions = counters.apis().nth(counters::row(ApiKey::ApiVersions)).unwrap();
+        assert_eq!(counters.errors(api_versions).collect::<Vec<_>>(), [("UNSUPPORTED_VERSION", 1)]);
+        assert_eq!(api_versions.requests.load(Relaxed), 2);
+    }
+
+    #[test]
+    fn errors_of_partitions_are_counted_also_when_the_client_wants_no_answer() {
+        let mut session = session();
+        // Version 3, acks 0 and 7, one topic with two partitions without records.
+        let produce = |acks: i16| {
+            let mut body = [&(-1_i16).to_be_bytes()[..], &acks.to_be_bytes(), &[0; 4], &1_i32.to_be_bytes()].concat();
+            body.extend_from_slice(&[0, 1, b't', 0, 0, 0, 2]);
+            for partition in 0..2_i32 {
+                body.extend_from_slice(&partition.to_be_bytes());
+                body.extend_from_slice(&(-1_i32).to_be_bytes());
+            }
+            request(0, 3, 1, &body)
+        };
+        let mut input = BytesMut::from(&[produce(7), produce(0)].concat()[..]);
+        for _ in 0..2 {
+            session.receive(&mut input, Instant::now()).unwrap();
+            let (id, _) = session.next_request().unwrap();
+            session.on_reply(id, Reply::Appended(Vec::new()), Instant::now());
+        }
+        let counters = session.context.counters.clone();
+        let produce = counters.apis().nth(counters::row(ApiKey::Produce)).unwrap();
+        let errors: Vec<_> = counters.errors(produce).collect();
+        assert_eq!(errors, [("INVALID_REQUIRED_ACKS", 2), ("INVALID_RECORD", 2)]);
     }
 }
