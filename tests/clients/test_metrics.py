@@ -374,11 +374,15 @@ def test_the_process_is_plausible(broker):
     assert scrape.get("process_open_fds") == pytest.approx(open_files, abs=5)
     assert scrape.get("process_open_fds") < scrape.get("process_max_fds")
     assert abs(time.time() - scrape.get("process_start_time_seconds")) < 120
-    before = scrape.get("process_cpu_seconds_total")
     writer.create_topic(broker, TOPIC)
-    produce(broker, 100_000, 1)
-    used = Scrape(broker).get("process_cpu_seconds_total") - before
-    assert 0 < used < 60
+    before, began, used = scrape.get("process_cpu_seconds_total"), time.monotonic(), 0
+    # It is told in hundredths of a second, in which much can be done.
+    while used < 0.05:
+        produce(broker, 100_000, 1)
+        used = Scrape(broker).get("process_cpu_seconds_total") - before
+        took = time.monotonic() - began
+        assert took < 100
+    assert used < took * os.cpu_count()
 
 
 def test_the_journal_tells_how_long_it_takes(broker):

@@ -296,16 +296,17 @@ fn take_positions(shard: &Shard, groups: &[(usize, &String)], into: &mut Vec<Pos
         while looked_at < STREAMS_AT_ONCE
             && let Some((group, name)) = groups.next()
         {
-            looked_at += 1;
-            for (stream, committed) in machine.messaging.groups.offsets(name) {
-                looked_at += 1;
-                if *room == 0 {
-                    left += 1;
-                    continue;
-                }
-                *room -= 1;
-                into.push(Position { group: *group, stream, committed: committed.offset });
-            }
+            let positions = machine.messaging.groups.offsets(name).take(*room);
+            let before = into.len();
+            into.extend(positions.map(|(stream, committed)| Position {
+                group: *group,
+                stream,
+                committed: committed.offset,
+            }));
+            let taken = into.len() - before;
+            *room -= taken;
+            left += machine.messaging.groups.position_count(name).saturating_sub(taken);
+            looked_at += 1 + taken;
         }
     }
     left
@@ -396,6 +397,10 @@ mod tests {
         let shown: Vec<_> = usages.shown.iter().map(|group| (group.name.as_str(), group.members)).collect();
         assert_eq!(shown, [("even", 0), ("slow", 0)], "the empty name stands for others");
         assert_eq!((usages.folded, usages.folded_lags.0, usages.unknown, usages.skipped), ((0, 0), 0, 0, 0));
+        // No more is looked at than there is room for, and what is left out is told.
+        let (mut taken, mut room, slow) = (Vec::new(), 2, "slow".to_owned());
+        let left = take_positions(broker.inner.shard_of(&slow).unwrap(), &[(0, &slow)], &mut taken, &mut room);
+        assert_eq!((taken.len(), room, left), (2, 0, 1));
         // A deleted topic takes its positions with it.
         broker.call(Request::DeleteTopics(vec![TopicRef::Name("a".into())])).await.await;
         assert_eq!(lags(&broker.group_usages().await), [("", "b", 0), ("slow", "b", 1)]);

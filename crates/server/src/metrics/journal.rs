@@ -16,6 +16,9 @@ const NUMBERS: &[(Family, Read)] = &[
     (Family::counter("journal_log_bytes", LABELS, "Bytes written to log files"), |s| {
         s.counters.log_bytes.load(Relaxed).into()
     }),
+    (Family::counter("journal_around_bytes", LABELS, "Of these, bytes written around the page cache"), |s| {
+        s.counters.around_bytes.load(Relaxed).into()
+    }),
     (Family::counter("journal_packed_bytes", LABELS, "Bytes written to packed files"), |s| {
         s.counters.packed_bytes.load(Relaxed).into()
     }),
