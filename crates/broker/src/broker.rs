@@ -73,7 +73,7 @@ pub(crate) struct Inner {
     /// What goes into topics and out of them.
     pub(crate) traffic: Traffic,
     /// What is remembered from one look at all groups to the next. Held by whoever looks.
-    pub(crate) seen_groups: tokio::sync::Mutex<Remembered>,
+    pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     /// Turns to look into pieces that take much work.
     pub(crate) inspecting: Semaphore,
     /// Held by whoever measures partitions.
@@ -144,7 +144,7 @@ impl Broker {
             changes,
             groups,
             traffic,
-            seen_groups: tokio::sync::Mutex::default(),
+            seen_groups: Arc::default(),
             inspecting,
             sizing,
         };

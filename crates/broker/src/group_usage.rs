@@ -85,7 +85,8 @@ pub struct GroupUsages {
 #[derive(Debug)]
 pub(crate) struct Remembered {
     groups: Roster<String>,
-    pairs: Roster<(String, TopicId)>,
+    /// Of the names of a group and a topic.
+    pairs: Roster<(String, String)>,
     ages: Ages,
 }
 
@@ -139,13 +140,12 @@ impl Broker {
     /// [`limit::METRIC_GROUPS_MAX`] that are seen are shown, and so many pairs of a group and a topic as
     /// [`limit::METRIC_LAGS_MAX`] says.
     pub async fn group_usages(&self) -> GroupUsages {
-        let mut kept = self.inner.seen_groups.lock().await;
+        let mut remembered = self.inner.seen_groups.clone().lock_owned().await;
         let groups = self.coordinated_groups().await;
-        let (inner, mut memory) = (self.inner.clone(), std::mem::take(&mut *kept));
-        let look = move || (inner.group_usages(&groups, &mut memory), memory);
-        let Ok((usages, memory)) = tokio::task::spawn_blocking(look).await else { return GroupUsages::default() };
-        *kept = memory;
-        usages
+        let inner = self.inner.clone();
+        // Whoever asked may be gone before it ends: what is remembered stays.
+        let look = move || inner.group_usages(&groups, &mut remembered);
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 }
 
@@ -176,17 +176,17 @@ impl Inner {
         let streams = self.streams_of(&positions);
         usages.unknown = self.look_up_ages(&positions, &streams, &mut memory.ages);
         let now = wall();
-        let mut pairs: BTreeMap<(String, TopicId), LagSum> = BTreeMap::new();
+        let mut pairs: BTreeMap<(String, String), LagSum> = BTreeMap::new();
         for position in &positions {
             let Some((found, lag)) = lag(position, &streams, &memory.ages, now) else { continue };
-            let pair = (groups[position.group].name.clone(), found.topic);
+            let pair = (groups[position.group].name.clone(), streams.names[&found.topic].clone());
             pairs.entry(pair).and_modify(|sum| sum.add(lag)).or_insert(lag);
         }
         memory.pairs.update(pairs.keys());
         for (pair, lag) in pairs {
             if memory.pairs.shows(&pair) {
                 let (group, topic) = pair;
-                usages.lags.push(TopicLag { group, topic: streams.names[&topic].clone(), lag });
+                usages.lags.push(TopicLag { group, topic, lag });
             } else {
                 usages.folded_lags.0 += 1;
                 usages.folded_lags.1.add(lag);

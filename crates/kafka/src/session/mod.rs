@@ -17,11 +17,11 @@ use crate::codec::reader::Reader;
 use crate::mapping::{self, Context, Memory, Step, Then};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
-use gateway::protocol::Answered;
+use counters::Measured;
 use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use counters::counters;
 
@@ -47,11 +47,7 @@ struct Exchange {
     state: State,
     /// Bytes of the answer, or what they are expected to be at most.
     bytes: usize,
-    /// Bytes of the request, and when the last of them had come.
-    request_bytes: usize,
-    came: Instant,
-    /// How long it waited on purpose.
-    waited: Duration,
+    measured: Measured,
 }
 
 /// See the module's documentation.
@@ -100,9 +96,7 @@ impl KafkaSession {
             correlation_id,
             state,
             bytes: 0,
-            request_bytes,
-            came: now,
-            waited: Duration::ZERO,
+            measured: Measured::new(api, request_bytes, now),
         };
         if !api.versions().contains(version) {
             if api != ApiKey::ApiVersions {
@@ -133,16 +127,15 @@ impl KafkaSession {
         let nth = (id - self.first) as usize;
         let Some(exchange) = self.exchanges.get_mut(nth) else { return };
         self.held -= std::mem::take(&mut exchange.bytes);
-        let row = counters::row(exchange.api);
-        let mut note_error = |code| counters::note_error(&self.context.counters, row, code);
+        let counters = &self.context.counters;
         exchange.state = match step {
             Step::Silent => State::Silent,
             Step::Close(errors) => {
-                errors.into_iter().for_each(note_error);
+                errors.into_iter().for_each(|code| exchange.measured.note_error(counters, code));
                 State::Last
             }
             Step::Reply(body) => {
-                body.errors(&mut note_error);
+                body.errors(&mut |code| exchange.measured.note_error(counters, code));
                 let parts = encode(exchange, &body);
                 exchange.bytes = parts.iter().map(Output::len).sum();
                 self.held += exchange.bytes;
@@ -154,9 +147,7 @@ impl KafkaSession {
                 return;
             }
         };
-        let Exchange { request_bytes, bytes: response_bytes, waited, .. } = *exchange;
-        let took = now.saturating_duration_since(exchange.came);
-        self.context.counters.note(row, Answered { request_bytes, response_bytes, took, waited });
+        exchange.measured.note_answer(counters, exchange.bytes, now);
     }
 }
 
@@ -211,9 +202,7 @@ impl Session for KafkaSession {
             return;
         };
         if let State::Asked(then) = std::mem::replace(&mut exchange.state, State::Silent) {
-            if let Reply::Read { waited, .. } = &reply {
-                exchange.waited += *waited;
-            }
+            exchange.measured.note_reply(&reply);
             let step = then(reply);
             self.advance(id, step, now);
         }
@@ -250,10 +239,12 @@ impl Session for KafkaSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gateway::Seats;
+    use gateway::protocol::ApiCounters;
+    use gateway::{ProtocolCounters, Seats};
     use model::NodeId;
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
 
     const API_VERSIONS: i16 = 18;
     const FETCH: i16 = 1;
@@ -290,6 +281,10 @@ mod tests {
         }
         body.extend_from_slice(&[0; 5]);
         request(FETCH, 4, correlation_id, &body)
+    }
+
+    fn of(counters: &ProtocolCounters, api: ApiKey) -> &ApiCounters {
+        counters.apis().find(|row| row.name == api.name()).unwrap()
     }
 
     fn nothing() -> Reply {
@@ -363,7 +358,7 @@ mod tests {
         let reply = Reply::Read { parts: Vec::new(), waited };
         session.on_reply(id, reply, came + waited + Duration::from_millis(3));
         let counters = session.context.counters.clone();
-        let fetch = counters.apis().nth(counters::row(ApiKey::Fetch)).unwrap();
+        let fetch = of(&counters, ApiKey::Fetch);
         assert_eq!((fetch.requests.load(Relaxed), fetch.waits.load(Relaxed), fetch.waited()), (1, 1, waited));
         assert_eq!(fetch.seconds.read().sum, Duration::from_millis(3));
         let mut output = Vec::new();
@@ -379,7 +374,7 @@ mod tests {
         let requests = [request(API_VERSIONS, 99, 1, &[0]), request(API_VERSIONS, 0, 2, &[])];
         session.receive(&mut BytesMut::from(&requests.concat()[..]), Instant::now()).unwrap();
         let counters = session.context.counters.clone();
-        let api_versions = counters.apis().nth(counters::row(ApiKey::ApiVersions)).unwrap();
+        let api_versions = of(&counters, ApiKey::ApiVersions);
         assert_eq!(counters.errors(api_versions).collect::<Vec<_>>(), [("UNSUPPORTED_VERSION", 1)]);
         assert_eq!(api_versions.requests.load(Relaxed), 2);
     }
@@ -404,7 +399,7 @@ mod tests {
             session.on_reply(id, Reply::Appended(Vec::new()), Instant::now());
         }
         let counters = session.context.counters.clone();
-        let produce = counters.apis().nth(counters::row(ApiKey::Produce)).unwrap();
+        let produce = of(&counters, ApiKey::Produce);
         let errors: Vec<_> = counters.errors(produce).collect();
         assert_eq!(errors, [("INVALID_REQUIRED_ACKS", 2), ("INVALID_RECORD", 2)]);
     }
