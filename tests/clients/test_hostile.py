@@ -1,18 +1,17 @@
 """Bytes that no client would send. The broker refuses them, stores nothing of them and stays healthy."""
 
-import os
 import random
 import resource
 import socket
 import struct
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 
 import wire
 import writer
+from observation import metric, open_files, resident_bytes, said, wait_until
 
 pytestmark = pytest.mark.python
 
@@ -50,80 +49,8 @@ def stored(broker) -> int:
         return offset
 
 
-def resident_bytes(broker) -> int:
-    status = Path(f"/proc/{broker.pid}/status").read_text()
-    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) * 1024
-
-
-def open_files(broker) -> int:
-    return len(os.listdir(f"/proc/{broker.pid}/fd"))
-
-
-def said(broker) -> str:
-    return broker.stderr.read_text()
-
-
-def metric(broker, name: str) -> float:
-    """The sum of a counter over its labels."""
-    with urllib.request.urlopen(f"http://{broker.http}/metrics", timeout=5) as answer:
-        lines = answer.read().decode().splitlines()
-    samples = [float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name]
-    assert samples, f"no metric is called {name}"
-    return sum(samples)
-
-
-def wait_until(what: str, condition, seconds: float = 10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come to be within {seconds} seconds"
-        time.sleep(0.02)
-
-
 def valid_request(correlation: int) -> bytes:
     return wire.request(wire.API_VERSIONS, 0, correlation)
-
-
-FRAMES_THAT_END_A_CONNECTION = {
-    "negative length": struct.pack(">i", -1),
-    "smallest length": struct.pack(">i", -(1 << 31)),
-    "length above the maximum": struct.pack(">i", LARGEST_FRAME + 1),
-    "largest length": struct.pack(">i", (1 << 31) - 1),
-    "empty frame": struct.pack(">i", 0),
-    "half a header": struct.pack(">ihh", 4, wire.METADATA, 1),
-    "unknown api": wire.request(999, 0, 1),
-    "negative api": wire.request(-1, 0, 1),
-    "api between brokers": wire.request(4, 0, 1),
-    "version from the future": wire.request(wire.METADATA, 99, 1),
-    "negative version": wire.request(wire.METADATA, -1, 1),
-    "produce of a version before batches": wire.request(wire.PRODUCE, 2, 1, struct.pack(">hii", -1, 1000, 0)),
-    "body that ends early": wire.request(wire.METADATA, 1, 1, struct.pack(">ih", 2, 4) + b"name"),
-    "array of two billion": wire.request(wire.METADATA, 1, 1, struct.pack(">i", (1 << 31) - 1)),
-    "text longer than the frame": wire.request(wire.METADATA, 1, 1, struct.pack(">ih", 1, 30000) + b"short"),
-    "text that is no UTF-8": wire.request(wire.METADATA, 1, 1, struct.pack(">ih", 1, 2) + b"\xff\xfe"),
-    "http": b"GET / HTTP/1.1\r\nHost: broker\r\n\r\n",
-    "tls": bytes.fromhex("16030100c8010000c40303") + bytes(200),
-}
-
-
-@pytest.mark.parametrize("frame", FRAMES_THAT_END_A_CONNECTION.values(), ids=FRAMES_THAT_END_A_CONNECTION)
-def test_what_is_no_request_ends_the_connection(healthy, frame):
-    with wire.Connection(healthy.kafka) as connection:
-        # What came before is answered.
-        connection.send(valid_request(7) + frame)
-        wire.api_versions(connection.answer(7))
-        assert connection.is_closed()
-
-
-def test_a_violation_is_logged_with_its_origin_and_counted(healthy):
-    before = metric(healthy, "mainstem_protocol_violations_total")
-    with wire.Connection(healthy.kafka) as connection:
-        host, port = connection.socket.getsockname()
-        connection.send(FRAMES_THAT_END_A_CONNECTION["unknown api"])
-        assert connection.is_closed()
-    wait_until("the count", lambda: metric(healthy, "mainstem_protocol_violations_total") == before + 1)
-    (line,) = [line for line in said(healthy).splitlines() if f"{host}:{port}" in line]
-    assert "violation" in line and "kafka" in line and "999" in line
 
 
 def test_a_log_that_is_no_terminal_has_no_colours(healthy):
@@ -212,43 +139,6 @@ def test_every_advertised_version_answers_or_is_refused_politely(healthy):
             for body in [b"", bytes(8), bytes(64), b"\xff" * 64]:
                 with wire.Connection(healthy.kafka) as connection:
                     connection.send(wire.request(api, version, 1, body))
-
-
-BAD_BATCHES = {
-    "checksum": (wire.batch([b"corrupt"], checksum_flip=1), wire.CORRUPT_MESSAGE),
-    "value changed on the way": (wire.batch([b"corrupt"])[:-2] + b"x\0", wire.CORRUPT_MESSAGE),
-    "cut": (wire.batch([b"corrupt"])[:-1], wire.INVALID_RECORD),
-    "half a head": (wire.batch([b"corrupt"])[:30], wire.INVALID_RECORD),
-    "length too small": (wire.batch([b"corrupt"], length=10), wire.CORRUPT_MESSAGE),
-    "length negative": (wire.batch([b"corrupt"], length=-1), wire.CORRUPT_MESSAGE),
-    "more records than offsets": (wire.batch([b"one", b"two"], count=3), wire.INVALID_RECORD),
-    "more offsets than records": (wire.batch([b"one"], last_offset_delta=1_000_000), wire.INVALID_RECORD),
-    "no records": (wire.batch([b"one"], count=0, last_offset_delta=-1), wire.INVALID_RECORD),
-    "nothing": (b"", wire.INVALID_RECORD),
-    "null": (None, wire.INVALID_RECORD),
-    "two batches": (wire.batch([b"one"]) * 2, wire.INVALID_RECORD),
-    "control batch": (wire.batch([b"one"], attributes=0x20), wire.INVALID_RECORD),
-    "transactional without a transaction": (
-        wire.batch([b"one"], attributes=0x10, producer=(1, 0, 0)),
-        wire.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
-    ),
-    "unknown codec": (wire.batch([b"one"], codec=5), wire.UNSUPPORTED_COMPRESSION),
-    "message format 0": (wire.old_message_set(b"old" * 100, 0), wire.INVALID_RECORD),
-    "message format 1": (wire.old_message_set(b"old" * 100, 1), wire.INVALID_RECORD),
-    "message format 0, shorter than a batch": (wire.old_message_set(b"old", 0), wire.INVALID_RECORD),
-    "message format 1, shorter than a batch": (wire.old_message_set(b"old", 1), wire.INVALID_RECORD),
-    "message format 3": (wire.batch([b"new"], magic=3), wire.CORRUPT_MESSAGE),
-    "too large": (wire.batch([bytes(1_048_589)]), wire.MESSAGE_TOO_LARGE),
-}
-
-
-@pytest.mark.parametrize("records, error", BAD_BATCHES.values(), ids=BAD_BATCHES)
-def test_a_bad_batch_is_refused_and_not_stored(healthy, records, error):
-    with wire.Connection(healthy.kafka) as connection:
-        assert wire.produce(connection, TOPIC, 0, records) == wire.Appended(error, -1)
-        # The connection goes on.
-        assert wire.list_offset(connection, TOPIC, 0, wire.LATEST) == (0, -1, 0)
-    assert stored(healthy) == 0
 
 
 def test_a_bad_batch_without_acknowledgement_ends_the_connection(healthy):

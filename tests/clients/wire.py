@@ -17,6 +17,7 @@ UNKNOWN_TOPIC_OR_PARTITION = 3
 MESSAGE_TOO_LARGE = 10
 INVALID_TOPIC = 17
 INVALID_REQUIRED_ACKS = 21
+INVALID_TIMESTAMP = 32
 UNSUPPORTED_VERSION = 35
 OUT_OF_ORDER_SEQUENCE = 45
 INVALID_PRODUCER_EPOCH = 47
@@ -271,6 +272,12 @@ def varint(value: int) -> bytes:
     return bytes(out + bytes([zigzag]))
 
 
+def record(nth: int, value: bytes, later: int = 0, headers: bytes = b"\0") -> bytes:
+    """A record without a key. `later` than the first by so many milliseconds."""
+    content = b"\0" + varint(later) + varint(nth) + varint(-1) + varint(len(value)) + value + headers
+    return varint(len(content)) + content
+
+
 BATCH_HEAD = struct.Struct(">qiibIhiqqqhii")
 COVERED = 21
 
@@ -285,11 +292,9 @@ def batch(
 ) -> bytes:
     """A record batch. `producer` is its id, epoch and first sequence; `overrides` are lies about it."""
     times = times or [1_700_000_000_000] * len(values)
-    records = b""
-    for delta, (value, time) in enumerate(zip(values, times)):
-        record = b"\0" + varint(time - times[0]) + varint(delta) + varint(-1) + varint(len(value)) + value + varint(0)
-        records += varint(len(record)) + record
-    if codec == GZIP:
+    records = b"".join(record(nth, value, time - times[0]) for nth, (value, time) in enumerate(zip(values, times)))
+    records = overrides.get("records", records)
+    if codec == GZIP and "records" not in overrides:
         records = gzip.compress(records)
     length = overrides.get("length", BATCH_HEAD.size - 12 + len(records))
     last = overrides.get("last_offset_delta", len(values) - 1)

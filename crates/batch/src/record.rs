@@ -27,6 +27,12 @@ pub enum RecordError {
     /// A record's parts do not fill it, or it has more than there is.
     #[error("the records are malformed")]
     Shape,
+    /// Of a batch that is looked through, the record that is malformed.
+    #[error("record {nth} is malformed")]
+    Malformed {
+        /// Its place in the batch.
+        nth: i32,
+    },
     /// A record that is not numbered as the next.
     #[error("record {nth} has the offset delta {found}")]
     Numbering {

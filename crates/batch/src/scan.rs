@@ -14,8 +14,12 @@ pub struct Facts {
     pub min_timestamp: i64,
     /// The greatest.
     pub max_timestamp: i64,
-    /// Whether a record has no key.
-    pub keyless: bool,
+    /// Places in the batch of the first records that have these.
+    pub min_timestamp_at: i32,
+    /// See `min_timestamp_at`.
+    pub max_timestamp_at: i32,
+    /// Place of the first record without a key.
+    pub keyless: Option<i32>,
 }
 
 /// Walks all records. Decompressed they may take `limit` bytes.
@@ -30,20 +34,57 @@ pub fn scan(batch: &Batch, limit: usize) -> Result<Facts, RecordError> {
     }
 }
 
+/// The offset and the timestamp of the first record that is not before `time`. Decompressed, those up to it
+/// may take `limit` bytes.
+///
+/// # Errors
+/// When those are not well formed, or too large.
+pub fn find_time(batch: &Batch, time: i64, limit: usize) -> Result<Option<(i64, i64)>, RecordError> {
+    let bytes = &batch.as_bytes()[HEAD..];
+    let source = compression::open(batch.compression(), bytes, limit)?;
+    let limit = if batch.compression() == Compression::None { usize::MAX } else { limit };
+    let mut walker = Walker { source, read: 0, limit };
+    for _ in 0..batch.record_count() {
+        let record = walker.record()?;
+        // Both are the producer's.
+        let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
+        if timestamp >= time {
+            return Ok(Some((batch.base_offset().saturating_add(record.offset_delta.into()), timestamp)));
+        }
+    }
+    Ok(None)
+}
+
 fn walk(batch: &Batch, source: impl BufRead, limit: usize) -> Result<Facts, RecordError> {
     let mut walker = Walker { source, read: 0, limit };
-    let (mut min, mut max, mut keyless) = (i64::MAX, i64::MIN, false);
+    let (mut min, mut max, mut keyless) = ((i64::MAX, 0), (i64::MIN, 0), None);
     for nth in 0..batch.record_count() {
-        let record = walker.record()?;
+        let record = walker.record().map_err(|error| match error {
+            RecordError::Shape => RecordError::Malformed { nth },
+            error => error,
+        })?;
         if record.offset_delta != nth {
             return Err(RecordError::Numbering { nth, found: record.offset_delta });
         }
         let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
-        (min, max) = (min.min(timestamp), max.max(timestamp));
-        keyless |= !record.has_key;
+        if timestamp < min.0 {
+            min = (timestamp, nth);
+        }
+        if timestamp > max.0 {
+            max = (timestamp, nth);
+        }
+        if keyless.is_none() && !record.has_key {
+            keyless = Some(nth);
+        }
     }
     match walker.source.fill_buf() {
-        Ok([]) => Ok(Facts { min_timestamp: min, max_timestamp: max, keyless }),
+        Ok([]) => Ok(Facts {
+            min_timestamp: min.0,
+            max_timestamp: max.0,
+            min_timestamp_at: min.1,
+            max_timestamp_at: max.1,
+            keyless,
+        }),
         Ok(_) => Err(RecordError::Trailing),
         Err(error) => Err(compression::error_of(&error)),
     }
@@ -185,18 +226,57 @@ mod tests {
         for codec in CODECS {
             let compressed = plain.compressed(codec, LIMIT).unwrap();
             assert_eq!(compressed.compression(), codec);
-            let facts = Facts { min_timestamp: 1008, max_timestamp: 1010, keyless: true };
+            let facts = Facts {
+                min_timestamp: 1008,
+                max_timestamp: 1010,
+                min_timestamp_at: 2,
+                max_timestamp_at: 0,
+                keyless: Some(1),
+            };
             assert_eq!(scan(&compressed, LIMIT), Ok(facts), "{codec:?}");
             let records = |batch: &Batch| batch.records(LIMIT).unwrap().collect::<Result<Vec<_>, _>>().unwrap();
             assert_eq!(records(&compressed), records(&plain), "{codec:?}");
         }
-        assert!(!scan(&batch(vec![record(0, Some(b""))]), LIMIT).unwrap().keyless);
+        assert_eq!(scan(&batch(vec![record(0, Some(b""))]), LIMIT).unwrap().keyless, None);
     }
 
     #[test]
     fn numbers_have_no_gaps() {
         let gap = batch(vec![record(0, None), record(2, None)]);
         assert_eq!(scan(&gap, LIMIT), Err(RecordError::Numbering { nth: 1, found: 2 }));
+    }
+
+    #[test]
+    fn the_first_record_of_a_time_is_found_in_every_codec() {
+        let record = |nth: i32, timestamp_delta| Record { timestamp_delta, ..record(nth, None) };
+        let plain = batch(vec![record(0, 5), record(1, 9), record(2, 3), record(3, 9)]);
+        for codec in CODECS {
+            let batch = plain.compressed(codec, LIMIT).unwrap();
+            for (time, found) in [(0, Some((0, 1005))), (1006, Some((1, 1009))), (1009, Some((1, 1009))), (1010, None)]
+            {
+                assert_eq!(find_time(&batch, time, LIMIT), Ok(found), "{codec:?} {time}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_that_takes_too_much_is_left() {
+        let large = Record { value: Some(Bytes::from(vec![0; LIMIT])), ..Record::default() };
+        for codec in &CODECS[1..] {
+            let bomb = batch(vec![large.clone()]).compressed(*codec, 2 * LIMIT).unwrap();
+            assert_eq!(find_time(&bomb, 5000, LIMIT), Err(RecordError::TooLarge { limit: LIMIT }), "{codec:?}");
+        }
+    }
+
+    #[test]
+    fn the_malformed_record_is_named() {
+        let mut bytes = batch(vec![record(0, None), record(1, None)]).into_bytes().to_vec();
+        // The count of headers of the last record.
+        let at = bytes.len() - 4;
+        assert_eq!(bytes[at], 2);
+        bytes[at] = 1;
+        let batch = Batch::sealed(bytes.as_slice().into());
+        assert_eq!(scan(&batch, LIMIT), Err(RecordError::Malformed { nth: 1 }));
     }
 
     #[test]

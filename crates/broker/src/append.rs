@@ -2,7 +2,7 @@
 
 use crate::broker::{Broker, Pending};
 use crate::node::wall;
-use crate::request::{AppendPart, Appended, BrokerError, Inspect, Reply};
+use crate::request::{AppendPart, AppendRefusal, Appended, BrokerError, Inspect, PartitionRef, Reply};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::Reply as MachineReply;
@@ -10,9 +10,9 @@ use machine::messaging::sequencer::AppendRequest;
 use model::config::StreamConfig;
 use model::{TopicId, limit, piece};
 use shard::{ProposeError, Request as ShardRequest};
+use std::time::Duration;
 
 type Outcome = Result<MachineReply, ProposeError>;
-
 /// Pieces in their shard's queue.
 struct Queued {
     outcome: oneshot::Receiver<Outcome>,
@@ -26,27 +26,36 @@ impl Broker {
     pub(crate) async fn append(&self, parts: Vec<AppendPart>) -> Pending {
         let mut waiting = Vec::with_capacity(parts.len());
         for part in parts {
-            waiting.push(self.queue(part).await);
+            waiting.push((part.to.clone(), self.queue(part).await));
         }
-        let inner = self.inner.clone();
+        let timeout = self.inner.config.propose_timeout;
+        let broker = self.clone();
         Box::pin(async move {
-            let inner = &inner;
-            let answers = waiting.into_iter().map(|queued| async move {
-                let Queued { outcome, topic, records, bytes } = queued?;
-                let timeout = inner.config.propose_timeout;
-                let answer = tokio::time::timeout(timeout, outcome).await.map_err(|_| BrokerError::Unknown)?;
-                match answer.unwrap_or(Err(ProposeError::Unknown))? {
-                    MachineReply::Appended { base, start } => {
-                        inner.traffic.note_in(topic, records, bytes);
-                        Ok(Appended { base, start, duplicate: false })
-                    }
-                    MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
-                    MachineReply::Refused(refusal) => Err(refusal.into()),
-                    _ => Err(BrokerError::Unavailable),
-                }
+            let answers = waiting.into_iter().map(|(to, queued)| {
+                let broker = &broker;
+                async move { broker.outcome(queued, timeout).await.map_err(|error| broker.refusal(&to, error)) }
             });
             Reply::Appended(futures::future::join_all(answers).await)
         })
+    }
+
+    async fn outcome(&self, queued: Result<Queued, BrokerError>, timeout: Duration) -> Result<Appended, BrokerError> {
+        let Queued { outcome, topic, records, bytes } = queued?;
+        let answer = tokio::time::timeout(timeout, outcome).await.map_err(|_| BrokerError::Unknown)?;
+        match answer.unwrap_or(Err(ProposeError::Unknown))? {
+            MachineReply::Appended { base, start } => {
+                self.inner.traffic.note_in(topic, records, bytes);
+                Ok(Appended { base, start, duplicate: false })
+            }
+            MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
+            MachineReply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(BrokerError::Unavailable),
+        }
+    }
+
+    fn refusal(&self, to: &PartitionRef, error: BrokerError) -> AppendRefusal {
+        let start = self.inner.find_stream(to, None).ok().map(|found| found.state.start);
+        AppendRefusal { error, start }
     }
 
     async fn queue(&self, part: AppendPart) -> Result<Queued, BrokerError> {

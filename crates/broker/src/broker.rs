@@ -2,6 +2,7 @@
 
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
+use crate::memory::Memory;
 use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
 use crate::request::{BrokerError, Reply, Request};
 use crate::setting::Settings;
@@ -32,6 +33,8 @@ pub struct Config {
     pub topic_defaults: Settings,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
+    /// Bytes that clients can make the node take for requests and answers.
+    pub memory_bytes: u64,
     /// How often streams are looked through for what is to be compacted.
     pub compaction_interval: Duration,
     /// How long a request may wait for consensus before its outcome is called unknown.
@@ -47,6 +50,7 @@ impl Default for Config {
             auto_create_topics: true,
             topic_defaults: Settings::default(),
             cache_bytes: limit::TAIL_CACHE_BYTES,
+            memory_bytes: limit::MEMORY_BYTES_DEFAULT,
             compaction_interval: shard::Upkeep::default().compaction_interval,
             propose_timeout: Duration::from_secs(30),
         }
@@ -74,6 +78,7 @@ pub(crate) struct Inner {
     pub(crate) traffic: Traffic,
     /// What is remembered from one look at all groups to the next. Held by whoever looks.
     pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
+    pub(crate) memory: Memory,
     /// Turns to look into pieces that take much work.
     pub(crate) inspecting: Semaphore,
     /// Held by whoever measures partitions.
@@ -135,6 +140,7 @@ impl Broker {
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
         // At most as many as there are processors: the others have work, too.
         let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+        let memory = Memory::new(config.memory_bytes);
         let inner = Inner {
             config,
             folder,
@@ -145,6 +151,7 @@ impl Broker {
             groups,
             traffic,
             seen_groups: Arc::default(),
+            memory,
             inspecting,
             sizing,
         };
@@ -184,6 +191,12 @@ impl Broker {
     #[must_use]
     pub fn cluster(&self) -> u128 {
         self.inner.folder.identity.cluster
+    }
+
+    /// The memory for requests and answers.
+    #[must_use]
+    pub fn memory(&self) -> &Memory {
+        &self.inner.memory
     }
 
     /// The shards of this node, for status and metrics.

@@ -20,6 +20,7 @@ pub mod group;
 pub mod group_usage;
 mod groups;
 mod lag;
+pub mod memory;
 pub mod node;
 mod read;
 pub mod request;
@@ -35,6 +36,7 @@ mod waiters;
 
 pub use broker::{Broker, Config, Pending};
 pub use journal::{Chunk, FileRange, Slice};
+pub use memory::Memory;
 pub use node::NodeError;
 pub use request::{BrokerError, Reply, Request};
 pub use setting::Settings;

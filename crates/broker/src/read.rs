@@ -1,16 +1,22 @@
 //! Reading pieces and finding offsets.
 
 use crate::broker::{Broker, Inner};
+use crate::memory::Held;
 use crate::request::{
-    BrokerError, EpochEnd, EpochQuery, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery,
-    ReadRange, Reply,
+    BrokerError, EpochEnd, EpochQuery, FindRecord, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart,
+    ReadQuery, ReadRange, Reply, Search,
 };
+use bytes::Bytes;
 use journal::{Chunk, ReadError};
 use machine::messaging::stream::Stream;
-use model::{LeaderEpoch, Offset, StreamId, TopicId};
+use model::limit;
+use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
 use shard::{Role, Shard};
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// A reader waits no longer for memory. It is told that there is nothing, and asks again.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A partition, found.
 pub(crate) struct Found {
@@ -30,13 +36,24 @@ impl Broker {
         let mut waited = Duration::ZERO;
         loop {
             let last = Instant::now() >= deadline;
-            if last || self.inner.enough(&query) {
-                let parts = self.read_now(&query).await;
+            let there = self.inner.readable_bytes(&query);
+            if last || there != Some(0) {
+                // Taken before anything is read. Whoever asked counts the answer before this is given back.
+                let held = match there.filter(|bytes| *bytes > 0) {
+                    Some(bytes) => match self.memory_to_read(bytes).await {
+                        Some(held) => Some(held),
+                        None => return Reply::Read { parts: self.read_now(&query, 0).await, waited },
+                    },
+                    None => None,
+                };
+                let most = held.as_ref().map_or(query.max_bytes, Held::bytes);
+                let parts = self.read_now(&query, most).await;
                 let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
                 if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
                     self.inner.note_read(&parts);
                     return Reply::Read { parts, waited };
                 }
+                drop(held);
             }
             let began = Instant::now();
             let _ = tokio::time::timeout_at(deadline, waiting.woken()).await;
@@ -44,9 +61,24 @@ impl Broker {
         }
     }
 
-    async fn read_now(&self, query: &ReadQuery) -> Vec<Result<ReadPart, BrokerError>> {
-        let mut left = query.max_bytes;
-        let mut nothing_yet = true;
+    /// Takes so much memory if there is plenty, else waits for what is usual: who asks for much is not served
+    /// before those who ask for little. Nothing when that takes too long.
+    async fn memory_to_read(&self, bytes: usize) -> Option<Held> {
+        let pool = &self.inner.memory.answers;
+        if pool.has_plenty()
+            && let Some(held) = pool.try_take(bytes)
+        {
+            return Some(held);
+        }
+        let usual = bytes.min(limit::ANSWER_BYTES_ORDINARY);
+        tokio::time::timeout(MEMORY_PATIENCE, pool.take(usual)).await.ok()
+    }
+
+    /// Reads so many bytes and no more, beyond the first piece. With none, only what is wrong is told, and
+    /// where partitions begin and end.
+    async fn read_now(&self, query: &ReadQuery, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
+        let mut left = query.max_bytes.min(most);
+        let mut nothing_yet = most > 0;
         let mut parts = Vec::with_capacity(query.parts.len());
         for range in &query.parts {
             let part = self.read_part(range, left, nothing_yet, query.in_files).await;
@@ -121,11 +153,11 @@ impl Broker {
         let time = match query.which {
             OffsetSpec::Earliest => {
                 let epoch = epoch_of(state.start);
-                return Ok(FoundOffset { offset: Some(state.start), piece: None, epoch });
+                return Ok(FoundOffset { offset: Some(state.start), timestamp: None, epoch });
             }
             OffsetSpec::Latest => {
                 let epoch = Some(state.epoch_in(shard.term()));
-                return Ok(FoundOffset { offset: Some(state.end), piece: None, epoch });
+                return Ok(FoundOffset { offset: Some(state.end), timestamp: None, epoch });
             }
             OffsetSpec::AtOrAfter(time) => time,
             OffsetSpec::MaxTimestamp => state.max_timestamp,
@@ -134,18 +166,33 @@ impl Broker {
         let journal = shard.journal().clone();
         let search = tokio::task::spawn_blocking(move || {
             let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
-            let piece = journal.read(id, base, base.plus(1), 0)?;
-            Ok::<_, ReadError>(piece.into_iter().next())
+            let Some(piece) = journal.read(id, base, base.plus(1), 0)?.into_iter().next() else { return Ok(None) };
+            let found = (query.find)(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
+            Ok::<_, ReadError>(Some((piece, found)))
         });
-        match search.await.map_err(|_| BrokerError::Unavailable)? {
-            Ok(Some(slice)) => {
-                let epoch = epoch_of(slice.base);
-                Ok(FoundOffset { offset: Some(slice.base.max(start)), piece: Some(slice.bytes), epoch })
-            }
-            Ok(None) => Ok(FoundOffset { offset: None, piece: None, epoch: None }),
-            Err(ReadError::Damaged { .. }) => Err(BrokerError::Damaged),
-            Err(_) => Err(BrokerError::Unavailable),
-        }
+        let (piece, found) = match search.await.map_err(|_| BrokerError::Unavailable)? {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(FoundOffset { offset: None, timestamp: None, epoch: None }),
+            Err(ReadError::Damaged { .. }) => return Err(BrokerError::Damaged),
+            Err(_) => return Err(BrokerError::Unavailable),
+        };
+        let epoch = epoch_of(piece.base);
+        let found = match found {
+            Search::TooMuch => self.search(query.find, piece.bytes, time).await?,
+            found => found,
+        };
+        let (offset, timestamp) = match found {
+            Search::Found(offset, timestamp) => (offset, Some(timestamp)),
+            Search::Nothing | Search::TooMuch => (piece.base, None),
+        };
+        Ok(FoundOffset { offset: Some(offset.max(start)), timestamp, epoch })
+    }
+
+    /// Looks for a record where that takes much work, as others do when it is their turn.
+    async fn search(&self, find: FindRecord, piece: Bytes, time: Timestamp) -> Result<Search, BrokerError> {
+        let _turn = self.inner.inspecting.acquire().await.map_err(|_| BrokerError::Unavailable)?;
+        let work = move || find(&piece, time, limit::PIECE_DECOMPRESSED_BYTES_MAX);
+        tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)
     }
 }
 
@@ -194,13 +241,25 @@ impl Inner {
         }
     }
 
-    /// Whether a read now may find as much as asked for: a cheap guess, only ever too hopeful.
-    fn enough(&self, query: &ReadQuery) -> bool {
-        query.min_bytes == 0
-            || query.parts.iter().any(|part| match self.find_stream(&part.from, part.epoch) {
-                Ok(found) => part.offset != found.state.end,
-                Err(_) => true,
-            })
+    /// How many bytes a read now may find, at most. Nothing when there is something to tell other than
+    /// bytes: an error, or that none are asked for.
+    fn readable_bytes(&self, query: &ReadQuery) -> Option<usize> {
+        let (mut bytes, mut tells) = (0, query.min_bytes == 0);
+        for part in &query.parts {
+            match self.find_stream(&part.from, part.epoch) {
+                Ok(found) if part.offset == found.state.end => {}
+                // The first piece comes whole.
+                Ok(found) if bytes == 0 => bytes = part.max_bytes.max(found.state.config.piece_bytes_max as usize),
+                Ok(_) => bytes += part.max_bytes.min(query.max_bytes),
+                Err(_) => tells = true,
+            }
+            if bytes > query.max_bytes {
+                // No more than this, or than a first piece.
+                bytes = bytes.min(query.max_bytes.max(limit::PIECE_BYTES_MAX));
+                break;
+            }
+        }
+        (bytes > 0 || !tells).then_some(bytes)
     }
 
     pub(crate) fn find_stream(

@@ -70,7 +70,7 @@ pub enum Reply {
     /// This node.
     Node(NodeInfo),
     /// In the order asked for.
-    Appended(Vec<Result<Appended, BrokerError>>),
+    Appended(Vec<Result<Appended, AppendRefusal>>),
     /// What was read.
     Read {
         /// In the order asked for.
@@ -141,6 +141,14 @@ pub enum BrokerError {
     /// The pieces are not pieces, or damaged.
     #[error("invalid record: {0}")]
     InvalidRecord(String),
+    /// One record of a piece is why it is refused.
+    #[error("record {nth}: {error}")]
+    InRecord {
+        /// Its place in the piece.
+        nth: u32,
+        /// What is wrong with it.
+        error: Box<BrokerError>,
+    },
     /// A record's timestamp is farther from now than the topic accepts.
     #[error("invalid timestamp: {0}")]
     InvalidTimestamp(String),
@@ -349,6 +357,15 @@ pub struct Appended {
     pub duplicate: bool,
 }
 
+/// Why pieces were not appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendRefusal {
+    /// What is wrong.
+    pub error: BrokerError,
+    /// The stream's first offset, if there is such a stream here.
+    pub start: Option<Offset>,
+}
+
 /// What to read.
 #[derive(Debug)]
 pub struct ReadQuery {
@@ -409,8 +426,25 @@ pub struct OffsetQuery {
     pub partition: PartitionRef,
     /// Which.
     pub which: OffsetSpec,
+    /// Looks for the record in a piece, where that is needed: the broker does not know their form.
+    pub find: FindRecord,
     /// The leader epoch the caller knows, if it says.
     pub epoch: Option<LeaderEpoch>,
+}
+
+/// Looks in a piece for the first record that is not before a time, handling as many bytes as the last
+/// argument says.
+pub type FindRecord = fn(&Bytes, Timestamp, usize) -> Search;
+
+/// What came of looking for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Search {
+    /// Its offset and its time.
+    Found(Offset, Timestamp),
+    /// There is none, or none that can be read.
+    Nothing,
+    /// It takes handling more bytes.
+    TooMuch,
 }
 
 /// Which offset is looked for.
@@ -449,11 +483,10 @@ pub struct EpochEnd {
 /// A position found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundOffset {
-    /// The offset, if there is one; of a search by time, that of the piece's first record.
+    /// The offset, if there is one.
     pub offset: Option<Offset>,
-    /// Of a search by time, the piece that holds the record: whoever knows its form finds the
-    /// record in it.
-    pub piece: Option<Bytes>,
+    /// Of a search by time, the record's.
+    pub timestamp: Option<Timestamp>,
     /// Leader epoch of the record.
     pub epoch: Option<LeaderEpoch>,
 }

@@ -17,6 +17,12 @@ const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Broker {
     pub(crate) async fn topics(self, query: TopicsQuery) -> Reply {
+        // Taken before there is anything; whoever asked counts the answer before this is given back.
+        // What little has to be said about others was counted with the request.
+        let _held = match self.inner.description_bytes(query.topics.as_deref()) {
+            0 => None,
+            bytes => Some(self.inner.memory.answers.take(bytes).await),
+        };
         let Some(topics) = query.topics else {
             let machine = self.inner.catalog().machine();
             let found: Vec<_> = machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect();
@@ -138,7 +144,24 @@ fn invalid_name(error: &model::NameError) -> BrokerError {
     BrokerError::InvalidName(error.to_string())
 }
 
+/// Bytes that the description of a topic, and of a partition, take beside their names and settings, first
+/// as they are and then as they are answered.
+const TOPIC_BYTES: usize = 1024;
+const PARTITION_BYTES: usize = 256;
+
 impl Inner {
+    /// About how many bytes it takes to describe these topics, or all.
+    fn description_bytes(&self, topics: Option<&[TopicRef]>) -> usize {
+        let machine = self.catalog().machine();
+        let bytes = |topic: &Topic| TOPIC_BYTES + topic.partitions.len() * PARTITION_BYTES;
+        let Some(topics) = topics else { return machine.catalog.topics().map(|(_, topic)| bytes(topic)).sum() };
+        let found = topics.iter().filter_map(|topic| match topic {
+            TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(_, topic)| topic),
+            TopicRef::Id(id) => machine.catalog.topic(*id),
+        });
+        found.map(bytes).sum()
+    }
+
     pub(crate) fn find(&self, topic: &TopicRef) -> Option<(TopicId, Topic)> {
         let machine = self.catalog().machine();
         match topic {

@@ -14,7 +14,10 @@ pub(crate) struct Waiters {
 
 impl Waiters {
     /// Starts waiting for these streams; what happens from now on is not missed.
-    pub(crate) fn register(self: &Arc<Self>, streams: Vec<StreamId>) -> Waiting {
+    pub(crate) fn register(self: &Arc<Self>, mut streams: Vec<StreamId>) -> Waiting {
+        // One that is named a hundred thousand times would be looked for as often each time.
+        streams.sort_unstable();
+        streams.dedup();
         let bell = Arc::new(Notify::new());
         let mut map = self.streams.lock();
         for stream in &streams {

@@ -1,9 +1,12 @@
 //! The socket loop: one task per connection.
 
 use crate::counters::Counters;
+use crate::input::Input;
+use crate::patience::Patience;
 use crate::session::{Output, RequestId, Session};
-use broker::{Broker, FileRange, Reply};
-use bytes::{Buf, BytesMut};
+use broker::memory::Held;
+use broker::{Broker, FileRange, Memory, Reply};
+use bytes::Buf;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::VecDeque;
@@ -15,15 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// The least and the most room that input gets at once. It grows while the client fills it: much
-/// room moves large requests seldom from one buffer to the next, and of little room little is held
-/// by a small request that waits.
-const READ_BYTES_MIN: usize = 8 << 10;
-const READ_BYTES_MAX: usize = 256 << 10;
 /// Slices of one write: what the system takes at once.
 const WRITE_SLICES_MAX: usize = 1024;
-/// A client that takes nothing for so long while output waits is dropped.
-const WRITE_STALL: Duration = Duration::from_secs(60);
 /// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
 /// `connections.max.idle.ms`. Its machine may be gone without a word, and its seat is wanted.
 const IDLE: Duration = Duration::from_secs(600);
@@ -35,27 +31,31 @@ pub(crate) struct Origin {
     pub(crate) peer: SocketAddr,
 }
 
-/// Runs a connection until either side is done.
+/// Runs a connection until either side is done. A client that stands still for as long as `stall`, in the
+/// middle of a request or of its answers, is dropped.
 pub(crate) async fn run(
     stream: TcpStream,
     origin: Origin,
     mut session: Box<dyn Session>,
     broker: Broker,
+    stall: Duration,
     counters: &Counters,
 ) {
     let _open = counters.open();
     let Origin { listener, peer } = origin;
     let stream = Arc::new(stream);
     let pending = FuturesUnordered::new();
-    let (input, room) = (BytesMut::new(), READ_BYTES_MIN);
+    let memory = broker.memory().clone();
     let mut connection = Connection {
         stream,
         broker,
         pending,
-        input,
-        room,
+        input: Input::new(memory.clone()),
+        waiting: None,
         output: VecDeque::new(),
         taken: Vec::new(),
+        memory,
+        stall,
         origin,
         counters,
     };
@@ -66,9 +66,9 @@ pub(crate) async fn run(
             counters.violations.fetch_add(1, Relaxed);
             tracing::info!(listener, %peer, reason, "closed for a protocol violation");
         }
-        Err(End::Idle) => {
+        Err(End::Timeout(why)) => {
             counters.timeouts.fetch_add(1, Relaxed);
-            tracing::info!(listener, %peer, why = "idle", "closed");
+            tracing::info!(listener, %peer, why, "closed");
         }
         Err(End::SlowReader) => {
             counters.timeouts.fetch_add(1, Relaxed);
@@ -82,8 +82,7 @@ pub(crate) async fn run(
 enum End {
     Socket(io::Error),
     Violation(String),
-    /// The client was idle for too long.
-    Idle,
+    Timeout(&'static str),
     /// The client does not read its answers.
     SlowReader,
 }
@@ -96,16 +95,25 @@ impl From<io::Error> for End {
 
 type PendingReply = BoxFuture<'static, (RequestId, Reply)>;
 
+/// What the connection waits for before it reads on.
+enum Wait {
+    /// Memory for a request to arrive in.
+    Arriving(BoxFuture<'static, Held>),
+    /// That there is memory to work on a request that has arrived.
+    Requests(BoxFuture<'static, Held>),
+}
+
 struct Connection<'a> {
     stream: Arc<TcpStream>,
     broker: Broker,
     pending: FuturesUnordered<PendingReply>,
-    input: BytesMut,
-    /// How much room the input gets next.
-    room: usize,
+    input: Input,
+    waiting: Option<Wait>,
     output: VecDeque<Output>,
     /// On its way from the session to the output.
     taken: Vec<Output>,
+    memory: Memory,
+    stall: Duration,
     origin: Origin,
     counters: &'a Counters,
 }
@@ -114,11 +122,7 @@ impl Connection<'_> {
     async fn run(&mut self, session: &mut dyn Session) -> Result<(), End> {
         let mut violation = None;
         loop {
-            session.take_output(&mut self.taken);
-            self.output.extend(self.taken.drain(..).filter(|output| !output.is_empty()));
-            if !self.output.is_empty() {
-                self.send().await?;
-            }
+            self.flush(session).await?;
             // What was sent made room: bytes that came earlier may be taken now, and nothing else
             // would make us look at them again.
             if self.work(session, &mut violation).await {
@@ -127,43 +131,73 @@ impl Connection<'_> {
             if session.is_over() || (violation.is_some() && self.pending.is_empty()) {
                 return violation.map_or(Ok(()), |reason| Err(End::Violation(reason)));
             }
-            let may_read = violation.is_none() && !session.is_over() && session.wants_input();
-            if self.input.is_empty() && self.pending.is_empty() {
-                // An idle connection holds no buffer.
-                self.input = BytesMut::new();
-            }
+            let open = violation.is_none() && !session.is_over();
+            self.wait_for_memory(session, open);
+            let may_read = open && self.waiting.is_none() && session.wants_input();
+            self.input.rest(may_read, self.pending.is_empty());
+            let patience = self.patience(may_read);
             tokio::select! {
                 Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => {
                     session.on_reply(id, reply, Instant::now());
                 }
                 readable = self.stream.readable(), if may_read => {
                     readable?;
-                    if !self.read()? {
-                        return Ok(());
+                    match self.input.read(&self.stream)? {
+                        Some(0) => return Ok(()),
+                        Some(read) => drop(self.counters.bytes_in.fetch_add(read as u64, Relaxed)),
+                        None => {}
                     }
                 }
-                () = tokio::time::sleep(IDLE), if self.pending.is_empty() => return Err(End::Idle),
+                held = granted(&mut self.waiting), if self.waiting.is_some() => {
+                    if let Some(Wait::Arriving(_)) = self.waiting.take() {
+                        self.input.grant(held);
+                    }
+                }
+                () = tokio::time::sleep(patience.0) => if let Some(why) = patience.1 {
+                    return Err(End::Timeout(why));
+                },
             }
         }
     }
 
-    /// Takes what has come, making room for it first. Returns whether the client may send more.
-    fn read(&mut self) -> io::Result<bool> {
-        if self.input.capacity() - self.input.len() < self.room / 2 {
-            self.input.reserve(self.room);
+    /// Sends what the session has to say, until it has no more.
+    async fn flush(&mut self, session: &mut dyn Session) -> Result<(), End> {
+        loop {
+            session.take_output(&mut self.taken);
+            self.output.extend(self.taken.drain(..).filter(|output| !output.is_empty()));
+            if self.output.is_empty() {
+                return Ok(());
+            }
+            self.send().await?;
         }
-        let read = match self.stream.try_read_buf(&mut self.input) {
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-            Err(error) => return Err(error),
-        };
-        self.counters.bytes_in.fetch_add(read as u64, Relaxed);
-        if self.input.len() == self.input.capacity() {
-            self.room = (self.room * 2).min(READ_BYTES_MAX);
-        } else if read < self.room / 8 {
-            self.room = (self.room / 2).max(READ_BYTES_MIN);
+    }
+
+    /// Queues up for memory where it is needed to go on.
+    fn wait_for_memory(&mut self, session: &dyn Session, open: bool) {
+        if !open {
+            self.waiting = None;
         }
-        Ok(read > 0)
+        if !open || self.waiting.is_some() {
+            return;
+        }
+        if let Some(pool) = session.waits_for() {
+            self.waiting = Some(Wait::Requests(Box::pin(pool.room())));
+        } else if let Some(bytes) = self.input.wanted(session.frame_bytes(self.input.bytes())) {
+            self.waiting = Some(Wait::Arriving(Box::pin(self.memory.arriving(bytes).take(bytes))));
+        }
+    }
+
+    /// How long to wait for something to happen, and why the connection ends if nothing does.
+    fn patience(&self, may_read: bool) -> (Duration, Option<&'static str>) {
+        if self.waiting.is_some() {
+            (self.stall, Some("there is no memory for its request"))
+        } else if may_read && !self.input.is_empty() {
+            self.input.patience(self.stall)
+        } else if self.pending.is_empty() {
+            (IDLE, Some("idle"))
+        } else {
+            (IDLE, None)
+        }
     }
 
     /// Takes requests off the input and hands them on, for as long as the session lets us. Returns
@@ -174,17 +208,19 @@ impl Connection<'_> {
     async fn work(&mut self, session: &mut dyn Session, violation: &mut Option<String>) -> bool {
         let mut any = false;
         loop {
-            let waiting = self.input.len();
-            if violation.is_none()
-                && let Err(violated) = session.receive(&mut self.input, Instant::now())
-            {
-                *violation = Some(violated.reason);
-                any = true;
+            let mut progress = false;
+            if violation.is_none() && self.waiting.is_none() {
+                match self.input.hand_to(session, Instant::now()) {
+                    Ok(taken) => progress = taken,
+                    Err(violated) => {
+                        *violation = Some(violated.reason);
+                        any = true;
+                    }
+                }
             }
             if let Some((count, last)) = session.take_rejections() {
                 self.note_rejections(count, &last);
             }
-            let mut progress = self.input.len() < waiting;
             while let Some((id, request)) = session.next_request() {
                 let reply = self.broker.call(request).await;
                 self.pending.push(Box::pin(async move { (id, reply.await) }));
@@ -206,10 +242,12 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self) -> Result<(), End> {
+        let mut patience = Patience::new();
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
-                send_file(&self.stream, range.clone(), self.counters).await?;
+                send_file(&self.stream, range.clone(), self.stall, self.counters).await?;
                 self.output.pop_front();
+                patience = Patience::new();
                 continue;
             }
             let bytes = self.output.iter().map_while(|output| match output {
@@ -217,10 +255,17 @@ impl Connection<'_> {
                 Output::File(_) => None,
             });
             let slices: Vec<IoSlice<'_>> = bytes.take(WRITE_SLICES_MAX).collect();
-            let written = patiently(&self.stream, || self.stream.try_write_vectored(&slices)).await?;
-            if written == 0 {
-                return Err(End::Socket(io::ErrorKind::WriteZero.into()));
-            }
+            let written = match self.stream.try_write_vectored(&slices) {
+                Ok(0) => return Err(End::Socket(io::ErrorKind::WriteZero.into())),
+                Ok(written) => written,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    drop(slices);
+                    writable(&self.stream, &patience, self.stall, &self.memory).await?;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            patience.progress(written);
             self.sent(written);
         }
         Ok(())
@@ -240,23 +285,30 @@ impl Connection<'_> {
     }
 }
 
-/// Writes as soon as the socket takes something, which it has to do at times.
-async fn patiently<T>(stream: &TcpStream, mut write: impl FnMut() -> io::Result<T>) -> Result<T, End> {
+/// Waits until the socket takes something, unless it has taken too little for too long.
+async fn writable(stream: &TcpStream, patience: &Patience, stall: Duration, memory: &Memory) -> Result<(), End> {
     loop {
-        match write() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            written => return Ok(written?),
+        let left = patience.left(stall, memory.answers.waiting() > 0);
+        let left = left.ok_or(End::SlowReader)?;
+        if let Ok(writable) = tokio::time::timeout(left, stream.writable()).await {
+            return Ok(writable?);
         }
-        let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
-        writable.await.map_err(|_| End::SlowReader)??;
+    }
+}
+
+/// The memory that is waited for. Without waiting for any, nothing ever.
+async fn granted(waiting: &mut Option<Wait>) -> Held {
+    match waiting {
+        Some(Wait::Arriving(held) | Wait::Requests(held)) => held.await,
+        None => std::future::pending().await,
     }
 }
 
 /// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
-async fn send_file(stream: &Arc<TcpStream>, range: FileRange, counters: &Counters) -> Result<(), End> {
+async fn send_file(stream: &Arc<TcpStream>, range: FileRange, stall: Duration, counters: &Counters) -> Result<(), End> {
     let mut sent = 0;
     while sent < range.len() {
-        let writable = tokio::time::timeout(WRITE_STALL, stream.writable());
+        let writable = tokio::time::timeout(stall, stream.writable());
         writable.await.map_err(|_| End::SlowReader)??;
         let (socket, part) = (stream.clone(), range.clone());
         let work = move || {

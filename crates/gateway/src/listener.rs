@@ -59,8 +59,9 @@ impl Listener {
         self.counters.clone()
     }
 
-    /// Serves connections until `stop` turns true, then drops them.
-    pub async fn serve(self, broker: Broker, seats: Seats, mut stop: watch::Receiver<bool>) {
+    /// Serves connections until `stop` turns true, then drops them. A client that stands still for as long as
+    /// `stall`, in the middle of a request or of its answers, is dropped before.
+    pub async fn serve(self, broker: Broker, seats: Seats, stall: Duration, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         let mut refusals = Refusals::default();
         loop {
@@ -88,7 +89,8 @@ impl Listener {
             };
             let (name, broker, counters) = (self.name, broker.clone(), self.counters.clone());
             connections.spawn(async move {
-                connection::run(stream, connection::Origin { listener: name, peer }, session, broker, &counters).await;
+                let origin = connection::Origin { listener: name, peer };
+                connection::run(stream, origin, session, broker, stall, &counters).await;
                 drop(seat);
             });
         }

@@ -1,5 +1,6 @@
 //! The face every protocol shows: a state machine without I/O.
 
+use broker::memory::Pool;
 use broker::{FileRange, Reply, Request};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
@@ -45,9 +46,15 @@ impl Output {
 /// One connection's protocol state.
 ///
 /// The connection calls [`Session::receive`] when bytes came, hands every request on in order, gives
-/// each reply back with its id in any order, and sends the output.
+/// each reply back with its id in any order, and sends the output. The session counts what it holds in
+/// requests and answers in the node's [`broker::Memory`], the connection what arrives.
 pub trait Session: Send {
-    /// Consumes whole frames from the front of `input`, which came by `now`; leaves what is not whole.
+    /// How many bytes the frame at the front of `input` has in all; 0 while that cannot be told, and when
+    /// there cannot be such a frame.
+    fn frame_bytes(&self, input: &[u8]) -> usize;
+
+    /// Consumes whole frames from the front of `input`, which came by `now`; leaves what is not whole, and what
+    /// waits for memory.
     ///
     /// # Errors
     /// When the client broke the protocol: nothing more is received then.
@@ -59,7 +66,13 @@ pub trait Session: Send {
     /// The broker's answer to a request, which came at `now`.
     fn on_reply(&mut self, id: RequestId, reply: Reply, now: Instant);
 
-    /// Moves what is to be sent to `output`, in order.
+    /// The pool that has to have room before what came can be received. It is received again then.
+    fn waits_for(&self) -> Option<&Pool> {
+        None
+    }
+
+    /// Moves what is to be sent to `output`, in order. What was moved before has been sent then, and is not
+    /// held any longer.
     fn take_output(&mut self, output: &mut Vec<Output>);
 
     /// Whether more may be received now; `false` while too much waits for the broker.

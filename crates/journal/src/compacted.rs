@@ -4,7 +4,7 @@
 //! next pass look at what it need not. It says something about this replica's own files, so it goes when
 //! others take their place.
 
-use crate::disk::replace;
+use crate::disk::{Disk, replace};
 use crate::journal::Journal;
 use model::checksum::crc32c;
 use model::limit;
@@ -33,21 +33,23 @@ model::wire_struct! {
     }
 }
 
+/// How far streams are compacted; none when that cannot be read.
+#[must_use]
+pub fn read(disk: &dyn Disk) -> Option<Vec<Compacted>> {
+    let file = disk.open(NAME).ok()?;
+    let length = file.length().ok().filter(|length| (12..=limit::COMPACTED_BYTES_MAX).contains(length))?;
+    let mut bytes = vec![0; length as usize];
+    file.read_at(0, &mut bytes).ok()?;
+    let (content, stored) = bytes.split_at(bytes.len() - 4);
+    let list = content.strip_prefix(&MAGIC).filter(|_| crc32c(content).to_le_bytes() == stored)?;
+    Wire::from_wire(list).ok()
+}
+
 impl Journal {
     /// How far streams are compacted, as far as that is known.
     #[must_use]
     pub fn compacted(&self) -> Vec<Compacted> {
-        self.read_compacted().unwrap_or_default()
-    }
-
-    fn read_compacted(&self) -> Option<Vec<Compacted>> {
-        let file = self.disk.open(NAME).ok()?;
-        let length = file.length().ok().filter(|length| (12..=limit::COMPACTED_BYTES_MAX).contains(length))?;
-        let mut bytes = vec![0; length as usize];
-        file.read_at(0, &mut bytes).ok()?;
-        let (content, stored) = bytes.split_at(bytes.len() - 4);
-        let list = content.strip_prefix(&MAGIC).filter(|_| crc32c(content).to_le_bytes() == stored)?;
-        Wire::from_wire(list).ok()
+        read(&*self.disk).unwrap_or_default()
     }
 
     /// Keeps how far streams are compacted. On stable storage on return. Blocks on the disk.

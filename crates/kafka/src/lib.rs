@@ -11,7 +11,12 @@
 //! [`codec::message`], where the notation of the declarations is explained, then any one API, such as
 //! [`codec::heartbeat`]. The bytes are described in docs/protocols/kafka.md.
 
+#[cfg(test)]
+extern crate self as kafka;
+
 pub mod codec;
+#[cfg(test)]
+mod fuzz;
 pub mod mapping;
 pub mod session;
 

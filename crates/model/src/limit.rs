@@ -117,6 +117,30 @@ pub const GROUP_BYTES_MAX: usize = 8 * MIB;
 pub const CONNECTION_REQUESTS_MAX: usize = 128;
 /// The largest request of a client: Kafka's `socket.request.max.bytes`.
 pub const REQUEST_BYTES_MAX: usize = 100 * MIB;
+/// The largest request that arrives beside the others. Larger ones have memory of their own, so that they
+/// do not keep out what clients send by default, of which Kafka's `max.request.size` is 1 MiB.
+pub const REQUEST_BYTES_ORDINARY: usize = 2 * MIB;
+/// The most that a fetch returns while others wait for memory, beyond its first piece.
+pub const ANSWER_BYTES_ORDINARY: usize = 2 * MIB;
+/// Elements of arrays in one request, all of them together.
+pub const REQUEST_PARTS_MAX: usize = 128 * KIB;
+/// Bytes that an element of a request is taken to need until it is answered, besides what it takes on the
+/// wire: as it is read, as the broker is asked, as it is answered.
+pub const REQUEST_PART_BYTES: usize = 512;
+/// Requests with more elements than this wait for memory of their own, as those of many bytes do.
+pub const REQUEST_PARTS_ORDINARY: usize = 4 * KIB;
+/// Requests of no more than this are worked on also when there is no memory for others...
+pub const REQUEST_BYTES_SMALL: usize = 4 * KIB;
+/// ...if they have no more elements than this.
+pub const REQUEST_PARTS_FEW: usize = 128;
+/// Bytes of a request that arrive before memory is taken for it.
+pub const INPUT_BYTES_FREE: usize = 16 * KIB;
+/// Bytes that a connection may hold in requests, and again in answers, before they are counted.
+pub const CONNECTION_BYTES_FREE: usize = 64 * KIB;
+/// Bytes that clients can make a node take, unless configured otherwise.
+pub const MEMORY_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
+/// The least that can be configured: each of four pools has room for what is usual.
+pub const MEMORY_BYTES_MIN: u64 = 32 * MIB as u64;
 /// The most that one fetch returns, beyond its first piece: Kafka's `fetch.max.bytes`.
 pub const FETCH_BYTES_MAX: usize = 55 * MIB;
 /// Partitions that the fetch sessions of all connections remember, about 200 bytes each.
@@ -174,6 +198,12 @@ const _: () = {
     assert!(SHARD_BYTES_WAITING_MAX >= PIECE_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits a request");
+    assert!(REQUEST_PARTS_MAX >= TOPICS_MAX, "a request can name every topic");
+    assert!(REQUEST_PARTS_MAX > GROUP_POSITIONS_MAX, "a request can name all that a group has committed");
+    assert!(REQUEST_PARTS_FEW * REQUEST_PART_BYTES <= CONNECTION_BYTES_FREE, "a small request is never waited for");
+    assert!(MEMORY_BYTES_MIN / 4 >= REQUEST_BYTES_ORDINARY as u64, "an ordinary request fits its pool");
+    assert!(MEMORY_BYTES_MIN / 4 >= ANSWER_BYTES_ORDINARY as u64, "an ordinary answer fits its pool");
+    assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
     assert!(FETCH_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits an answer");
     assert!(SKIPS_AT_ONCE_MAX as usize * SKIP_REASON_BYTES_MAX < SKIPS_BYTES_MAX as usize);
     assert!(APPENDS_WAITING_MAX >= APPENDS_IN_FLIGHT_MAX, "a follower takes all that a leader sends");

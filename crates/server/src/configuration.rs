@@ -81,6 +81,9 @@ pub(crate) struct Settings {
     pub(crate) compaction_seconds: u64,
     /// None: as many as descriptors allow.
     pub(crate) connections: Option<u64>,
+    /// None: according to the machine's.
+    pub(crate) memory: Option<u64>,
+    pub(crate) stall_seconds: u64,
     pub(crate) log_as_json: bool,
     pub(crate) log_filter: String,
 }
@@ -209,6 +212,12 @@ impl Configuration {
                 _ => None,
             }),
             connections: self.get("limits.connections", count_or_auto),
+            memory: self.get("limits.memory", |value| match value {
+                Value::Auto => Some(None),
+                Value::Size(bytes) => Some(Some(*bytes)),
+                _ => None,
+            }),
+            stall_seconds: self.get("limits.stall-seconds", |value| count_or_auto(value).flatten()),
             log_as_json: self.get("log.format", |value| match value {
                 Value::Choice(word) => Some(*word == "json"),
                 _ => None,
@@ -340,7 +349,7 @@ mod tests {
                 value::Kind::Listener => ("off", "'off'"),
                 value::Kind::Endpoint => ("a:1", "'a:1'"),
                 value::Kind::Count { .. } => ("3", "3"),
-                value::Kind::Size { .. } => ("3MiB", "'3MiB'"),
+                value::Kind::Size { .. } => ("300MiB", "'300MiB'"),
                 value::Kind::Switch => ("false", "false"),
                 value::Kind::Choice(words) => (words[1], "'json'"),
                 value::Kind::Filter => ("debug", "'debug'"),
@@ -375,7 +384,7 @@ mod tests {
 
         let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off' }\nadvertise.kafka = '[::2]:3'\n\
                     topics = { auto-create = false, partitions = 4 }\ncache.bytes = 5_000_000\n\
-                    limits.connections = 6\nlog = { format = 'json', level = 'off' }";
+                    limits = { connections = 6, memory = '64MiB', stall-seconds = 7 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
         assert_eq!(reading.problems, Vec::<String>::new());
         let expected = Settings {
@@ -389,6 +398,8 @@ mod tests {
             cache_bytes: 5_000_000,
             compaction_seconds: 15,
             connections: Some(6),
+            memory: Some(64 << 20),
+            stall_seconds: 7,
             log_as_json: true,
             log_filter: "off".into(),
         };
@@ -473,10 +484,10 @@ mod tests {
         let table = reading.configuration.table();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), SETTINGS.len() + 1);
-        assert_eq!(lines[0], "key                 value                source");
-        assert_eq!(lines[1], "data-dir            \"a\\nb\"               file a.toml:1");
-        assert_eq!(lines[2], "listen.kafka        127.0.0.1:9092       default");
-        assert_eq!(lines[3], "listen.http         off                  flag --listen");
+        assert_eq!(lines[0], "key                   value                source");
+        assert_eq!(lines[1], "data-dir              \"a\\nb\"               file a.toml:1");
+        assert_eq!(lines[2], "listen.kafka          127.0.0.1:9092       default");
+        assert_eq!(lines[3], "listen.http           off                  flag --listen");
     }
 
     #[test]

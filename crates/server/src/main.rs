@@ -10,6 +10,7 @@ mod counted;
 mod descriptors;
 mod http;
 mod logging;
+mod machine_memory;
 mod metrics;
 #[cfg(test)]
 mod reference;

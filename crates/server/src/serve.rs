@@ -3,7 +3,7 @@
 use crate::configuration::Settings;
 use crate::setting::SHARDS_MAX;
 use crate::value::Endpoint;
-use crate::{descriptors, http, metrics};
+use crate::{descriptors, http, machine_memory, metrics};
 use broker::{Broker, Config};
 use gateway::session::Ends;
 use gateway::{Listener, ProtocolCounters, Seats, Session};
@@ -61,8 +61,9 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         counters.push((http::NAME, http.counters()));
     }
     let mut serving = JoinSet::new();
+    let stall = Duration::from_secs(settings.stall_seconds);
     if let Some(kafka) = kafka {
-        serving.spawn(kafka.serve(broker.clone(), seats, stopped.clone()));
+        serving.spawn(kafka.serve(broker.clone(), seats, stall, stopped.clone()));
     }
     if let Some(http) = http {
         let metrics = metrics::Metrics::new(broker.clone(), counters, vec![kafka_counters]);
@@ -97,6 +98,7 @@ fn broker_config(settings: &Settings) -> Config {
         default_partitions: settings.partitions as u32,
         auto_create_topics: settings.auto_create_topics,
         cache_bytes: settings.cache_bytes as usize,
+        memory_bytes: settings.memory.unwrap_or_else(machine_memory::for_clients),
         compaction_interval: Duration::from_secs(settings.compaction_seconds),
         ..chosen
     }
@@ -108,14 +110,15 @@ async fn kafka_listener(
     broker: &Broker,
     counters: Arc<ProtocolCounters>,
 ) -> Result<Listener, String> {
-    let (node, cluster) = (broker.node(), broker.cluster());
+    let (node, cluster, memory) = (broker.node(), broker.cluster(), broker.memory().clone());
     let places = Seats::new(limit::FETCH_SESSION_PLACES_MAX);
     let sessions = move |ends: Ends| -> Box<dyn Session> {
         let reached = || Endpoint { host: ends.local.ip().to_string(), port: ends.local.port() };
         let Endpoint { host, port } = advertised.clone().unwrap_or_else(reached);
         let client = ends.peer.ip().to_string();
-        let (random, fetch_places, counters) = (rand::random, places.clone(), counters.clone());
-        Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places, counters }))
+        let (random, fetch_places, memory, counters) = (rand::random, places.clone(), memory.clone(), counters.clone());
+        let context = Context { node, cluster, host, port, client, random, fetch_places, memory, counters };
+        Box::new(KafkaSession::new(context))
     };
     let bound = Listener::bind(KAFKA, address, Arc::new(sessions)).await;
     bound.map_err(|error| cannot_bind(KAFKA, address, &error))
@@ -168,9 +171,10 @@ mod tests {
         settings.partitions = 12;
         settings.auto_create_topics = false;
         settings.cache_bytes = 3 << 20;
+        settings.memory = Some(64 << 20);
         let config = broker_config(&settings);
         assert_eq!((config.shards, config.default_partitions), (7, 12));
         assert!(!config.auto_create_topics);
-        assert_eq!(config.cache_bytes, 3 << 20);
+        assert_eq!((config.cache_bytes, config.memory_bytes), (3 << 20, 64 << 20));
     }
 }

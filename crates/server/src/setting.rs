@@ -31,7 +31,7 @@ pub(crate) struct Setting {
 }
 
 /// All of them, in the order in which they are shown.
-pub(crate) static SETTINGS: [Setting; 12] = [
+pub(crate) static SETTINGS: [Setting; 14] = [
     Setting { key: "data-dir", kind: Kind::Folder, default: "data", about: "Where everything is kept", secret: false },
     Setting {
         key: "listen.kafka",
@@ -77,7 +77,7 @@ pub(crate) static SETTINGS: [Setting; 12] = [
     },
     Setting {
         key: "cache.bytes",
-        kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40 },
+        kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40, auto: false },
         default: "128MiB",
         about: "How much memory holds recent records, for readers that keep up",
         secret: false,
@@ -94,6 +94,21 @@ pub(crate) static SETTINGS: [Setting; 12] = [
         kind: Kind::Count { least: 1, most: limit::CONNECTIONS_MAX, auto: true },
         default: "auto",
         about: "How many clients may be connected; auto, and the most, is half of the open files allowed",
+        secret: false,
+    },
+    Setting {
+        key: "limits.memory",
+        kind: Kind::Size { least: limit::MEMORY_BYTES_MIN, most: 1 << 40, auto: true },
+        default: "auto",
+        about: "How much memory requests and answers may take, of all clients together; auto is a quarter of the \
+                machine's, 1GiB at most",
+        secret: false,
+    },
+    Setting {
+        key: "limits.stall-seconds",
+        kind: Kind::Count { least: 1, most: 86_400, auto: false },
+        default: "60",
+        about: "How long a client may stand still in the middle of a request or of its answers",
         secret: false,
     },
     Setting {

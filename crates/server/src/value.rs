@@ -25,8 +25,8 @@ pub(crate) enum Kind {
     Endpoint,
     /// A number in a range; `auto` too if it says so.
     Count { least: u64, most: u64, auto: bool },
-    /// Bytes, with or without a unit.
-    Size { least: u64, most: u64 },
+    /// Bytes, with or without a unit; `auto` too if it says so.
+    Size { least: u64, most: u64, auto: bool },
     /// True or false.
     Switch,
     /// One of these words.
@@ -75,9 +75,10 @@ impl Kind {
             Kind::Endpoint => format!("HOST:PORT, such as broker.example.com:9092, or {AUTO}"),
             Kind::Count { least, most, auto: true } => format!("a number from {least} to {most}, or {AUTO}"),
             Kind::Count { least, most, auto: false } => format!("a number from {least} to {most}"),
-            Kind::Size { least, most } => {
+            Kind::Size { least, most, auto } => {
                 let (least, most) = (Value::Size(*least), Value::Size(*most));
-                format!("bytes such as 67108864, 64MiB or 1GiB, from {least} to {most}")
+                let or_auto = if *auto { format!(", or {AUTO}") } else { String::new() };
+                format!("bytes such as 67108864, 64MiB or 1GiB, from {least} to {most}{or_auto}")
             }
             Kind::Switch => "true or false".into(),
             Kind::Choice(words) => words.join(" or "),
@@ -121,7 +122,8 @@ impl Kind {
                 Ok(_) => wrong("is too much"),
                 Err(_) => wrong("is no such number"),
             },
-            Kind::Size { least, most } => match size(text) {
+            Kind::Size { auto: true, .. } if text == AUTO => Ok(Value::Auto),
+            Kind::Size { least, most, .. } => match size(text) {
                 Some(bytes) if (*least..=*most).contains(&bytes) => Ok(Value::Size(bytes)),
                 Some(bytes) if bytes < *least => wrong("is too little"),
                 Some(_) => wrong("is too much"),
@@ -236,7 +238,8 @@ mod tests {
 
     const COUNT: Kind = Kind::Count { least: 1, most: 64, auto: false };
     const COUNT_OR_AUTO: Kind = Kind::Count { least: 1, most: 64, auto: true };
-    const SIZE: Kind = Kind::Size { least: 1 << 20, most: 1 << 40 };
+    const SIZE: Kind = Kind::Size { least: 1 << 20, most: 1 << 40, auto: false };
+    const SIZE_OR_AUTO: Kind = Kind::Size { least: 1 << 20, most: 1 << 40, auto: true };
     const CHOICE: Kind = Kind::Choice(&["text", "json"]);
 
     #[test]
@@ -248,6 +251,7 @@ mod tests {
             (COUNT, &["1", "64"]),
             (COUNT_OR_AUTO, &["2", "auto"]),
             (SIZE, &["1MiB", "1025KiB", "1048577", "3GiB", "1TiB"]),
+            (SIZE_OR_AUTO, &["2MiB", "auto"]),
             (Kind::Switch, &["true", "false"]),
             (CHOICE, &["text", "json"]),
             (Kind::Filter, &["info", "off", "info,openraft=error", "WARN,kafka[span]=trace"]),
@@ -293,6 +297,7 @@ mod tests {
             (COUNT, "auto", "is no such number"),
             (COUNT_OR_AUTO, "many", "is no such number"),
             (SIZE, "1KiB", "is too little"),
+            (SIZE, "auto", "is no size"),
             (SIZE, "2TiB", "is too much"),
             (SIZE, "99999999TiB", "is no size"),
             (SIZE, "64MB", "is no size"),

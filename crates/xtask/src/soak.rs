@@ -4,7 +4,7 @@
 use crate::{Outcome, cargo};
 use clap::Subcommand;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Seconds for each fuzz target unless asked otherwise.
 const FUZZ_SECONDS: u64 = 60;
@@ -82,10 +82,11 @@ fn fuzz(seconds: u64) -> Outcome<bool> {
         list.args(nightly).args(["list", "--fuzz-dir"]).arg(&folder);
         for target in cargo::output_of(&mut list)?.lines() {
             println!("fuzz {shown} {target}: {seconds} s");
+            let corpus = corpus(&folder, target)?;
             let mut command = cargo::command("rustup");
             // One folder for all of them: most of what they are built from is the same.
             command.args(nightly).args(["run", "--fuzz-dir"]).arg(&folder);
-            command.arg("--target-dir").arg(cargo::root().join("target/fuzz")).arg(target);
+            command.arg("--target-dir").arg(cargo::root().join("target/fuzz")).arg(target).arg(corpus);
             command.args(["--".to_owned(), format!("-max_total_time={seconds}")]);
             if !cargo::succeeds(&mut command)? {
                 println!("fuzz {shown} {target}: FAILED, the input is kept in {shown}/artifacts/{target}");
@@ -94,6 +95,26 @@ fn fuzz(seconds: u64) -> Outcome<bool> {
         }
     }
     Ok(good)
+}
+
+/// A folder with the target's seeds as files, which is what cargo-fuzz begins with; what it finds besides
+/// stays there.
+fn corpus(folder: &Path, target: &str) -> Outcome<PathBuf> {
+    let seeds = folder.join("seeds").join(format!("{target}.txt"));
+    let text = fs::read_to_string(&seeds).map_err(|error| format!("{}: {error}", seeds.display()))?;
+    let name = folder.parent().and_then(Path::file_name).unwrap_or_default();
+    let corpus = cargo::scratch().join("corpus").join(name).join(target);
+    fs::create_dir_all(&corpus)?;
+    for (nth, line) in text.lines().enumerate() {
+        let bytes = bytes_of(line).ok_or_else(|| format!("{}:{}: not hexadecimal", seeds.display(), nth + 1))?;
+        fs::write(corpus.join(format!("seed-{nth}")), bytes)?;
+    }
+    Ok(corpus)
+}
+
+fn bytes_of(line: &str) -> Option<Vec<u8>> {
+    let digits = line.as_bytes().chunks(2);
+    digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
 /// The folders `crates/*/fuzz` that have a manifest, in order.
@@ -110,4 +131,31 @@ fn fuzz_folders() -> Outcome<Vec<PathBuf>> {
         return Err("no crate has a fuzz folder yet".into());
     }
     Ok(folders)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_has_seeds_and_every_seed_a_target() {
+        for folder in fuzz_folders().unwrap() {
+            let names = |of: &str| {
+                let files = fs::read_dir(folder.join(of)).unwrap_or_else(|_| panic!("{of} of {}", folder.display()));
+                let stem = |entry: fs::DirEntry| entry.path().file_stem().map(std::ffi::OsStr::to_owned);
+                let mut names: Vec<_> = files.flatten().filter_map(stem).collect();
+                names.sort();
+                names
+            };
+            assert_eq!(names("fuzz_targets"), names("seeds"), "{}", folder.display());
+        }
+    }
+
+    #[test]
+    fn seeds_are_hexadecimal() {
+        assert_eq!(bytes_of("00ff10"), Some(vec![0, 255, 16]));
+        assert_eq!(bytes_of(""), Some(vec![]));
+        assert_eq!(bytes_of("0g"), None);
+        assert_eq!(bytes_of("é"), None);
+    }
 }

@@ -43,3 +43,9 @@ pub use reply::{
     Description, GroupReply, GroupState, Joined, JoinedMember, LeftMember, ListedGroup, MemberDescription, Synced,
 };
 pub use request::{GroupRequest, JoinRequest, LeavingMember, MemberAssignment, Protocol, SyncRequest};
+
+/// Whether bytes are a group in the log, or a subscription that names topics: for whoever throws bytes at it.
+#[must_use]
+pub fn is_readable(bytes: &[u8]) -> bool {
+    stored::StoredGroup::from_bytes(bytes).is_ok() || !subscription::topics(bytes).is_empty()
+}

@@ -29,8 +29,16 @@ macro_rules! bodies {
             /// # Errors
             /// Whatever is wrong with the bytes; an unsupported version.
             pub fn decode(api: ApiKey, version: i16, mut reader: Reader) -> Result<Self, DecodeError> {
+                Self::read(api, version, &mut reader)
+            }
+
+            /// Reads a request and leaves what is behind it.
+            ///
+            /// # Errors
+            /// Whatever is wrong with the bytes; an unsupported version.
+            pub fn read(api: ApiKey, version: i16, reader: &mut Reader) -> Result<Self, DecodeError> {
                 Ok(match api {
-                    $(ApiKey::$api => RequestBody::$api(super::$module::$request::decode(&mut reader, version)?),)*
+                    $(ApiKey::$api => RequestBody::$api(super::$module::$request::decode(reader, version)?),)*
                 })
             }
 

@@ -19,6 +19,14 @@ pub enum Fault {
         /// Bytes that remain.
         left: usize,
     },
+    /// More elements in the arrays of a message than there is memory for.
+    #[error("{count} elements, {left} more are allowed in one request")]
+    TooManyParts {
+        /// Elements of the array.
+        count: usize,
+        /// As many as may still come.
+        left: usize,
+    },
     /// A variable-length integer that does not end, or does not fit, within its 32 or 64 bits.
     #[error("variable-length integer out of range")]
     InvalidVarint,

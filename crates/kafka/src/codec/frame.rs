@@ -4,6 +4,7 @@
 use super::writer::Writer;
 use bytes::{Buf, Bytes, BytesMut};
 use gateway::Output;
+use model::limit;
 
 /// Bytes that the length takes.
 pub const PREFIX: usize = 4;
@@ -24,23 +25,32 @@ pub enum FrameError {
     },
 }
 
-/// Takes the first frame off `received`, without its length and without copying it. None if it has not
-/// arrived in full; no room is made for the rest, for the sender has only claimed that there is any.
+/// Bytes of the first frame of `received`, its length included; none while that has not arrived.
+///
+/// # Errors
+/// [`FrameError`].
+pub fn length(received: &[u8], max: usize) -> Result<Option<usize>, FrameError> {
+    let Some(prefix) = received.first_chunk::<PREFIX>() else { return Ok(None) };
+    let claimed = i32::from_be_bytes(*prefix);
+    let length = usize::try_from(claimed).map_err(|_| FrameError::Negative(claimed))?;
+    if length > max { Err(FrameError::TooLarge { length, max }) } else { Ok(Some(PREFIX + length)) }
+}
+
+/// Takes the first frame off `received`, without its length. None if it has not arrived in full; no room is
+/// made for the rest, for the sender has only claimed that there is any. A small one is copied, so that it
+/// does not keep all that arrived with it; of a large one the memory is shared.
 ///
 /// # Errors
 /// [`FrameError`], which leaves `received` as it was.
 pub fn split(received: &mut BytesMut, max: usize) -> Result<Option<Bytes>, FrameError> {
-    let Some(prefix) = received.first_chunk::<PREFIX>() else { return Ok(None) };
-    let claimed = i32::from_be_bytes(*prefix);
-    let length = usize::try_from(claimed).map_err(|_| FrameError::Negative(claimed))?;
-    if length > max {
-        return Err(FrameError::TooLarge { length, max });
-    }
-    if received.len() - PREFIX < length {
-        return Ok(None);
+    let Some(length) = length(received, max)?.filter(|length| *length <= received.len()) else { return Ok(None) };
+    if length <= limit::INPUT_BYTES_FREE {
+        let frame = Bytes::copy_from_slice(&received[PREFIX..length]);
+        received.advance(length);
+        return Ok(Some(frame));
     }
     received.advance(PREFIX);
-    Ok(Some(received.split_to(length).freeze()))
+    Ok(Some(received.split_to(length - PREFIX).freeze()))
 }
 
 /// Appends a frame that holds what `content` writes.

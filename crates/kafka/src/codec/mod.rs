@@ -58,6 +58,6 @@ mod hostile;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
-mod round_trip;
+pub(crate) mod round_trip;
 #[cfg(test)]
 mod sample;

@@ -5,6 +5,7 @@ use super::decode_error::{DecodeError, Fault};
 use super::primitive::Uuid;
 use super::text::Text;
 use bytes::{Buf, Bytes};
+use model::limit;
 
 /// Reads Kafka's primitive types off the front of some bytes. What it hands out as [`Bytes`] or
 /// [`Text`] shares their memory.
@@ -16,13 +17,27 @@ use bytes::{Buf, Bytes};
 pub struct Reader {
     rest: Bytes,
     at: usize,
+    /// Elements of arrays that may still be read.
+    parts: usize,
 }
 
 impl Reader {
     /// Reads from the start of `bytes`.
     #[must_use]
     pub fn new(bytes: Bytes) -> Self {
-        Reader { rest: bytes, at: 0 }
+        Reader { rest: bytes, at: 0, parts: limit::REQUEST_PARTS_MAX }
+    }
+
+    /// As many elements of arrays may be read, all of them together.
+    #[must_use]
+    pub fn with_parts(self, parts: usize) -> Self {
+        Reader { parts, ..self }
+    }
+
+    /// Elements of arrays that may still be read.
+    #[must_use]
+    pub fn parts(&self) -> usize {
+        self.parts
     }
 
     /// Bytes not yet read.
@@ -186,12 +201,15 @@ impl Reader {
     /// The number of elements of an array, or null. No element is smaller than one byte.
     ///
     /// # Errors
-    /// [`Fault::CountTooLarge`], and those of a length.
+    /// [`Fault::CountTooLarge`], [`Fault::TooManyParts`], and those of a length.
     pub fn nullable_count(&mut self, flexible: bool) -> Result<Option<usize>, DecodeError> {
-        match self.length(flexible)? {
-            Some(count) => self.bounded(count, 1).map(Some),
-            None => Ok(None),
-        }
+        let Some(count) = self.length(flexible)? else { return Ok(None) };
+        let count = self.bounded(count, 1)?;
+        let Some(left) = self.parts.checked_sub(count) else {
+            return Err(self.error(Fault::TooManyParts { count, left: self.parts }));
+        };
+        self.parts = left;
+        Ok(Some(count))
     }
 
     /// The number of tagged fields that follow. Each takes a tag and a size at least.
@@ -211,7 +229,7 @@ impl Reader {
         let tag = self.unsigned_varint()?;
         let size = self.unsigned_varint()? as usize;
         let at = self.at;
-        Ok((tag, Reader { rest: self.take(size)?, at }))
+        Ok((tag, Reader { rest: self.take(size)?, at, parts: self.parts }))
     }
 
     /// Steps over tagged fields, none of which is known to the caller.

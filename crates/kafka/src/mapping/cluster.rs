@@ -1,7 +1,7 @@
 //! What the cluster is and what lies where: DescribeCluster and DescribeLogDirs.
 
 use super::metadata::cluster_id;
-use super::{Context, Step, Then, ask, is_kafka_name, partition_ref};
+use super::{Context, Step, Then, ask, is_kafka_name, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
 use crate::codec::describe_log_dirs::{
@@ -9,7 +9,7 @@ use crate::codec::describe_log_dirs::{
     DescribeLogDirsTopic,
 };
 use crate::codec::error_code::ErrorCode;
-use broker::request::{NodeInfo, PartitionSize, SizesQuery, TopicRef};
+use broker::request::{NodeInfo, PartitionSize, SizesQuery};
 use broker::{Reply, Request};
 
 /// The kinds of nodes a client can ask for.
@@ -67,7 +67,7 @@ pub(super) fn describe(context: &Context, request: &DescribeClusterRequest) -> S
 pub(super) fn log_dirs(request: DescribeLogDirsRequest) -> Step {
     let partitions = request.topics.map(|topics| {
         let of_topic = |topic: crate::codec::describe_log_dirs::DescribableLogDirTopic| {
-            let name = TopicRef::Name(topic.topic.to_string());
+            let name = topic_named(&topic.topic);
             topic.partitions.into_iter().map(|nth| partition_ref(&name, nth)).collect::<Vec<_>>()
         };
         topics.into_iter().flat_map(of_topic).collect()

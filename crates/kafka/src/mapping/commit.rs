@@ -1,7 +1,7 @@
 //! A group's positions: OffsetCommit and OffsetFetch.
 
 use super::error::{coordinator_code, group_code};
-use super::{Step, Then, ask, partition_ref, topic_ref};
+use super::{Step, Then, ask, partition_ref, topic_named, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::offset_commit::{
@@ -105,9 +105,9 @@ pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
         };
         request.groups.into_iter().map(question).collect()
     } else {
-        let topics = request.topics.map(|topics| {
-            partitions(topics.into_iter().map(|t| (TopicRef::Name(t.name.to_string()), t.partition_indexes)))
-        });
+        let topics = request
+            .topics
+            .map(|topics| partitions(topics.into_iter().map(|t| (topic_named(&t.name), t.partition_indexes))));
         VecDeque::from([Question { group: request.group_id, partitions: topics }])
     };
     next(version, questions, Vec::new())

@@ -55,8 +55,11 @@ fn kind_of(kind: Kind) -> i8 {
     }
 }
 
-pub(super) fn describe(context: &Context, request: DescribeConfigsRequest) -> Step {
+pub(super) fn describe(context: &Context, mut request: DescribeConfigsRequest) -> Step {
     let context = context.clone();
+    // What is named again is answered once: an answer is so much larger than what asks for it.
+    let mut seen = BTreeSet::new();
+    request.resources.retain(|resource| seen.insert((resource.resource_type, resource.resource_name.clone())));
     let then: Then = Box::new(move |reply| {
         let Reply::Node(node) = reply else { return Step::Reply(failed_description(request)) };
         let is_topic = |resource: &&DescribeConfigsResource| {

@@ -1,12 +1,12 @@
 //! OffsetForLeaderEpoch.
 
 use super::error::code;
-use super::{Step, ask, partition_ref};
+use super::{Step, ask, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::offset_for_leader_epoch::{
     EpochEndOffset, OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderTopicResult,
 };
-use broker::request::{EpochQuery, TopicRef};
+use broker::request::EpochQuery;
 use broker::{BrokerError, Reply, Request};
 use model::LeaderEpoch;
 
@@ -14,7 +14,7 @@ pub(super) fn handle(request: OffsetForLeaderEpochRequest) -> Step {
     let mut queries = Vec::new();
     let mut topics = Vec::new();
     for topic in request.topics {
-        let name = TopicRef::Name(topic.topic.to_string());
+        let name = topic_named(&topic.topic);
         let mut partitions = Vec::new();
         for asked in topic.partitions {
             partitions.push(EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() });

@@ -19,6 +19,7 @@ pub(crate) fn code(error: &BrokerError) -> i16 {
         BrokerError::Unavailable => ErrorCode::LeaderNotAvailable,
         BrokerError::DiskFull | BrokerError::Damaged => ErrorCode::KafkaStorageError,
         BrokerError::InvalidRecord(_) => ErrorCode::InvalidRecord,
+        BrokerError::InRecord { error, .. } => return code(error),
         BrokerError::InvalidTimestamp(_) => ErrorCode::InvalidTimestamp,
         BrokerError::NotAllowed(_) => ErrorCode::PolicyViolation,
         BrokerError::TooLarge => ErrorCode::MessageTooLarge,

@@ -3,7 +3,7 @@
 
 use super::cluster::operations;
 use super::error::{code, coordinator_code, group_code};
-use super::{Step, Then, ask, partition_ref};
+use super::{Step, Then, ask, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::delete_groups::{DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse};
 use crate::codec::describe_groups::{
@@ -16,7 +16,7 @@ use crate::codec::offset_delete::{
 };
 use crate::codec::text::Text;
 use broker::group::{Description, GroupError, GroupReply, GroupRequest, GroupState};
-use broker::request::{OffsetDelete, TopicRef};
+use broker::request::OffsetDelete;
 use broker::{BrokerError, Reply, Request};
 use std::collections::VecDeque;
 
@@ -146,7 +146,7 @@ pub(super) fn delete_offsets(request: OffsetDeleteRequest) -> Step {
     let mut partitions = Vec::new();
     let mut topics = Vec::new();
     for topic in request.topics {
-        let name = TopicRef::Name(topic.name.to_string());
+        let name = topic_named(&topic.name);
         let mut answers = Vec::new();
         for asked in topic.partitions {
             partitions.push(partition_ref(&name, asked.partition_index));

@@ -18,12 +18,20 @@ pub(super) fn inspect(
     limit: usize,
 ) -> Result<Option<Bytes>, BrokerError> {
     let batch = Batch::checked(bytes.clone());
+    if batch.is_control() {
+        return Err(BrokerError::InvalidRecord("a client writes no control batches".into()));
+    }
+    if !batch.is_dense() {
+        let (records, last) = (batch.record_count(), batch.last_offset_delta());
+        return Err(BrokerError::InvalidRecord(format!("{records} records, of which the last is number {last}")));
+    }
     let facts = match scan(&batch, limit) {
         Err(RecordError::TooLarge { .. }) => return Ok(None),
-        scanned => scanned.map_err(|error| BrokerError::InvalidRecord(error.to_string()))?,
+        scanned => scanned.map_err(|error| malformed(&error))?,
     };
-    if facts.keyless && config.cleanup.compacts() {
-        return Err(BrokerError::InvalidRecord("a compacted topic takes no record without a key".into()));
+    if let Some(nth) = facts.keyless.filter(|_| config.cleanup.compacts()) {
+        let problem = "a compacted topic takes no record without a key".to_owned();
+        return Err(in_record(nth, BrokerError::InvalidRecord(problem)));
     }
     let batch = match config.timestamp_source {
         TimestampSource::Create => with_timestamps(batch, &facts, config, now)?,
@@ -38,8 +46,20 @@ pub(super) fn inspect(
     match batch.compressed(codec, limit) {
         Ok(batch) => Ok(Some(batch.into_bytes())),
         Err(RecordError::TooLarge { .. }) => Ok(None),
-        Err(error) => Err(BrokerError::InvalidRecord(error.to_string())),
+        Err(error) => Err(malformed(&error)),
     }
+}
+
+fn malformed(error: &RecordError) -> BrokerError {
+    let problem = BrokerError::InvalidRecord(error.to_string());
+    match error {
+        RecordError::Malformed { nth } | RecordError::Numbering { nth, .. } => in_record(*nth, problem),
+        _ => problem,
+    }
+}
+
+fn in_record(nth: i32, error: BrokerError) -> BrokerError {
+    BrokerError::InRecord { nth: nth.unsigned_abs(), error: Box::new(error) }
 }
 
 /// The compression that a topic wants, unless it is the producer's.
@@ -64,11 +84,11 @@ fn with_timestamps(batch: Batch, facts: &Facts, config: &StreamConfig, now: Time
     let behind = u64::try_from(now.0.saturating_sub(facts.min_timestamp)).unwrap_or(0);
     if let Some(max) = config.timestamp_after_max_millis.filter(|max| ahead > *max) {
         let problem = format!("{} is {ahead} ms ahead, and at most {max} ms are accepted", facts.max_timestamp);
-        return Err(BrokerError::InvalidTimestamp(problem));
+        return Err(in_record(facts.max_timestamp_at, BrokerError::InvalidTimestamp(problem)));
     }
     if let Some(max) = config.timestamp_before_max_millis.filter(|max| behind > *max && facts.min_timestamp != NONE) {
         let problem = format!("{} is {behind} ms ago, and at most {max} ms are accepted", facts.min_timestamp);
-        return Err(BrokerError::InvalidTimestamp(problem));
+        return Err(in_record(facts.min_timestamp_at, BrokerError::InvalidTimestamp(problem)));
     }
     if batch.max_timestamp() == facts.max_timestamp {
         return Ok(batch);
@@ -98,6 +118,32 @@ mod tests {
         BatchBuilder { base_timestamp: timestamps[0], records, ..BatchBuilder::default() }.encode()
     }
 
+    /// Which record is at fault, and the code for it.
+    fn at<T>(refused: Result<T, BrokerError>) -> Option<(u32, i16)> {
+        let Err(error) = refused else { return None };
+        let code = crate::mapping::error::code(&error);
+        if let BrokerError::InRecord { nth, .. } = error { Some((nth, code)) } else { None }
+    }
+
+    #[test]
+    fn what_no_client_writes_is_refused() {
+        let head = |at: usize, byte: u8| {
+            let mut bytes = plain().to_vec();
+            bytes[at] = byte;
+            inspect(
+                &Batch::checked(bytes.into()).with_max_timestamp(NOW.0).into_bytes(),
+                &Default::default(),
+                NOW,
+                LIMIT,
+            )
+        };
+        assert!(head(22, 0x00).is_ok());
+        // A control batch; two records and three offsets.
+        for (at, byte) in [(22, 0x20), (26, 2)] {
+            assert!(matches!(head(at, byte), Err(BrokerError::InvalidRecord(_))), "{at}");
+        }
+    }
+
     fn plain() -> Bytes {
         batch(Some(b"k"), [NOW.0, NOW.0 - 5])
     }
@@ -113,7 +159,7 @@ mod tests {
             let config = StreamConfig { cleanup, ..StreamConfig::default() };
             assert_eq!(inspect(&plain(), &config, NOW, LIMIT), Ok(Some(plain())));
             let refused = inspect(&batch(None, [NOW.0; 2]), &config, NOW, LIMIT);
-            assert!(matches!(refused, Err(BrokerError::InvalidRecord(_))), "{refused:?}");
+            assert_eq!(at(refused), Some((0, 87)));
         }
     }
 
@@ -127,8 +173,8 @@ mod tests {
         let judge = |timestamps| inspect(&batch(None, timestamps), &config, NOW, LIMIT).map(|bytes| bytes.is_some());
         assert_eq!(judge([NOW.0 + 10, NOW.0 - 100]), Ok(true));
         assert_eq!(judge([NONE, NONE]), Ok(true));
-        for timestamps in [[NOW.0, NOW.0 + 11], [NOW.0 - 101, NOW.0]] {
-            assert!(matches!(judge(timestamps), Err(BrokerError::InvalidTimestamp(_))));
+        for (timestamps, nth) in [([NOW.0, NOW.0 + 11], 1), ([NOW.0 - 101, NOW.0], 0)] {
+            assert_eq!(at(judge(timestamps)), Some((nth, 32)));
         }
         let appended = StreamConfig { timestamp_source: TimestampSource::Append, ..config.clone() };
         assert!(inspect(&batch(None, [0, i64::MAX / 2]), &appended, NOW, LIMIT).is_ok());

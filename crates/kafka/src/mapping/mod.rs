@@ -26,7 +26,7 @@ use broker::request::{PartitionRef, TopicRef};
 use broker::{Reply, Request};
 use fetch_session::FetchSessions;
 use gateway::{ProtocolCounters, Seats};
-use model::{NodeId, TopicId};
+use model::{NodeId, TopicId, limit};
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -49,12 +49,14 @@ pub struct Context {
     pub fetch_places: Seats,
     /// What the node's sessions count: see [`crate::session::counters()`].
     pub counters: Arc<ProtocolCounters>,
+    /// What the node may hold for clients.
+    pub memory: broker::Memory,
 }
 
 /// What a session's requests leave for later ones.
 pub(crate) struct Memory {
     /// What is wrong with what the client sends.
-    pub(crate) rejections: Rejections,
+    pub(crate) rejections: Rejecting,
     /// Its fetch session.
     fetches: fetch::Sessions,
 }
@@ -62,9 +64,12 @@ pub(crate) struct Memory {
 impl Memory {
     pub(crate) fn new(context: &Context) -> Self {
         let fetches = Arc::new(Mutex::new(FetchSessions::new(context.fetch_places.clone())));
-        Memory { rejections: Rejections::default(), fetches }
+        Memory { rejections: Rejecting::default(), fetches }
     }
 }
+
+/// Shared with the answers that are on their way.
+pub(crate) type Rejecting = Arc<Mutex<Rejections>>;
 
 /// Parts of requests that were refused because they are malformed.
 #[derive(Debug, Default)]
@@ -174,7 +179,7 @@ pub(crate) fn handle(
         RequestBody::ApiVersions(request) => Step::Reply(ResponseBody::ApiVersions(api_versions(version, &request))),
         RequestBody::Metadata(request) => metadata::handle(context, version, request),
         RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
-        RequestBody::Produce(request) => produce::handle(&mut memory.rejections, version, request),
+        RequestBody::Produce(request) => produce::handle(&memory.rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
         RequestBody::Fetch(request) => fetch::handle(context, &memory.fetches, version, request),
         RequestBody::ListOffsets(request) => offsets::handle(version, request),
@@ -206,7 +211,12 @@ pub(crate) fn handle(
 
 /// The topic a request names: by id from some version on, by name before.
 fn topic_ref(name: &str, id: Uuid, by_id: bool) -> TopicRef {
-    if by_id { TopicRef::Id(TopicId(id.0)) } else { TopicRef::Name(name.to_owned()) }
+    if by_id { TopicRef::Id(TopicId(id.0)) } else { topic_named(name) }
+}
+
+/// The topic of this name. What is longer than any name is cut, for there may be a copy for each partition.
+fn topic_named(name: &str) -> TopicRef {
+    TopicRef::Name(name[..name.floor_char_boundary(limit::NAME_BYTES_MAX + 1)].to_owned())
 }
 
 fn partition_ref(topic: &TopicRef, partition: i32) -> PartitionRef {

@@ -1,19 +1,18 @@
 //! ListOffsets.
 
 use super::error::code;
-use super::{Step, Then, partition_ref, topic_ref};
+use super::{Step, ask, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use crate::codec::primitive::Uuid;
-use batch::Batches;
-use broker::request::{FoundOffset, OffsetQuery, OffsetSpec};
+use batch::scan::find_time;
+use batch::{Batches, RecordError};
+use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, Search};
 use broker::{Reply, Request};
 use bytes::Bytes;
-use model::{LeaderEpoch, Timestamp, limit};
-use std::collections::VecDeque;
+use model::{LeaderEpoch, Offset, Timestamp};
 
 /// The offset that nothing has.
 const NONE: i64 = -1;
@@ -45,18 +44,13 @@ enum Asked {
     Nothing,
 }
 
-/// What is asked about a partition, and where in the response its answer belongs.
-struct Question {
-    topic: usize,
-    partition: usize,
-    query: OffsetQuery,
-}
-
 pub(super) fn handle(version: i16, request: ListOffsetsRequest) -> Step {
-    let mut questions = VecDeque::new();
+    let mut queries = Vec::new();
+    // Where in the response the answer to each belongs.
+    let mut places = Vec::new();
     let mut topics = Vec::new();
     for topic in request.topics {
-        let name = topic_ref(&topic.name, Uuid::default(), false);
+        let name = topic_named(&topic.name);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
             let mut answer = ListOffsetsPartitionResponse {
@@ -67,9 +61,9 @@ pub(super) fn handle(version: i16, request: ListOffsetsRequest) -> Step {
                 Some(Asked::Nothing) => (answer.offset, answer.timestamp) = (NONE, NONE),
                 Some(Asked::Offset(which)) => {
                     let epoch = u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch);
-                    let query =
-                        OffsetQuery { partition: partition_ref(&name, partition.partition_index), which, epoch };
-                    questions.push_back(Question { topic: topics.len(), partition: partitions.len(), query });
+                    let partition = partition_ref(&name, partition.partition_index);
+                    queries.push(OffsetQuery { partition, which, find, epoch });
+                    places.push((topics.len(), partitions.len()));
                 }
                 None => answer.error_code = ErrorCode::UnsupportedVersion.code(),
             }
@@ -77,76 +71,69 @@ pub(super) fn handle(version: i16, request: ListOffsetsRequest) -> Step {
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions });
     }
-    next(topics, questions)
-}
-
-/// Asks, then answers. The answer to a search by time has a piece with it, which may be large: so no more
-/// than one of those is asked for at a time.
-fn next(mut topics: Vec<ListOffsetsTopicResponse>, mut questions: VecDeque<Question>) -> Step {
-    let is_search =
-        |question: &Question| matches!(question.query.which, OffsetSpec::AtOrAfter(_) | OffsetSpec::MaxTimestamp);
-    let count = questions.iter().position(is_search).map_or(questions.len(), |nth| nth + 1);
-    if count == 0 {
-        return Step::Reply(ResponseBody::ListOffsets(ListOffsetsResponse { topics, ..Default::default() }));
-    }
-    let asked: Vec<Question> = questions.drain(..count).collect();
-    let queries = asked.iter().map(|question| question.query.clone()).collect();
-    let then: Then = Box::new(move |reply| {
+    ask(Request::Offsets(queries), move |reply| {
         let mut found = if let Reply::Offsets(found) = reply { found } else { Vec::new() }.into_iter();
-        for Question { topic, partition, query } in asked {
-            let partition = &mut topics[topic].partitions[partition];
+        for (topic, partition) in places {
+            let partition: &mut ListOffsetsPartitionResponse = &mut topics[topic].partitions[partition];
             match found.next() {
-                Some(Ok(found)) => fill(partition, query.which, found),
+                Some(Ok(found)) => fill(partition, &found),
                 Some(Err(error)) => partition.error_code = code(&error),
                 None => partition.error_code = ErrorCode::UnknownServerError.code(),
             }
         }
-        next(topics, questions)
-    });
-    Step::Ask(Request::Offsets(queries), then)
+        ResponseBody::ListOffsets(ListOffsetsResponse { topics, ..Default::default() })
+    })
 }
 
-fn fill(partition: &mut ListOffsetsPartitionResponse, which: OffsetSpec, found: FoundOffset) {
-    let record = match (which, &found.piece) {
-        (OffsetSpec::AtOrAfter(time), Some(piece)) => record_at(piece, |at| at >= time.0),
-        (OffsetSpec::MaxTimestamp, Some(piece)) => {
-            let max = Batches::new(piece.clone()).flatten().map(|batch| batch.max_timestamp()).max();
-            record_at(piece, |at| Some(at) == max)
-        }
-        _ => None,
-    };
-    if let Some((offset, timestamp)) = record {
-        (partition.offset, partition.timestamp) = (offset, timestamp);
-    } else if let Some(offset) = found.offset {
+fn fill(partition: &mut ListOffsetsPartitionResponse, found: &FoundOffset) {
+    if let Some(offset) = found.offset {
         partition.offset = offset.0 as i64;
+    }
+    if let Some(timestamp) = found.timestamp {
+        partition.timestamp = timestamp.0;
     }
     partition.leader_epoch = found.epoch.map_or(-1, |epoch| epoch.0 as i32);
 }
 
-/// Offset and timestamp of the first record whose timestamp is as wanted.
-fn record_at(piece: &Bytes, wanted: impl Fn(i64) -> bool) -> Option<(i64, i64)> {
+/// Looks for the first record that is not before `time`. See [`broker::request::FindRecord`].
+fn find(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
     for batch in Batches::new(piece.clone()).flatten() {
-        if batch.has_append_time() {
+        let found = match batch.has_append_time() {
             // Every record has the batch's time.
-            if wanted(batch.max_timestamp()) {
-                return Some((batch.base_offset(), batch.max_timestamp()));
-            }
-            continue;
-        }
-        for record in batch.records(limit::PIECE_BYTES_MAX * 4).ok()?.flatten() {
-            // Both are the producer's, and nobody has looked at them before.
-            let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
-            if wanted(timestamp) {
-                return Some((batch.base_offset() + i64::from(record.offset_delta), timestamp));
-            }
+            true => Ok((batch.max_timestamp() >= time.0).then(|| (batch.base_offset(), batch.max_timestamp()))),
+            false => find_time(&batch, time.0, limit),
+        };
+        match found {
+            Ok(Some((offset, timestamp))) => return Search::Found(Offset(offset as u64), Timestamp(timestamp)),
+            Ok(None) => {}
+            Err(RecordError::TooLarge { .. }) => return Search::TooMuch,
+            Err(_) => return Search::Nothing,
         }
     }
-    None
+    Search::Nothing
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use batch::{BatchBuilder, Compression, Record};
+
+    #[test]
+    fn a_large_batch_is_searched_elsewhere() {
+        let record = |nth: i32| Record {
+            timestamp_delta: nth.into(),
+            offset_delta: nth,
+            value: Some(Bytes::from_static(&[7; 1000])),
+            ..Record::default()
+        };
+        let records = (0..10).map(record).collect();
+        let plain = batch::Batch::checked(BatchBuilder { base_timestamp: 100, records, ..Default::default() }.encode());
+        let piece = plain.compressed(Compression::Zstd, 1 << 20).unwrap().into_bytes();
+        assert_eq!(find(&piece, Timestamp(100), 9000), Search::Found(Offset(0), Timestamp(100)));
+        assert_eq!(find(&piece, Timestamp(109), 9000), Search::TooMuch);
+        assert_eq!(find(&piece, Timestamp(109), 1 << 20), Search::Found(Offset(9), Timestamp(109)));
+        assert_eq!(find(&piece, Timestamp(110), 1 << 20), Search::Nothing);
+    }
 
     #[test]
     fn a_special_timestamp_means_something_from_its_version_on() {

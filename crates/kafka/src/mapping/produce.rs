@@ -1,13 +1,15 @@
 //! Produce and InitProducerId.
 
 use super::error::code;
-use super::{Rejections, Step, ask, partition_ref, topic_ref};
+use super::{Rejecting, Step, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use crate::codec::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse};
+use crate::codec::produce::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+};
 use batch::{Batch, BatchError, Batches};
-use broker::request::{AppendPart, Appended};
+use broker::request::{AppendPart, AppendRefusal, Appended, TopicRef};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
 use model::Durability;
@@ -15,12 +17,14 @@ use model::Durability;
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
 
-pub(super) fn handle(rejections: &mut Rejections, version: i16, request: ProduceRequest) -> Step {
+pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceRequest) -> Step {
     let silent = request.acks == 0;
     let durability = (request.acks != -1).then_some(Durability::QuorumMemory);
     let mut parts = Vec::new();
+    // For the log: which topic, and which partition, each part is for.
+    let (mut targets, mut asked) = (Vec::new(), Vec::new());
     // What is wrong with a partition's batch is known before the broker is asked.
-    let mut topics: Vec<(TopicProduceResponse, Vec<Option<ErrorCode>>)> = Vec::new();
+    let mut topics: Vec<(TopicProduceResponse, Vec<Option<Refusal>>)> = Vec::new();
     let legal_acks = (-1..=1).contains(&request.acks);
     for topic in request.topic_data {
         let target = topic_ref(&topic.name, topic.topic_id, version >= BY_ID);
@@ -28,42 +32,56 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
         let mut responses = Vec::new();
         for partition in topic.partition_data {
             let checked = match partition.records {
-                _ if !legal_acks => Err(ErrorCode::InvalidRequiredAcks),
-                _ if request.transactional_id.is_some() => Err(ErrorCode::TransactionalIdAuthorizationFailed),
+                _ if !legal_acks => Err(ErrorCode::InvalidRequiredAcks.into()),
+                _ if request.transactional_id.is_some() => Err(ErrorCode::TransactionalIdAuthorizationFailed.into()),
                 Some(records) => check(records),
-                None => Err(ErrorCode::InvalidRecord),
+                None => Err(ErrorCode::InvalidRecord.into()),
             };
-            if let Err(error) = checked {
-                let (topic, partition) = (&target, partition.index);
-                rejections.note(format!("a batch for partition {partition} of {topic:?}: {error:?}"));
+            if let Err(refusal) = &checked {
+                note(rejections, partition.index, &target, &format!("{:?}", refusal.code));
             }
-            refused.push(checked.as_ref().err().copied());
+            refused.push(checked.as_ref().err().cloned());
             responses.push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
             if let Ok(bytes) = checked {
                 let to = partition_ref(&target, partition.index);
+                asked.push((targets.len(), partition.index));
                 parts.push(AppendPart { to, bytes, durability, inspect: super::inspection::inspect });
             }
         }
+        targets.push(target);
         let response =
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses: responses };
         topics.push((response, refused));
     }
+    let rejections = rejections.clone();
     Step::Ask(
         Request::Append(parts),
         Box::new(move |reply| {
             let Reply::Appended(outcomes) = reply else { return Step::Silent };
+            for (outcome, (topic, partition)) in outcomes.iter().zip(&asked) {
+                if let Err(AppendRefusal { error, .. }) = outcome
+                    && is_malformed(error)
+                {
+                    note(&rejections, *partition, &targets[*topic], &error.to_string());
+                }
+            }
             if silent {
                 // Nobody waits for an answer; that something is wrong is said the way Kafka does.
-                let refused = topics.iter().flat_map(|(_, refused)| refused).flatten().map(|error| error.code());
+                let refused =
+                    topics.iter().flat_map(|(_, refused)| refused).flatten().map(|refusal| refusal.code.code());
                 let failed = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
-                let errors: Vec<i16> = refused.chain(failed.map(|error| error_code(error, version))).collect();
+                let failed = failed.map(|AppendRefusal { error, .. }| error_code(error, version));
+                let errors: Vec<i16> = refused.chain(failed).collect();
                 return if errors.is_empty() { Step::Silent } else { Step::Close(errors) };
             }
             let mut outcomes = outcomes.into_iter();
             let responses = topics.into_iter().map(|(mut topic, refused)| {
                 for (partition, refused) in topic.partition_responses.iter_mut().zip(refused) {
                     match refused {
-                        Some(error) => refuse(partition, error.code()),
+                        Some(refusal) => {
+                            partition.error_message = refusal.message.filter(|_| version >= 8).map(Into::into);
+                            refuse(partition, refusal.code.code());
+                        }
                         None => answer(partition, outcomes.next(), version),
                     }
                 }
@@ -77,28 +95,55 @@ pub(super) fn handle(rejections: &mut Rejections, version: i16, request: Produce
     )
 }
 
+/// Why a partition's records do not even reach the broker.
+#[derive(Clone, Debug)]
+struct Refusal {
+    code: ErrorCode,
+    message: Option<String>,
+}
+
+impl From<ErrorCode> for Refusal {
+    fn from(code: ErrorCode) -> Self {
+        Refusal { code, message: None }
+    }
+}
+
+fn note(rejections: &Rejecting, partition: i32, topic: &TopicRef, why: &str) {
+    rejections.lock().note(format!("a batch for partition {partition} of {topic:?}: {why}"));
+}
+
+/// Whether what is wrong is what was sent, and not when or where.
+fn is_malformed(error: &BrokerError) -> bool {
+    match error {
+        BrokerError::InRecord { error, .. } => is_malformed(error),
+        error => {
+            matches!(error, BrokerError::InvalidRecord(_) | BrokerError::InvalidTimestamp(_) | BrokerError::TooLarge)
+        }
+    }
+}
+
 /// The one batch that `records` must be.
-fn check(records: Bytes) -> Result<Bytes, ErrorCode> {
+fn check(records: Bytes) -> Result<Bytes, Refusal> {
     let mut batches = Batches::new(records);
     let batch: Batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(|error| refusal(&error))?;
-    if batches.next().is_some() || !batch.is_dense() || batch.is_control() {
-        return Err(ErrorCode::InvalidRecord);
+    if batches.next().is_some() {
+        return Err(ErrorCode::InvalidRecord.into());
     }
     if batch.is_transactional() {
-        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
     }
     Ok(batch.into_bytes())
 }
 
-fn refusal(error: &BatchError) -> ErrorCode {
+fn refusal(error: &BatchError) -> Refusal {
     match error {
-        BatchError::Checksum { .. } => ErrorCode::CorruptMessage,
+        BatchError::Checksum { .. } => ErrorCode::CorruptMessage.into(),
         // What Kafka says of the formats before 0.11, and of those that never were.
-        BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord,
-        BatchError::Magic(_) => ErrorCode::CorruptMessage,
-        BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType,
-        BatchError::Length(_) => ErrorCode::CorruptMessage,
-        BatchError::Truncated { .. } | BatchError::Count { .. } => ErrorCode::InvalidRecord,
+        BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord.into(),
+        BatchError::Magic(_) => Refusal { code: ErrorCode::CorruptMessage, message: Some(error.to_string()) },
+        BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType.into(),
+        BatchError::Length(_) => ErrorCode::CorruptMessage.into(),
+        BatchError::Truncated { .. } | BatchError::Count { .. } => ErrorCode::InvalidRecord.into(),
     }
 }
 
@@ -107,15 +152,19 @@ fn refuse(partition: &mut PartitionProduceResponse, error: i16) {
     partition.base_offset = -1;
 }
 
-fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appended, BrokerError>>, version: i16) {
+fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appended, AppendRefusal>>, version: i16) {
     match outcome {
         Some(Ok(appended)) => {
             partition.base_offset = appended.base.0 as i64;
             partition.log_start_offset = appended.start.0 as i64;
         }
-        Some(Err(error)) => {
-            if version >= 8 && has_message(&error) {
-                partition.error_message = Some(error.to_string().into());
+        Some(Err(AppendRefusal { error, start })) => {
+            if version >= 8 {
+                partition.error_message = has_message(&error).then(|| error.to_string().into());
+                partition.record_errors = record_errors(&error);
+            }
+            if tells_start(&error) {
+                partition.log_start_offset = start.map_or(-1, |start| start.0 as i64);
             }
             refuse(partition, error_code(&error, version));
         }
@@ -132,7 +181,31 @@ fn error_code(error: &BrokerError, version: i16) -> i16 {
 
 /// Whether the code alone does not tell enough.
 fn has_message(error: &BrokerError) -> bool {
-    matches!(error, BrokerError::InvalidRecord(_) | BrokerError::InvalidTimestamp(_) | BrokerError::LimitReached(_))
+    match error {
+        BrokerError::InRecord { error, .. } => has_message(error),
+        BrokerError::InvalidRecord(_) | BrokerError::InvalidTimestamp(_) | BrokerError::LimitReached(_) => true,
+        _ => false,
+    }
+}
+
+/// The record that made its batch be refused (KIP-467).
+fn record_errors(error: &BrokerError) -> Vec<BatchIndexAndErrorMessage> {
+    let BrokerError::InRecord { nth, error } = error else { return Vec::new() };
+    let batch_index_error_message = Some(error.to_string().into());
+    vec![BatchIndexAndErrorMessage { batch_index: *nth as i32, batch_index_error_message }]
+}
+
+/// Whether the answer says where the partition begins: as Kafka does, of what its log refused.
+fn tells_start(error: &BrokerError) -> bool {
+    matches!(
+        error,
+        BrokerError::InRecord { .. }
+            | BrokerError::InvalidRecord(_)
+            | BrokerError::InvalidTimestamp(_)
+            | BrokerError::OutOfOrderSequence
+            | BrokerError::FencedProducer
+            | BrokerError::LimitReached(_)
+    )
 }
 
 pub(super) fn init_producer(request: &InitProducerIdRequest) -> Step {

@@ -11,7 +11,7 @@ use broker::request::{CreateTopic, TopicInfo, TopicRef, TopicsQuery};
 use broker::setting::Change;
 use broker::{BrokerError, Reply, Request, Settings};
 use model::TopicId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
     let mut seen = BTreeSet::new();
@@ -162,8 +162,10 @@ pub(super) fn delete(version: i16, request: DeleteTopicsRequest) -> Step {
     };
     // One that is named twice is answered once, and not removed.
     let mut seen: Vec<(TopicRef, bool)> = Vec::new();
+    let mut places = BTreeMap::new();
     for topic in topics {
-        match seen.iter_mut().find(|(known, _)| *known == topic) {
+        let place = *places.entry(topic.clone()).or_insert(seen.len());
+        match seen.get_mut(place) {
             Some((_, twice)) => *twice = true,
             None => seen.push((topic, false)),
         }

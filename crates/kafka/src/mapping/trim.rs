@@ -1,13 +1,13 @@
 //! DeleteRecords.
 
 use super::error::code;
-use super::{Step, ask, partition_ref};
+use super::{Step, ask, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::delete_records::{
     DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse, DeleteRecordsTopicResult,
 };
 use crate::codec::error_code::ErrorCode;
-use broker::request::{TopicRef, TrimPart};
+use broker::request::TrimPart;
 use broker::{BrokerError, Reply, Request};
 use model::Offset;
 
@@ -18,7 +18,7 @@ pub(super) fn handle(request: DeleteRecordsRequest) -> Step {
     let mut parts = Vec::new();
     let mut topics = Vec::new();
     for topic in request.topics {
-        let name = TopicRef::Name(topic.name.to_string());
+        let name = topic_named(&topic.name);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
             let to = match partition.offset {

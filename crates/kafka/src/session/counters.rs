@@ -19,6 +19,7 @@ pub fn counters() -> ProtocolCounters {
 }
 
 /// A request, and what is to be counted when it is answered.
+#[derive(Clone, Copy)]
 pub(super) struct Measured {
     row: usize,
     request_bytes: usize,

@@ -1,22 +1,29 @@
 //! One Kafka connection: frames in, requests to the broker, replies out in the order of requests.
 //!
 //! Kafka answers requests of a connection in the order they came, while the broker answers in any:
-//! an answer waits here until all before it are there. What waits is bounded, in requests and in bytes:
-//! a request that may have a large answer is not handed on before there is room for it, and those
-//! behind it stay where they are, in the end with the client. No I/O, no async.
+//! an answer waits here until all before it are there. What waits is bounded, in requests and in bytes, and
+//! counted in the node's memory. A request that may have a large answer is handed on alone, as Kafka does
+//! with all: it waits for memory, and whoever waits for that holds no answers. Those behind it stay where
+//! they are, in the end with the client. No I/O, no async.
 
+mod counted;
 mod counters;
+#[cfg(test)]
+mod tests;
 
 use crate::codec::api_key::ApiKey;
 use crate::codec::api_versions::ApiVersionsResponse;
 use crate::codec::body::{RequestBody, ResponseBody};
+use crate::codec::decode_error::Fault;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::frame;
 use crate::codec::header::{RequestHeader, ResponseHeader};
 use crate::codec::reader::Reader;
 use crate::mapping::{self, Context, Memory, Step, Then};
+use broker::memory::Pool;
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
+use counted::Counted;
 use counters::Measured;
 use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
@@ -25,8 +32,7 @@ use std::time::Instant;
 
 pub use counters::counters;
 
-/// Bytes of answers that a connection may hold or be promised; more requests are not handed on. It is the
-/// most that one Fetch can ask for, so a client that asks for so much is served one Fetch at a time.
+/// Bytes of answers that a connection may hold; while it has more, no requests are handed on.
 const ANSWER_BYTES_MAX: usize = limit::FETCH_BYTES_MAX;
 
 enum State {
@@ -45,8 +51,10 @@ struct Exchange {
     version: i16,
     correlation_id: i32,
     state: State,
-    /// Bytes of the answer, or what they are expected to be at most.
+    /// Bytes that it takes: of the request until it is answered, then of the answer.
     bytes: usize,
+    /// Whether the request is large.
+    is_large: bool,
     measured: Measured,
 }
 
@@ -58,8 +66,19 @@ pub struct KafkaSession {
     first: RequestId,
     /// For the broker, and not handed on.
     requests: VecDeque<(RequestId, Request)>,
-    /// Bytes of answers, here or expected, of what was handed on.
-    held: usize,
+    /// The one that was handed on and lets no others pass.
+    alone: Option<RequestId>,
+    /// A request that has more parts than there is memory for, and its bytes, which are counted.
+    left: Option<Bytes>,
+    left_bytes: usize,
+    waits_for: Option<Pool>,
+    /// Requests that are not answered, and the large ones among them.
+    asked: Counted,
+    asked_large: Counted,
+    /// Answers that are not sent.
+    answered: Counted,
+    /// Bytes of these that were taken to be sent.
+    leaving: usize,
     memory: Memory,
     over: bool,
 }
@@ -69,34 +88,62 @@ impl KafkaSession {
     #[must_use]
     pub fn new(context: Context) -> Self {
         let memory = Memory::new(&context);
+        let (asked, asked_large) = (&context.memory.requests, &context.memory.requests_large);
+        let (asked, asked_large) = (Counted::new(asked), Counted::new(asked_large));
+        let answered = Counted::new(&context.memory.answers);
         KafkaSession {
             context,
             exchanges: VecDeque::new(),
             first: 0,
             requests: VecDeque::new(),
-            held: 0,
+            alone: None,
+            left: None,
+            left_bytes: 0,
+            waits_for: None,
+            asked,
+            asked_large,
+            answered,
+            leaving: 0,
             memory,
             over: false,
         }
     }
 
-    fn on_frame(&mut self, content: Bytes, now: Instant) -> Result<(), Violation> {
-        let request_bytes = frame::PREFIX + content.len();
+    /// The pool that a request of so many bytes has to wait for before it is looked at, if it has to.
+    fn lacks(&self, bytes: usize) -> Option<Pool> {
+        let memory = &self.context.memory;
+        let pool = if bytes > limit::REQUEST_BYTES_ORDINARY { &memory.requests_large } else { &memory.requests };
+        (bytes > limit::REQUEST_BYTES_SMALL && pool.is_full()).then(|| pool.clone())
+    }
+
+    /// Returns the pool that it has to wait for, if it does.
+    fn on_frame(&mut self, content: Bytes, now: Instant) -> Result<Option<Pool>, Violation> {
         let violation = |error: &dyn std::fmt::Display| Violation { reason: error.to_string() };
-        let mut reader = Reader::new(content);
+        let memory = &self.context.memory;
+        let (parts, scarce) = if memory.requests.is_full() {
+            (limit::REQUEST_PARTS_FEW, Some(memory.requests.clone()))
+        } else if memory.requests_large.is_full() {
+            (limit::REQUEST_PARTS_ORDINARY, Some(memory.requests_large.clone()))
+        } else {
+            (limit::REQUEST_PARTS_MAX, None)
+        };
+        let bytes = content.len();
+        let mut reader = Reader::new(content).with_parts(parts);
         let header = RequestHeader::decode(&mut reader).map_err(|error| violation(&error))?;
         let Some(api) = header.api().filter(|api| mapping::is_spoken(*api)) else {
             return Err(Violation { reason: format!("API {} is not spoken here", header.api_key) });
         };
         let version = header.api_version;
         let correlation_id = header.correlation_id;
-        let exchange = |state, version| Exchange {
+        let measured = Measured::new(api, frame::PREFIX + bytes, now);
+        let exchange = |version| Exchange {
             api,
             version,
             correlation_id,
-            state,
+            state: State::Silent,
             bytes: 0,
-            measured: Measured::new(api, request_bytes, now),
+            is_large: false,
+            measured,
         };
         if !api.versions().contains(version) {
             if api != ApiKey::ApiVersions {
@@ -108,26 +155,41 @@ impl KafkaSession {
                 api_keys: mapping::spoken(),
                 ..ApiVersionsResponse::default()
             };
-            let exchange = exchange(State::Silent, 0);
-            return self.push(exchange, Step::Reply(ResponseBody::ApiVersions(refusal)), now);
+            self.push(exchange(0), 0, Step::Reply(ResponseBody::ApiVersions(refusal)), now);
+            return Ok(None);
         }
-        let body = RequestBody::decode(api, version, reader).map_err(|error| violation(&error))?;
+        let body = match RequestBody::read(api, version, &mut reader) {
+            Err(error) if scarce.is_some() && matches!(error.fault, Fault::TooManyParts { .. }) => return Ok(scarce),
+            body => body.map_err(|error| violation(&error))?,
+        };
+        let parts = parts - reader.parts();
+        let is_large = bytes > limit::REQUEST_BYTES_ORDINARY || parts > limit::REQUEST_PARTS_ORDINARY;
+        let bytes = bytes + parts * limit::REQUEST_PART_BYTES;
         let step = mapping::handle(&self.context, &mut self.memory, version, header.client_id.clone(), body);
-        self.push(exchange(State::Silent, version), step, now)
+        self.push(Exchange { is_large, ..exchange(version) }, bytes, step, now);
+        Ok(None)
     }
 
-    fn push(&mut self, exchange: Exchange, step: Step, now: Instant) -> Result<(), Violation> {
+    /// Begins an exchange with a request that takes so many bytes until it is answered.
+    fn push(&mut self, mut exchange: Exchange, bytes: usize, step: Step, now: Instant) {
         let id = self.first + self.exchanges.len() as u64;
+        if let Step::Ask(..) = step {
+            exchange.bytes = bytes;
+            let asked = if exchange.is_large { &mut self.asked_large } else { &mut self.asked };
+            asked.add(bytes);
+        }
         self.exchanges.push_back(exchange);
         self.advance(id, step, now);
-        Ok(())
     }
 
     fn advance(&mut self, id: RequestId, step: Step, now: Instant) {
         let nth = (id - self.first) as usize;
         let Some(exchange) = self.exchanges.get_mut(nth) else { return };
-        self.held -= std::mem::take(&mut exchange.bytes);
-        let counters = &self.context.counters;
+        if !matches!(step, Step::Ask(..)) {
+            let asked = if exchange.is_large { &mut self.asked_large } else { &mut self.asked };
+            asked.remove(std::mem::take(&mut exchange.bytes));
+        }
+        let (counters, mut response_bytes) = (&self.context.counters, 0);
         exchange.state = match step {
             Step::Silent => State::Silent,
             Step::Close(errors) => {
@@ -137,26 +199,33 @@ impl KafkaSession {
             Step::Reply(body) => {
                 body.errors(&mut |code| exchange.measured.note_error(counters, code));
                 let parts = encode(exchange, &body);
-                exchange.bytes = parts.iter().map(Output::len).sum();
-                self.held += exchange.bytes;
+                response_bytes = parts.iter().map(Output::len).sum();
+                exchange.bytes = parts.iter().map(bytes_in_memory).sum();
+                self.answered.add(exchange.bytes);
                 State::Answered(parts)
             }
             Step::Ask(request, then) => {
-                self.requests.push_back((id, request));
+                // What an exchange asks next is not held up by those behind it.
+                let place = self.requests.partition_point(|(queued, _)| *queued < id);
+                self.requests.insert(place, (id, request));
                 exchange.state = State::Asked(then);
                 return;
             }
         };
-        exchange.measured.note_answer(counters, exchange.bytes, now);
+        exchange.measured.note_answer(counters, response_bytes, now);
     }
 }
 
-/// How large the answer to a request may become. Only those whose size the client chooses count before
-/// they are there.
-fn expected_bytes(request: &Request) -> usize {
-    match request {
-        Request::Read(query) => query.max_bytes,
-        _ => 0,
+/// Whether the broker takes memory for the answer before it makes one: to those that may ask for much with
+/// few bytes.
+fn takes_memory(request: &Request) -> bool {
+    matches!(request, Request::Read(_) | Request::Topics(_))
+}
+
+fn bytes_in_memory(output: &Output) -> usize {
+    match output {
+        Output::Bytes(bytes) => bytes.len(),
+        Output::File(_) => 0,
     }
 }
 
@@ -173,27 +242,56 @@ fn encode(exchange: &Exchange, body: &ResponseBody) -> Vec<Output> {
 }
 
 impl Session for KafkaSession {
+    fn frame_bytes(&self, input: &[u8]) -> usize {
+        frame::length(input, limit::REQUEST_BYTES_MAX).ok().flatten().unwrap_or(0)
+    }
+
     fn receive(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), Violation> {
+        self.waits_for = None;
         while self.wants_input() {
-            match frame::split(input, limit::REQUEST_BYTES_MAX) {
-                Ok(Some(content)) => self.on_frame(content, now)?,
-                Ok(None) => break,
-                Err(error) => return Err(Violation { reason: error.to_string() }),
+            let whole = self.frame_bytes(input);
+            if self.left.is_none() && whole <= input.len() {
+                self.waits_for = self.lacks(whole);
+            }
+            if self.waits_for.is_some() {
+                break;
+            }
+            let content = match self.left.take() {
+                Some(content) => content,
+                None => match frame::split(input, limit::REQUEST_BYTES_MAX) {
+                    Ok(Some(content)) => content,
+                    Ok(None) => break,
+                    Err(error) => return Err(Violation { reason: error.to_string() }),
+                },
+            };
+            self.asked.remove(std::mem::take(&mut self.left_bytes));
+            self.waits_for = self.on_frame(content.clone(), now)?;
+            if self.waits_for.is_some() {
+                self.left_bytes = content.len();
+                self.asked.add(self.left_bytes);
+                self.left = Some(content);
+                break;
             }
         }
         Ok(())
     }
 
+    fn waits_for(&self) -> Option<&Pool> {
+        self.waits_for.as_ref()
+    }
+
     fn next_request(&mut self) -> Option<(RequestId, Request)> {
-        let bytes = expected_bytes(&self.requests.front()?.1);
-        if self.held > 0 && self.held + bytes > ANSWER_BYTES_MAX {
+        let (id, request) = self.requests.front()?;
+        let is_alone = takes_memory(request);
+        let scarce = self.context.memory.answers.is_full();
+        let most = if scarce { limit::CONNECTION_BYTES_FREE } else { ANSWER_BYTES_MAX };
+        // One exchange may ask several times.
+        let passes = self.alone.is_some_and(|alone| alone != *id);
+        if passes || self.answered.bytes > most || (is_alone && *id != self.first) {
             return None;
         }
         let (id, request) = self.requests.pop_front()?;
-        self.held += bytes;
-        if let Some(exchange) = self.exchanges.get_mut((id - self.first) as usize) {
-            exchange.bytes += bytes;
-        }
+        self.alone = is_alone.then_some(id);
         Some((id, request))
     }
 
@@ -209,6 +307,7 @@ impl Session for KafkaSession {
     }
 
     fn take_output(&mut self, output: &mut Vec<Output>) {
+        self.answered.remove(std::mem::take(&mut self.leaving));
         while let Some(exchange) = self.exchanges.front_mut().filter(|_| !self.over) {
             match &mut exchange.state {
                 State::Asked(_) => break,
@@ -216,191 +315,26 @@ impl Session for KafkaSession {
                 State::Silent => {}
                 State::Last => self.over = true,
             }
-            self.held -= exchange.bytes;
+            self.leaving += exchange.bytes;
             self.exchanges.pop_front();
+            self.alone.take_if(|alone| *alone == self.first);
             self.first += 1;
         }
     }
 
     fn take_rejections(&mut self) -> Option<(u64, String)> {
-        self.memory.rejections.take()
+        self.memory.rejections.lock().take()
     }
 
     fn is_over(&self) -> bool {
         self.over
     }
 
-    /// Not while a request waits to be handed on: those behind it may be large, too.
+    /// Not while a request waits to be handed on: those behind it may be large, too. Nor when answers gather
+    /// behind one that waits for memory.
     fn wants_input(&self) -> bool {
-        !self.over && self.exchanges.len() < limit::CONNECTION_REQUESTS_MAX && self.requests.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use gateway::protocol::ApiCounters;
-    use gateway::{ProtocolCounters, Seats};
-    use model::NodeId;
-    use std::sync::Arc;
-    use std::sync::atomic::Ordering::Relaxed;
-    use std::time::Duration;
-
-    const API_VERSIONS: i16 = 18;
-    const FETCH: i16 = 1;
-
-    fn session() -> KafkaSession {
-        let (host, client) = ("here".to_owned(), "there".to_owned());
-        KafkaSession::new(Context {
-            node: NodeId(1),
-            cluster: 0,
-            host,
-            port: 1,
-            client,
-            random: || 0,
-            fetch_places: Seats::new(9),
-            counters: Arc::new(counters()),
-        })
-    }
-
-    fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {
-        let mut content = Vec::new();
-        content.extend_from_slice(&api.to_be_bytes());
-        content.extend_from_slice(&version.to_be_bytes());
-        content.extend_from_slice(&correlation_id.to_be_bytes());
-        content.extend_from_slice(&(-1_i16).to_be_bytes());
-        content.extend_from_slice(body);
-        [&(content.len() as i32).to_be_bytes()[..], &content].concat()
-    }
-
-    /// Of no partitions, which is enough to promise bytes.
-    fn fetch(correlation_id: i32, max_bytes: i32) -> Vec<u8> {
-        let mut body = Vec::new();
-        for number in [-1, 0, 0, max_bytes] {
-            body.extend_from_slice(&i32::to_be_bytes(number));
-        }
-        body.extend_from_slice(&[0; 5]);
-        request(FETCH, 4, correlation_id, &body)
-    }
-
-    fn of(counters: &ProtocolCounters, api: ApiKey) -> &ApiCounters {
-        counters.apis().find(|row| row.name == api.name()).unwrap()
-    }
-
-    fn nothing() -> Reply {
-        Reply::Read { parts: Vec::new(), waited: Duration::ZERO }
-    }
-
-    fn answered(session: &mut KafkaSession) -> Vec<i32> {
-        let mut output = Vec::new();
-        session.take_output(&mut output);
-        let correlation = |output: &Output| match output {
-            Output::Bytes(bytes) => i32::from_be_bytes(bytes[4..8].try_into().unwrap()),
-            Output::File(_) => panic!("nothing is read from files here"),
-        };
-        output.iter().map(correlation).collect()
-    }
-
-    #[test]
-    fn fetches_are_handed_on_while_their_answers_have_room() {
-        let mut session = session();
-        let half = (ANSWER_BYTES_MAX / 2) as i32;
-        let requests = [fetch(1, half), fetch(2, half), fetch(3, 1), request(API_VERSIONS, 0, 4, &[])];
-        let mut input = BytesMut::from(&requests.concat()[..]);
-        let mut taken = Vec::new();
-        for _ in 0..requests.len() {
-            session.receive(&mut input, Instant::now()).unwrap();
-            taken.extend(std::iter::from_fn(|| session.next_request()).map(|(id, _)| id));
-        }
-        assert_eq!(taken, [0, 1], "the third is one byte too many");
-        assert!(!session.wants_input(), "and holds up those behind it");
-        assert_eq!(input.len(), requests[3].len());
-        // An answer makes no room before it is its turn to leave.
-        session.on_reply(1, nothing(), Instant::now());
-        assert_eq!(answered(&mut session), [0; 0]);
-        session.on_reply(0, nothing(), Instant::now());
-        assert_eq!(answered(&mut session), [1, 2]);
-        assert_eq!(session.next_request().map(|(id, _)| id), Some(2));
-        session.receive(&mut input, Instant::now()).unwrap();
-        session.on_reply(2, nothing(), Instant::now());
-        assert_eq!(answered(&mut session), [3, 4]);
-        assert_eq!(session.held, 0);
-    }
-
-    #[test]
-    fn one_fetch_is_handed_on_whatever_it_asks_for() {
-        let mut session = session();
-        let mut input = BytesMut::from(&fetch(1, i32::MAX)[..]);
-        session.receive(&mut input, Instant::now()).unwrap();
-        assert!(session.next_request().is_some());
-    }
-
-    #[test]
-    fn so_many_requests_wait_and_no_more() {
-        let mut session = session();
-        let requests: Vec<_> = (0..200).map(|number| request(API_VERSIONS, 0, number, &[])).collect();
-        let mut input = BytesMut::from(&requests.concat()[..]);
-        session.receive(&mut input, Instant::now()).unwrap();
-        assert_eq!(answered(&mut session).len(), limit::CONNECTION_REQUESTS_MAX);
-        session.receive(&mut input, Instant::now()).unwrap();
-        assert_eq!(answered(&mut session).len(), 200 - limit::CONNECTION_REQUESTS_MAX);
-        assert_eq!(session.held, 0);
-    }
-
-    #[test]
-    fn a_fetch_takes_as_long_as_it_does_not_wait_for_records() {
-        let mut session = session();
-        let came = Instant::now();
-        let bytes = fetch(1, 1);
-        session.receive(&mut BytesMut::from(&bytes[..]), came).unwrap();
-        let (id, _) = session.next_request().unwrap();
-        let waited = Duration::from_millis(500);
-        let reply = Reply::Read { parts: Vec::new(), waited };
-        session.on_reply(id, reply, came + waited + Duration::from_millis(3));
-        let counters = session.context.counters.clone();
-        let fetch = of(&counters, ApiKey::Fetch);
-        assert_eq!((fetch.requests.load(Relaxed), fetch.waits.load(Relaxed), fetch.waited()), (1, 1, waited));
-        assert_eq!(fetch.seconds.read().sum, Duration::from_millis(3));
-        let mut output = Vec::new();
-        session.take_output(&mut output);
-        let sent: usize = output.iter().map(Output::len).sum();
-        assert_eq!(fetch.request_bytes.load(Relaxed), bytes.len() as u64);
-        assert_eq!(fetch.response_bytes.load(Relaxed), sent as u64);
-    }
-
-    #[test]
-    fn errors_in_answers_are_counted_by_name() {
-        let mut session = session();
-        let requests = [request(API_VERSIONS, 99, 1, &[0]), request(API_VERSIONS, 0, 2, &[])];
-        session.receive(&mut BytesMut::from(&requests.concat()[..]), Instant::now()).unwrap();
-        let counters = session.context.counters.clone();
-        let api_versions = of(&counters, ApiKey::ApiVersions);
-        assert_eq!(counters.errors(api_versions).collect::<Vec<_>>(), [("UNSUPPORTED_VERSION", 1)]);
-        assert_eq!(api_versions.requests.load(Relaxed), 2);
-    }
-
-    #[test]
-    fn errors_of_partitions_are_counted_also_when_the_client_wants_no_answer() {
-        let mut session = session();
-        // Version 3, acks 0 and 7, one topic with two partitions without records.
-        let produce = |acks: i16| {
-            let mut body = [&(-1_i16).to_be_bytes()[..], &acks.to_be_bytes(), &[0; 4], &1_i32.to_be_bytes()].concat();
-            body.extend_from_slice(&[0, 1, b't', 0, 0, 0, 2]);
-            for partition in 0..2_i32 {
-                body.extend_from_slice(&partition.to_be_bytes());
-                body.extend_from_slice(&(-1_i32).to_be_bytes());
-            }
-            request(0, 3, 1, &body)
-        };
-        let mut input = BytesMut::from(&[produce(7), produce(0)].concat()[..]);
-        for _ in 0..2 {
-            session.receive(&mut input, Instant::now()).unwrap();
-            let (id, _) = session.next_request().unwrap();
-            session.on_reply(id, Reply::Appended(Vec::new()), Instant::now());
-        }
-        let counters = session.context.counters.clone();
-        let produce = of(&counters, ApiKey::Produce);
-        let errors: Vec<_> = counters.errors(produce).collect();
-        assert_eq!(errors, [("INVALID_REQUIRED_ACKS", 2), ("INVALID_RECORD", 2)]);
+        let gathers = self.alone.is_some() && self.answered.bytes > limit::CONNECTION_BYTES_FREE;
+        let has_room = self.exchanges.len() < limit::CONNECTION_REQUESTS_MAX && self.requests.is_empty();
+        !self.over && has_room && !gathers
     }
 }

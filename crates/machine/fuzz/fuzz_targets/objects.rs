@@ -1,15 +1,7 @@
-//! Objects of a checkpoint: a list of keys and values. A machine that takes them writes them again.
+//! See tests/fuzz/objects.rs.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use machine::Machine;
-use model::{ShardId, Wire};
+#[path = "../../tests/fuzz/objects.rs"]
+mod target;
 
-fuzz_target!(|data: &[u8]| {
-    let Ok(objects) = Vec::<(Vec<u8>, Vec<u8>)>::from_wire(data) else { return };
-    let objects = objects.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
-    if let Ok(machine) = Machine::restore(ShardId(1), objects) {
-        let _ = machine.digest();
-        let _ = machine.next_deadline();
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

@@ -1,19 +1,7 @@
-//! Entries and what lies in them.
+//! See tests/fuzz/entry.rs.
 #![no_main]
 
-use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
-use model::record::Message;
-use model::{Entry, piece};
+#[path = "../../tests/fuzz/entry.rs"]
+mod target;
 
-fuzz_target!(|data: &[u8]| {
-    let _ = model::entry::descriptions(data);
-    if let Ok(entry) = Entry::parse(Bytes::copy_from_slice(data)) {
-        for desc in entry.pieces() {
-            for found in piece::walk(entry.body(&desc)) {
-                let _ = found;
-            }
-            let _ = Message::decode(entry.body(&desc));
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

@@ -1,22 +1,7 @@
-//! Pieces back to back, and messages: what can be read is written and read again.
+//! See tests/fuzz/piece.rs.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use model::record::Message;
-use model::{IntervalSet, Wire, piece};
+#[path = "../../tests/fuzz/piece.rs"]
+mod target;
 
-fuzz_target!(|data: &[u8]| {
-    for found in piece::walk(data) {
-        let Ok((head, range)) = found else { break };
-        assert_eq!(range.len(), head.bytes);
-        let _ = piece::verify(&data[range]);
-    }
-    if let Ok(message) = Message::decode(data) {
-        let bytes = message.encode().expect("no larger than it was");
-        // No headers and an empty list of them are the same message.
-        assert_eq!(Message::decode(&bytes), Ok(message));
-    }
-    if let Ok(set) = IntervalSet::from_wire(data) {
-        assert_eq!(IntervalSet::from_wire(&set.to_wire()), Ok(set));
-    }
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

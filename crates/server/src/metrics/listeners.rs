@@ -28,11 +28,7 @@ const NUMBERS: &[(Family, Read)] = &[
         &c.rejections
     }),
     (
-        Family::counter(
-            "connection_timeouts",
-            LABELS,
-            "Connections closed because the client was idle or did not read",
-        ),
+        Family::counter("connection_timeouts", LABELS, "Connections closed because the client was idle or stood still"),
         |c| &c.timeouts,
     ),
     (

@@ -7,6 +7,7 @@ mod family;
 mod groups;
 mod journal;
 mod listeners;
+mod memory;
 mod process;
 mod protocols;
 #[cfg(test)]
@@ -17,7 +18,7 @@ mod topics;
 
 use broker::group_usage::GroupUsages;
 use broker::usage::TopicUsages;
-use broker::{Broker, ShardStatus};
+use broker::{Broker, Memory, ShardStatus};
 #[cfg(test)]
 use family::Family;
 use gateway::{Counters, ProtocolCounters};
@@ -47,6 +48,7 @@ struct Known {
     shards: Vec<ShardStatus>,
     listeners: Vec<(&'static str, Arc<Counters>)>,
     protocols: Vec<Arc<ProtocolCounters>>,
+    memory: Option<Memory>,
     topics: TopicUsages,
     groups: GroupUsages,
 }
@@ -67,7 +69,8 @@ impl Metrics {
         let groups = self.broker.group_usages().await;
         let topics = self.broker.topic_usages().await;
         let (broker, listeners, protocols) = (self.broker.clone(), self.listeners.clone(), self.protocols.clone());
-        let write = move || Known { shards: broker.status(), listeners, protocols, topics, groups }.text();
+        let memory = Some(broker.memory().clone());
+        let write = move || Known { shards: broker.status(), listeners, protocols, memory, topics, groups }.text();
         tokio::task::spawn_blocking(write).await.unwrap_or(Err(fmt::Error))
     }
 }
@@ -90,6 +93,7 @@ impl Collector for Known {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         protocols::encode(&self.protocols, &mut encoder)?;
         listeners::encode(&self.listeners, &mut encoder)?;
+        memory::encode(self.memory.as_ref(), &mut encoder)?;
         topics::encode(&self.topics, &mut encoder)?;
         groups::encode(&self.groups, &mut encoder)?;
         journal::encode(&self.shards, &mut encoder)
@@ -109,6 +113,6 @@ impl Collector for OfProcess {
 /// All that [`Known`] shows, in that order.
 #[cfg(test)]
 fn ours() -> impl Iterator<Item = &'static Family> {
-    let traffic = protocols::families().chain(listeners::families()).chain(topics::families());
-    traffic.chain(groups::families()).chain(journal::families())
+    let traffic = protocols::families().chain(listeners::families()).chain(memory::families());
+    traffic.chain(topics::families()).chain(groups::families()).chain(journal::families())
 }

@@ -1,8 +1,7 @@
-//! What replicas say to one another.
+//! See tests/fuzz/calls.rs.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../tests/fuzz/calls.rs"]
+mod target;
 
-fuzz_target!(|data: &[u8]| {
-    let _ = shard::is_readable(data);
-});
+libfuzzer_sys::fuzz_target!(|data: &[u8]| target::run(data));

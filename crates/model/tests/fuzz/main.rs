@@ -1,0 +1,24 @@
+//! The fuzz targets of this crate for a moment, on ordinary Rust. `cargo xtask soak fuzz` runs them for long.
+//!
+//! Each module here is a target; what they begin with is in `fuzz/seeds`.
+
+mod entry;
+mod piece;
+#[path = "../../../model/tests/seeds/mod.rs"]
+mod seeds;
+
+const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
+
+fn golden(names: &[&str], before: &[u8]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| seeds::golden(FOLDER, name, before)).collect()
+}
+
+#[test]
+fn entries() {
+    seeds::play(FOLDER, "entry", &golden(&["entry"], &[]), entry::run);
+}
+
+#[test]
+fn pieces() {
+    seeds::play(FOLDER, "piece", &golden(&["message", "message_bare", "interval_set"], &[]), piece::run);
+}
