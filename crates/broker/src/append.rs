@@ -8,22 +8,17 @@ use futures::channel::oneshot;
 use machine::Reply as MachineReply;
 use machine::messaging::sequencer::AppendRequest;
 use model::config::StreamConfig;
-use model::limit;
+use model::{TopicId, limit, piece};
 use shard::{ProposeError, Request as ShardRequest};
 use std::time::Duration;
 
 type Outcome = Result<MachineReply, ProposeError>;
-/// Its outcome will come, or it has failed already.
-type Queued = Result<oneshot::Receiver<Outcome>, BrokerError>;
-
-async fn outcome(queued: Queued, timeout: Duration) -> Result<Appended, BrokerError> {
-    let answer = tokio::time::timeout(timeout, queued?).await.map_err(|_| BrokerError::Unknown)?;
-    match answer.unwrap_or(Err(ProposeError::Unknown))? {
-        MachineReply::Appended { base, start } => Ok(Appended { base, start, duplicate: false }),
-        MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
-        MachineReply::Refused(refusal) => Err(refusal.into()),
-        _ => Err(BrokerError::Unavailable),
-    }
+/// Pieces in their shard's queue.
+struct Queued {
+    outcome: oneshot::Receiver<Outcome>,
+    topic: TopicId,
+    records: u64,
+    bytes: u64,
 }
 
 impl Broker {
@@ -38,10 +33,24 @@ impl Broker {
         Box::pin(async move {
             let answers = waiting.into_iter().map(|(to, queued)| {
                 let broker = &broker;
-                async move { outcome(queued, timeout).await.map_err(|error| broker.refusal(&to, error)) }
+                async move { broker.outcome(queued, timeout).await.map_err(|error| broker.refusal(&to, error)) }
             });
             Reply::Appended(futures::future::join_all(answers).await)
         })
+    }
+
+    async fn outcome(&self, queued: Result<Queued, BrokerError>, timeout: Duration) -> Result<Appended, BrokerError> {
+        let Queued { outcome, topic, records, bytes } = queued?;
+        let answer = tokio::time::timeout(timeout, outcome).await.map_err(|_| BrokerError::Unknown)?;
+        match answer.unwrap_or(Err(ProposeError::Unknown))? {
+            MachineReply::Appended { base, start } => {
+                self.inner.traffic.note_in(topic, records, bytes);
+                Ok(Appended { base, start, duplicate: false })
+            }
+            MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
+            MachineReply::Refused(refusal) => Err(refusal.into()),
+            _ => Err(BrokerError::Unavailable),
+        }
     }
 
     fn refusal(&self, to: &PartitionRef, error: BrokerError) -> AppendRefusal {
@@ -49,17 +58,20 @@ impl Broker {
         AppendRefusal { error, start }
     }
 
-    async fn queue(&self, part: AppendPart) -> Queued {
-        let (place, config) = self.inner.resolve_configured(&part.to)?;
+    async fn queue(&self, part: AppendPart) -> Result<Queued, BrokerError> {
+        let (place, (topic, config)) = self.inner.resolve_with(&part.to, |id, topic| (id, topic.config.clone()))?;
         let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
         let bytes = self.inspect(part.inspect, part.bytes, config).await?;
-        let (answer, wait) = oneshot::channel();
+        // A piece says in its head how many records it has.
+        let records = piece::walk(&bytes).flatten().map(|(head, _)| u64::from(head.count)).sum();
+        let length = bytes.len() as u64;
+        let (answer, outcome) = oneshot::channel();
         let request = AppendRequest { stream: place.stream, bytes, message_id: None, durability: part.durability };
         let answer = Box::new(move |outcome| {
             let _ = answer.send(outcome);
         });
         shard.propose(ShardRequest::Append(request), answer).await;
-        Ok(wait)
+        Ok(Queued { outcome, topic, records, bytes: length })
     }
 
     /// Has pieces looked into: here when it is little work, else on a thread of its own, of which there

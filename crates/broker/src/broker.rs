@@ -1,10 +1,12 @@
 //! The broker of one node: resolves names to streams and shards, and hands requests on.
 
+use crate::group_usage::Remembered;
 use crate::groups::Groups;
 use crate::memory::Memory;
 use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
 use crate::request::{BrokerError, Reply, Request};
 use crate::setting::Settings;
+use crate::traffic::Traffic;
 use crate::waiters::Waiters;
 use futures::future::BoxFuture;
 use journal::CacheBudget;
@@ -72,6 +74,10 @@ pub(crate) struct Inner {
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
+    /// What goes into topics and out of them.
+    pub(crate) traffic: Traffic,
+    /// What is remembered from one look at all groups to the next. Held by whoever looks.
+    pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     pub(crate) memory: Memory,
     /// Turns to look into pieces that take much work.
     pub(crate) inspecting: Semaphore,
@@ -97,6 +103,10 @@ impl Broker {
     /// # Errors
     /// See [`NodeError`].
     pub async fn start(path: &Path, config: Config) -> Result<Self, NodeError> {
+        Broker::start_with(path, config, Traffic::new(limit::METRIC_TOPICS_MAX)).await
+    }
+
+    pub(crate) async fn start_with(path: &Path, config: Config, traffic: Traffic) -> Result<Self, NodeError> {
         let folder = DataFolder::open(path)?;
         let waiters = Arc::new(Waiters::default());
         let changes = Arc::new(Changes::default());
@@ -131,7 +141,20 @@ impl Broker {
         // At most as many as there are processors: the others have work, too.
         let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
         let memory = Memory::new(config.memory_bytes);
-        let inner = Inner { config, folder, shards, local, waiters, changes, groups, memory, inspecting, sizing };
+        let inner = Inner {
+            config,
+            folder,
+            shards,
+            local,
+            waiters,
+            changes,
+            groups,
+            traffic,
+            seen_groups: Arc::default(),
+            memory,
+            inspecting,
+            sizing,
+        };
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
@@ -197,6 +220,7 @@ impl Broker {
             Request::Read(query) => Box::pin(self.clone().read(query)),
             Request::Offsets(queries) => Box::pin(self.clone().offsets(queries)),
             Request::EpochEnds(queries) => Box::pin(self.clone().epoch_ends(queries)),
+            Request::Lag(queries) => Box::pin(self.clone().lags(queries)),
             Request::NewProducer => Box::pin(self.clone().new_producer()),
             Request::Group(request) => Box::pin(self.clone().group(request)),
             Request::CommitOffsets(commit) => Box::pin(self.clone().commit_offsets(commit)),

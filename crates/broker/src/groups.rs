@@ -6,8 +6,9 @@
 
 use crate::broker::{Broker, Inner};
 use crate::group::{
-    Coordinator, Expirable, GroupConfig, GroupError, GroupReply, GroupRequest, Output, SaveNumber, Token,
+    Coordinator, Expirable, GroupConfig, GroupError, GroupReply, GroupRequest, ListedGroup, Output, SaveNumber, Token,
 };
+use crate::group_usage::Coordinated;
 use crate::node::wall;
 use crate::request::{
     BrokerError, FetchedOffset, OffsetCommit, OffsetDelete, OffsetFetch, PartitionRef, Reply, TopicRef,
@@ -297,6 +298,17 @@ impl Task {
     }
 }
 
+/// The groups of a coordinator; none when another node has it.
+async fn list(task: &mpsc::Sender<Ask>) -> Result<Vec<ListedGroup>, BrokerError> {
+    let (answer, wait) = oneshot::channel();
+    let ask = Ask::Group { request: GroupRequest::List, answer };
+    task.send(ask).await.map_err(|_| BrokerError::Unavailable)?;
+    match wait.await {
+        Ok(Ok(GroupReply::Listed(listed))) => Ok(listed),
+        _ => Ok(Vec::new()),
+    }
+}
+
 async fn propose(shard: &Shard, command: Command) -> oneshot::Receiver<Result<MachineReply, ProposeError>> {
     let (answer, outcome) = oneshot::channel();
     let answer = Box::new(move |result| drop(answer.send(result)));
@@ -316,15 +328,27 @@ impl Broker {
     async fn list_groups(&self) -> Result<GroupReply, BrokerError> {
         let mut groups = Vec::new();
         for task in self.inner.groups.tasks.values() {
-            let (answer, wait) = oneshot::channel();
-            let ask = Ask::Group { request: GroupRequest::List, answer };
-            task.send(ask).await.map_err(|_| BrokerError::Unavailable)?;
-            if let Ok(Ok(GroupReply::Listed(listed))) = wait.await {
-                groups.extend(listed);
-            }
+            groups.extend(list(task).await?);
         }
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(GroupReply::Listed(groups))
+    }
+
+    /// The same, and which shard each is in: by name, for a look at their positions.
+    pub(crate) async fn coordinated_groups(&self) -> Vec<Coordinated> {
+        let mut groups = Vec::new();
+        for (shard, task) in &self.inner.groups.tasks {
+            // One that has stopped has none.
+            let listed = list(task).await.unwrap_or_default().into_iter();
+            groups.extend(listed.map(|ListedGroup { group, state, members, .. }| Coordinated {
+                shard: *shard,
+                name: group,
+                state,
+                members,
+            }));
+        }
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups
     }
 
     async fn ask(&self, group: &str, ask: impl FnOnce(Answer) -> Ask) -> Result<GroupReply, BrokerError> {
@@ -412,7 +436,7 @@ impl Broker {
 }
 
 impl Inner {
-    fn shard_of(&self, group: &str) -> Result<&Shard, BrokerError> {
+    pub(crate) fn shard_of(&self, group: &str) -> Result<&Shard, BrokerError> {
         let shard = self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)?;
         self.shards.get(&shard).ok_or(BrokerError::NotLeader(None))
     }

@@ -17,16 +17,21 @@ mod delivery;
 mod golden;
 
 pub mod group;
+pub mod group_usage;
 mod groups;
+mod lag;
 pub mod memory;
 pub mod node;
 mod read;
 pub mod request;
+mod roster;
 pub mod setting;
 mod sizes;
 pub mod skip;
 pub mod status;
 mod topics;
+pub mod traffic;
+pub mod usage;
 mod waiters;
 
 pub use broker::{Broker, Config, Pending};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use journal::{Chunk, ReadError};
 use machine::messaging::stream::Stream;
 use model::limit;
-use model::{LeaderEpoch, Offset, StreamId, Timestamp};
+use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
 use shard::{Role, Shard};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A partition, found.
 pub(crate) struct Found {
+    pub(crate) topic: TopicId,
     pub(crate) shard: Shard,
     pub(crate) id: StreamId,
     pub(crate) state: Stream,
@@ -32,6 +33,7 @@ impl Broker {
         let streams = query.parts.iter().filter_map(|part| Some(self.inner.resolve(&part.from).ok()?.stream));
         // Registered before looking, so that what comes in between is not missed.
         let waiting = self.inner.waiters.register(streams.collect());
+        let mut waited = Duration::ZERO;
         loop {
             let last = Instant::now() >= deadline;
             let there = self.inner.readable_bytes(&query);
@@ -40,7 +42,7 @@ impl Broker {
                 let held = match there.filter(|bytes| *bytes > 0) {
                     Some(bytes) => match self.memory_to_read(bytes).await {
                         Some(held) => Some(held),
-                        None => return Reply::Read(self.read_now(&query, 0).await),
+                        None => return Reply::Read { parts: self.read_now(&query, 0).await, waited },
                     },
                     None => None,
                 };
@@ -48,11 +50,14 @@ impl Broker {
                 let parts = self.read_now(&query, most).await;
                 let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
                 if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
-                    return Reply::Read(parts);
+                    self.inner.note_read(&parts);
+                    return Reply::Read { parts, waited };
                 }
                 drop(held);
             }
+            let began = Instant::now();
             let _ = tokio::time::timeout_at(deadline, waiting.woken()).await;
+            waited += began.elapsed();
         }
     }
 
@@ -95,17 +100,17 @@ impl Broker {
         in_files: bool,
     ) -> Result<ReadPart, BrokerError> {
         let found = self.inner.find_stream(&range.from, range.epoch)?;
-        let (start, end) = (found.state.start, found.state.end);
+        let (topic, start, end) = (found.topic, found.state.start, found.state.end);
         let agreed = range.last_epoch.map(|epoch| divergence(&found, epoch, range.offset)).transpose()?;
         if let Some(agreed) = agreed.flatten() {
-            return Ok(ReadPart { end, start, chunks: Vec::new(), diverges: Some(agreed) });
+            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
         }
         if range.offset < start || range.offset > end {
             return Err(BrokerError::OffsetOutOfRange);
         }
         let max_bytes = range.max_bytes.min(left);
         if range.offset == end || (max_bytes == 0 && !nothing_yet) {
-            return Ok(ReadPart { end, start, chunks: Vec::new(), diverges: None });
+            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
         }
         let (journal, id, from) = (found.shard.journal().clone(), found.id, range.offset);
         let in_memory = journal.in_memory(id, from);
@@ -128,7 +133,7 @@ impl Broker {
         if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
             chunks.clear();
         }
-        Ok(ReadPart { end, start, chunks, diverges: None })
+        Ok(ReadPart { topic, end, start, chunks, diverges: None })
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
@@ -140,7 +145,7 @@ impl Broker {
     }
 
     async fn find_offset(&self, query: OffsetQuery) -> Result<FoundOffset, BrokerError> {
-        let Found { shard, id, state } = self.inner.find_stream(&query.partition, query.epoch)?;
+        let Found { shard, id, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
         let epoch_of = |offset: Offset| {
             let at = state.epochs.partition_point(|(_, base)| *base <= offset);
             at.checked_sub(1).map(|nth| state.epochs[nth].0)
@@ -229,6 +234,13 @@ fn epoch_end(stream: &Stream, current: LeaderEpoch, asked: i32) -> EpochEnd {
 }
 
 impl Inner {
+    fn note_read(&self, parts: &[Result<ReadPart, BrokerError>]) {
+        for part in parts.iter().flatten().filter(|part| !part.chunks.is_empty()) {
+            let records = part.chunks.iter().map(Chunk::count).sum();
+            self.traffic.note_out(part.topic, records, part.bytes() as u64);
+        }
+    }
+
     /// How many bytes a read now may find, at most. Nothing when there is something to tell other than
     /// bytes: an error, or that none are asked for.
     fn readable_bytes(&self, query: &ReadQuery) -> Option<usize> {
@@ -255,7 +267,7 @@ impl Inner {
         partition: &PartitionRef,
         epoch: Option<LeaderEpoch>,
     ) -> Result<Found, BrokerError> {
-        let place = self.resolve(partition)?;
+        let (place, topic) = self.resolve_with(partition, |topic, _| topic)?;
         let shard = self.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
         match shard.role() {
             Role::Leader => {}
@@ -272,7 +284,7 @@ impl Inner {
                 return Err(BrokerError::UnknownEpoch);
             }
         }
-        Ok(Found { shard: shard.clone(), id: place.stream, state })
+        Ok(Found { topic, shard: shard.clone(), id: place.stream, state })
     }
 }
 

@@ -36,6 +36,8 @@ pub enum Request {
     Offsets(Vec<OffsetQuery>),
     /// Tells where leader epochs end.
     EpochEnds(Vec<EpochQuery>),
+    /// Tells how far consumers are behind.
+    Lag(Vec<LagQuery>),
     /// Hands out a producer id that nobody has had.
     NewProducer,
     /// Something about a consumer group.
@@ -69,12 +71,19 @@ pub enum Reply {
     Node(NodeInfo),
     /// In the order asked for.
     Appended(Vec<Result<Appended, AppendRefusal>>),
-    /// In the order asked for.
-    Read(Vec<Result<ReadPart, BrokerError>>),
+    /// What was read.
+    Read {
+        /// In the order asked for.
+        parts: Vec<Result<ReadPart, BrokerError>>,
+        /// How long it waited for more than there was.
+        waited: Duration,
+    },
     /// In the order asked for.
     Offsets(Vec<Result<FoundOffset, BrokerError>>),
     /// In the order asked for.
     EpochEnds(Vec<Result<EpochEnd, BrokerError>>),
+    /// In the order asked for.
+    Lag(Vec<Result<Lag, BrokerError>>),
     /// The id, with epoch 0.
     NewProducer(Result<ProducerId, BrokerError>),
     /// The coordinator's answer.
@@ -285,6 +294,10 @@ pub struct PartitionSize {
     pub partition: u32,
     /// Bytes of its pieces, as they are stored.
     pub bytes: u64,
+    /// Its first offset.
+    pub start: Offset,
+    /// One past its last offset.
+    pub end: Offset,
 }
 
 /// What a node tells of itself.
@@ -386,6 +399,8 @@ pub struct ReadRange {
 /// What was read from one partition.
 #[derive(Debug)]
 pub struct ReadPart {
+    /// The topic.
+    pub topic: TopicId,
     /// One past the last committed record.
     pub end: Offset,
     /// The first record.
@@ -474,6 +489,29 @@ pub struct FoundOffset {
     pub timestamp: Option<Timestamp>,
     /// Leader epoch of the record.
     pub epoch: Option<LeaderEpoch>,
+}
+
+/// A consumer's position.
+#[derive(Clone, Debug)]
+pub struct LagQuery {
+    /// In which partition.
+    pub partition: PartitionRef,
+    /// The next offset to consume.
+    pub position: Offset,
+}
+
+/// How far a consumer is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The partition's first offset.
+    pub start: Offset,
+    /// One past its last committed record.
+    pub end: Offset,
+    /// Records left to consume, as offsets count them.
+    pub records: u64,
+    /// The age of the next record to be consumed, by the greatest timestamp of the piece that holds it: 0
+    /// when there is none. `None` when it is not known.
+    pub millis: Option<u64>,
 }
 
 /// Positions to commit.

@@ -31,7 +31,7 @@ impl Broker {
             let measured = tokio::task::spawn_blocking(move || journal.bytes_of(stream, start, end)).await;
             // What cannot be read is not counted; whoever reads it is told.
             let bytes = measured.ok().and_then(Result::ok).unwrap_or(0);
-            sizes.push(PartitionSize { topic, partition, bytes });
+            sizes.push(PartitionSize { topic, partition, bytes, start, end });
         }
         Reply::Sizes(sizes)
     }

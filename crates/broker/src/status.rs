@@ -45,7 +45,7 @@ impl Broker {
                 clock_offset_millis: shard.clock_offset_millis(),
                 in_doubt: shard.is_in_doubt(),
                 damaged: shard.journal().damage_count(),
-                streams: shard.machine().messaging.streams().count() as u64,
+                streams: shard.machine().messaging.stream_count() as u64,
                 counters: shard.journal().counters.clone(),
             })
             .collect()

@@ -6,7 +6,6 @@ use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
-use model::config::StreamConfig;
 use model::{LeaderEpoch, Name, ProducerId, TopicId, limit};
 use rand::RngExt;
 use shard::Role;
@@ -173,22 +172,23 @@ impl Inner {
 
     /// The stream that a partition is, and its shard.
     pub(crate) fn resolve(&self, partition: &PartitionRef) -> Result<Partition, BrokerError> {
-        self.resolve_configured(partition).map(|(place, _)| place)
+        self.resolve_with(partition, |_, _| ()).map(|(place, ())| place)
     }
 
-    /// The same, and how its topic is configured.
-    pub(crate) fn resolve_configured(
+    /// The same, and what `of` makes of its topic.
+    pub(crate) fn resolve_with<T>(
         &self,
         partition: &PartitionRef,
-    ) -> Result<(Partition, StreamConfig), BrokerError> {
+        of: impl FnOnce(TopicId, &Topic) -> T,
+    ) -> Result<(Partition, T), BrokerError> {
         let machine = self.catalog().machine();
         let topic = match &partition.topic {
-            TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(_, topic)| topic),
-            TopicRef::Id(id) => machine.catalog.topic(*id),
+            TopicRef::Name(name) => machine.catalog.topic_named(name),
+            TopicRef::Id(id) => machine.catalog.topic(*id).map(|topic| (*id, topic)),
         };
-        let topic = topic.ok_or(BrokerError::UnknownTopic)?;
+        let (id, topic) = topic.ok_or(BrokerError::UnknownTopic)?;
         let place = topic.partitions.get(partition.partition as usize).copied();
-        Ok((place.ok_or(BrokerError::UnknownPartition)?, topic.config.clone()))
+        Ok((place.ok_or(BrokerError::UnknownPartition)?, of(id, topic)))
     }
 
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {

@@ -70,6 +70,11 @@ pub(crate) async fn run(
             counters.timeouts.fetch_add(1, Relaxed);
             tracing::info!(listener, %peer, why, "closed");
         }
+        Err(End::SlowReader) => {
+            counters.timeouts.fetch_add(1, Relaxed);
+            counters.slow_readers.fetch_add(1, Relaxed);
+            tracing::info!(listener, %peer, why = "the client does not read its answers", "closed");
+        }
     }
 }
 
@@ -78,6 +83,8 @@ enum End {
     Socket(io::Error),
     Violation(String),
     Timeout(&'static str),
+    /// The client does not read its answers.
+    SlowReader,
 }
 
 impl From<io::Error> for End {
@@ -130,11 +137,15 @@ impl Connection<'_> {
             self.input.rest(may_read, self.pending.is_empty());
             let patience = self.patience(may_read);
             tokio::select! {
-                Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => session.on_reply(id, reply),
+                Some((id, reply)) = self.pending.next(), if !self.pending.is_empty() => {
+                    session.on_reply(id, reply, Instant::now());
+                }
                 readable = self.stream.readable(), if may_read => {
                     readable?;
-                    if !self.input.read(&self.stream)? {
-                        return Ok(());
+                    match self.input.read(&self.stream)? {
+                        Some(0) => return Ok(()),
+                        Some(read) => drop(self.counters.bytes_in.fetch_add(read as u64, Relaxed)),
+                        None => {}
                     }
                 }
                 held = granted(&mut self.waiting), if self.waiting.is_some() => {
@@ -199,7 +210,7 @@ impl Connection<'_> {
         loop {
             let mut progress = false;
             if violation.is_none() && self.waiting.is_none() {
-                match self.input.hand_to(session) {
+                match self.input.hand_to(session, Instant::now()) {
                     Ok(taken) => progress = taken,
                     Err(violated) => {
                         *violation = Some(violated.reason);
@@ -234,7 +245,7 @@ impl Connection<'_> {
         let mut patience = Patience::new();
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
-                send_file(&self.stream, range.clone(), self.stall).await?;
+                send_file(&self.stream, range.clone(), self.stall, self.counters).await?;
                 self.output.pop_front();
                 patience = Patience::new();
                 continue;
@@ -262,6 +273,7 @@ impl Connection<'_> {
 
     /// So many bytes of the output are gone.
     fn sent(&mut self, mut count: usize) {
+        self.counters.bytes_out.fetch_add(count as u64, Relaxed);
         while let Some(Output::Bytes(bytes)) = self.output.front_mut() {
             if count < bytes.len() {
                 bytes.advance(count);
@@ -277,7 +289,7 @@ impl Connection<'_> {
 async fn writable(stream: &TcpStream, patience: &Patience, stall: Duration, memory: &Memory) -> Result<(), End> {
     loop {
         let left = patience.left(stall, memory.answers.waiting() > 0);
-        let left = left.ok_or(End::Timeout("the client does not read its answers"))?;
+        let left = left.ok_or(End::SlowReader)?;
         if let Ok(writable) = tokio::time::timeout(left, stream.writable()).await {
             return Ok(writable?);
         }
@@ -293,11 +305,11 @@ async fn granted(waiting: &mut Option<Wait>) -> Held {
 }
 
 /// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
-async fn send_file(stream: &Arc<TcpStream>, range: FileRange, stall: Duration) -> Result<(), End> {
+async fn send_file(stream: &Arc<TcpStream>, range: FileRange, stall: Duration, counters: &Counters) -> Result<(), End> {
     let mut sent = 0;
     while sent < range.len() {
         let writable = tokio::time::timeout(stall, stream.writable());
-        writable.await.map_err(|_| End::Timeout("the client does not read its answers"))??;
+        writable.await.map_err(|_| End::SlowReader)??;
         let (socket, part) = (stream.clone(), range.clone());
         let work = move || {
             let mut now = sent;
@@ -310,7 +322,9 @@ async fn send_file(stream: &Arc<TcpStream>, range: FileRange, stall: Duration) -
             }
             Ok(now)
         };
-        sent = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        let now = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+        counters.bytes_out.fetch_add((now - sent) as u64, Relaxed);
+        sent = now;
     }
     Ok(())
 }

@@ -24,6 +24,12 @@ pub struct Counters {
     pub(crate) rejections_said: Mutex<Refusals>,
     /// Connections closed because the client did not read its answers, or was idle for too long.
     pub timeouts: AtomicU64,
+    /// Of these, those whose client did not read its answers.
+    pub slow_readers: AtomicU64,
+    /// Bytes received.
+    pub bytes_in: AtomicU64,
+    /// Bytes sent.
+    pub bytes_out: AtomicU64,
 }
 
 /// A connection that counts as open until it is dropped.

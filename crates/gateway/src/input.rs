@@ -11,7 +11,7 @@ use broker::memory::Held;
 use bytes::BytesMut;
 use model::limit::{INPUT_BYTES_FREE, REQUEST_BYTES_ORDINARY};
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
 /// The least and the most room that input gets at once when no large frame is known to come. It grows while
@@ -75,15 +75,16 @@ impl Input {
         self.patience = Patience::new();
     }
 
-    /// Takes what has come, making room for it first. Returns whether the client may send more.
-    pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<bool> {
+    /// Takes what has come, making room for it first. Returns how much that was: none when the client has
+    /// ended, and `None` when nothing has come yet.
+    pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<Option<usize>> {
         if self.bytes.is_empty() {
             self.patience = Patience::new();
         }
         self.make_room();
         let read = match stream.try_read_buf(&mut self.bytes) {
             Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             Err(error) => return Err(error),
         };
         if self.bytes.len() == self.bytes.capacity() {
@@ -92,7 +93,7 @@ impl Input {
             self.room = (self.room / 2).max(READ_BYTES_MIN);
         }
         self.patience.progress(read);
-        Ok(read > 0)
+        Ok(Some(read))
     }
 
     fn make_room(&mut self) {
@@ -109,10 +110,10 @@ impl Input {
         self.count();
     }
 
-    /// Hands whole frames on. Returns whether there were any.
-    pub(crate) fn hand_to(&mut self, session: &mut dyn Session) -> Result<bool, Violation> {
+    /// Hands whole frames on, which came by `now`. Returns whether there were any.
+    pub(crate) fn hand_to(&mut self, session: &mut dyn Session, now: Instant) -> Result<bool, Violation> {
         let (before, waited) = (self.bytes.len(), session.waits_for().is_some());
-        session.receive(&mut self.bytes)?;
+        session.receive(&mut self.bytes, now)?;
         let taken = self.bytes.len() < before;
         // The session may have had one that waited for memory.
         let went_on = waited && session.waits_for().is_none();
@@ -224,14 +225,14 @@ mod tests {
         fn frame_bytes(&self, _: &[u8]) -> usize {
             0
         }
-        fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
+        fn receive(&mut self, input: &mut BytesMut, _: Instant) -> Result<(), Violation> {
             input.clear();
             Ok(())
         }
         fn next_request(&mut self) -> Option<(u64, broker::Request)> {
             None
         }
-        fn on_reply(&mut self, _: u64, _: broker::Reply) {}
+        fn on_reply(&mut self, _: u64, _: broker::Reply, _: Instant) {}
         fn take_output(&mut self, _: &mut Vec<crate::Output>) {}
         fn wants_input(&self) -> bool {
             true
@@ -244,7 +245,7 @@ mod tests {
         let mut input = input_with(&memory, INPUT_BYTES_FREE);
         assert_eq!(input.wanted(LARGE), None);
         input.make_room();
-        assert_eq!(input.hand_to(&mut Taker), Ok(true));
+        assert_eq!(input.hand_to(&mut Taker, Instant::now()), Ok(true));
         assert_eq!((memory.arriving_large.used(), memory.arriving.used()), (0, 0));
     }
 

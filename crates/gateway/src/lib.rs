@@ -12,10 +12,12 @@ pub mod counters;
 mod input;
 pub mod listener;
 mod patience;
+pub mod protocol;
 pub mod seats;
 pub mod session;
 
 pub use counters::Counters;
 pub use listener::Listener;
+pub use protocol::ProtocolCounters;
 pub use seats::Seats;
 pub use session::{Output, Session, Violation};

@@ -4,6 +4,7 @@ use broker::memory::Pool;
 use broker::{FileRange, Reply, Request};
 use bytes::{Bytes, BytesMut};
 use std::net::SocketAddr;
+use std::time::Instant;
 
 /// Names a request of a session until it is answered.
 pub type RequestId = u64;
@@ -52,17 +53,18 @@ pub trait Session: Send {
     /// there cannot be such a frame.
     fn frame_bytes(&self, input: &[u8]) -> usize;
 
-    /// Consumes whole frames from the front of `input`; leaves what is not whole, and what waits for memory.
+    /// Consumes whole frames from the front of `input`, which came by `now`; leaves what is not whole, and what
+    /// waits for memory.
     ///
     /// # Errors
     /// When the client broke the protocol: nothing more is received then.
-    fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation>;
+    fn receive(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), Violation>;
 
     /// The next request for the broker.
     fn next_request(&mut self) -> Option<(RequestId, Request)>;
 
-    /// The broker's answer to a request.
-    fn on_reply(&mut self, id: RequestId, reply: Reply);
+    /// The broker's answer to a request, which came at `now`.
+    fn on_reply(&mut self, id: RequestId, reply: Reply, now: Instant);
 
     /// The pool that has to have room before what came can be received. It is received again then.
     fn waits_for(&self) -> Option<&Pool> {

@@ -11,13 +11,13 @@ use crate::log::LogEntry;
 use crate::manifest::LogPosition;
 use crate::state::{Done, Finished, Job, Space, State, Work};
 use bytes::Bytes;
-use model::{PieceDesc, ShardId, limit};
+use model::{Histogram, PieceDesc, ShardId, limit};
 use parking_lot::Mutex;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The tail cache's budget, one for all journals of a node.
 #[derive(Debug)]
@@ -142,6 +142,20 @@ pub struct Counters {
     pub scrubbed_bytes: AtomicU64,
     /// Times the shard went on although acknowledged entries may have been lost.
     pub possible_losses: AtomicU64,
+    /// How long writes to log files took.
+    pub write_seconds: Histogram,
+    /// How long syncs of log files took.
+    pub fsync_seconds: Histogram,
+    /// From when entries were handed over until they were as durable as they had to be.
+    pub append_seconds: Histogram,
+    /// Times files were rewritten as packed files.
+    pub packs: AtomicU64,
+    /// How often that is under way now.
+    pub packing: AtomicU64,
+    /// Bytes read to be rewritten.
+    pub pack_read_bytes: AtomicU64,
+    /// Bytes of finished files given back.
+    pub reclaimed_bytes: AtomicU64,
 }
 
 /// See the module's documentation.
@@ -250,6 +264,11 @@ impl Journal {
             return;
         }
         let added: usize = entries.iter().map(|(entry, _)| entry.payload.len()).sum();
+        let (counters, began) = (self.counters.clone(), Instant::now());
+        let done = Box::new(move || {
+            counters.append_seconds.observe(began.elapsed());
+            done();
+        });
         self.state.lock().append(entries, done);
         self.options.cache.used.fetch_add(added, Relaxed);
         (self.options.wake_writer)();

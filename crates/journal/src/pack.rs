@@ -39,7 +39,10 @@ impl Journal {
         compactor: Option<&dyn Compactor>,
     ) -> Result<Vec<Arc<Finished>>, ReclaimError> {
         let mut packed = Vec::new();
+        self.counters.packs.fetch_add(1, Relaxed);
+        self.counters.packing.fetch_add(1, Relaxed);
         let result = self.pack_into(group, compactor, &mut packed);
+        self.counters.packing.fetch_sub(1, Relaxed);
         if result.is_err() {
             packed.iter().for_each(|file: &Arc<Finished>| self.remove_output(file.id));
         }
@@ -64,6 +67,7 @@ impl Journal {
                     bodies.next_if(|body| body.class == class && bytes < limit::PACKED_FILE_BYTES_MAX / 2)
                 {
                     bytes += u64::from(body.length);
+                    self.counters.pack_read_bytes.fetch_add(u64::from(body.length), Relaxed);
                     output.add(group, &body, compactor).inspect_err(|error| self.note_bad_body(group, &body, error))?;
                 }
                 output.finish(self)

@@ -38,6 +38,8 @@ pub enum Chunk {
     File {
         /// One past the last offset.
         end: Offset,
+        /// Offsets taken.
+        count: u64,
         /// Where.
         range: FileRange,
     },
@@ -57,6 +59,15 @@ impl Chunk {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// How many offsets its pieces take: as many as they have records, unless compaction removed some.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        match self {
+            Chunk::Slice(slice) => u64::from(slice.count),
+            Chunk::File { count, .. } => *count,
+        }
     }
 
     /// What is in memory.
@@ -226,10 +237,12 @@ impl Journal {
             let mut rest = &located[..];
             while let Some((extent, others)) = rest.split_first() {
                 if in_files && let Some((range, count)) = self.in_a_row(rest, from, left)? {
-                    next = rest[count - 1].extent.end();
+                    let (row, others) = rest.split_at(count);
+                    next = row[count - 1].extent.end();
                     left = left.saturating_sub(range.len());
-                    chunks.push(Chunk::File { end: next, range });
-                    rest = &rest[count..];
+                    let count = row.iter().map(|located| u64::from(located.extent.count)).sum();
+                    chunks.push(Chunk::File { end: next, count, range });
+                    rest = others;
                     continue;
                 }
                 if let Some(error) = self.missing(stream, next, extent.extent.base) {
@@ -332,6 +345,25 @@ impl Journal {
             }
         }
         Ok(None)
+    }
+
+    /// The greatest timestamp of the piece of `stream` that holds `from`, if the index says so that is in
+    /// memory.
+    #[must_use]
+    pub fn timestamp_in_memory(&self, stream: StreamId, from: Offset) -> Option<Timestamp> {
+        let state = self.state.lock();
+        let active = state.active.extents_from(stream, from).next().filter(|extent| extent.base <= from);
+        active.map(|extent| extent.max_timestamp).or_else(|| state.recent.timestamp(stream, from))
+    }
+
+    /// The greatest timestamp of the pieces that lie together, of which one holds `from` or is the next
+    /// before `to`. May read tables.
+    ///
+    /// # Errors
+    /// When tables cannot be read.
+    pub fn timestamp_at(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Option<Timestamp>, ReadError> {
+        let located = self.locate(&mut Passed::default(), stream, from, to, 0, true)?;
+        Ok(located.first().map(|located| located.extent.max_timestamp))
     }
 
     /// The first offset of `stream` from which on its pieces up to `to` take at most `bytes_max`

@@ -9,7 +9,7 @@ use crate::journal::Journal;
 use crate::log::EntryLog;
 use crate::read::Slice;
 use bytes::Bytes;
-use model::{Offset, StreamId, limit};
+use model::{Offset, StreamId, Timestamp, limit};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering::Relaxed;
@@ -74,6 +74,11 @@ impl Recent {
     /// Whether the piece of `stream` that holds `from` is here.
     pub(crate) fn covers(&self, stream: StreamId, from: Offset) -> bool {
         self.run(stream, from).next().is_some()
+    }
+
+    /// The greatest timestamp of the piece of `stream` that holds `from`, if it is here.
+    pub(crate) fn timestamp(&self, stream: StreamId, from: Offset) -> Option<Timestamp> {
+        self.run(stream, from).next().map(|(extent, _)| extent.max_timestamp)
     }
 
     /// The pieces of one file from the one that holds `from` on, each where the one before ends.

@@ -363,6 +363,7 @@ impl Journal {
         }
         self.counters.files_removed.fetch_add(old.len() as u64, Relaxed);
         let freed: u64 = old.iter().map(|file| file.length).sum();
+        self.counters.reclaimed_bytes.fetch_add(freed, Relaxed);
         Ok(freed.saturating_sub(added))
     }
 

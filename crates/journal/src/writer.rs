@@ -23,7 +23,7 @@ use model::limit;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What the writer wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +112,12 @@ impl Writer {
         let Some(current) = self.current.as_mut() else {
             return Next::Idle;
         };
-        let skip = self.journal.faulty(Fault::NoFsync);
+        let (skip, began) = (self.journal.faulty(Fault::NoFsync), Instant::now());
         if !skip && let Err(error) = current.file.sync() {
             self.on_error("sync", &error);
             return Next::Retry(RETRY);
         }
+        self.journal.counters.fsync_seconds.observe(began.elapsed());
         self.journal.counters.fsyncs.fetch_add(1, Relaxed);
         current.flushed = current.position;
         self.previous = Some((current.sequence, current.flushed));
@@ -239,13 +240,14 @@ impl Writer {
             }
         }
         let bytes = position - current.position;
-        let counters = &self.journal.counters;
+        let (counters, began) = (&self.journal.counters, Instant::now());
         if bytes >= limit::WRITE_AROUND_BYTES_MIN && !self.journal.is_read_behind() {
             current.file.write_around(current.position, &slices)?;
             counters.around_bytes.fetch_add(bytes, Relaxed);
         } else {
             current.file.write_at(current.position, &slices)?;
         }
+        counters.write_seconds.observe(began.elapsed());
         counters.log_bytes.fetch_add(bytes, Relaxed);
         current.position = position;
         current.pieces = pieces;

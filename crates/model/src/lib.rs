@@ -8,6 +8,7 @@
 pub mod checksum;
 pub mod config;
 pub mod entry;
+pub mod histogram;
 pub mod id;
 pub mod interval;
 pub mod limit;
@@ -19,6 +20,7 @@ pub mod wire;
 
 pub use config::{Durability, StreamConfig, TimestampSource};
 pub use entry::{Entry, EntryBuilder, EntryError, PieceDesc};
+pub use histogram::Histogram;
 pub use id::{LeaderEpoch, NodeId, Offset, ProducerId, ShardId, StreamId, TopicId};
 pub use interval::IntervalSet;
 pub use name::{Name, NameError};

@@ -167,6 +167,16 @@ pub const WRITE_AROUND_BYTES_MIN: u64 = 64 * KIB as u64;
 pub const READ_BEHIND_BYTES: u64 = 256 * MIB as u64;
 /// Bytes written that need no sync: with more, a sync is made.
 pub const UNSYNCED_BYTES_MAX: usize = 16 * MIB;
+/// Topics that metrics show by name. The others are summed up.
+pub const METRIC_TOPICS_MAX: usize = 1_000;
+/// Consumer groups that metrics show by name. The others are summed up.
+pub const METRIC_GROUPS_MAX: usize = 1_000;
+/// Pairs of a consumer group and a topic whose lag metrics show. The others are summed up.
+pub const METRIC_LAGS_MAX: usize = 2_000;
+/// Partitions that are looked at to tell how large the topics are that metrics show.
+pub const METRIC_PARTITIONS_MAX: usize = 100_000;
+/// Positions of consumer groups that are looked at to tell how far these are behind.
+pub const METRIC_POSITIONS_MAX: usize = 100_000;
 /// Connections to the HTTP listener.
 pub const HTTP_CONNECTIONS_MAX: usize = 64;
 /// Connections of clients, if there are file descriptors for them.
@@ -201,5 +211,7 @@ const _: () = {
     assert!(OUTBOX_ITEMS_MAX >= SHARDS_MAX as usize, "an empty outbox takes a decision about any topic");
     assert!(TOPIC_PARTITIONS_MAX as usize * 8 + KIB <= ENTRY_BYTES_MAX, "an item about a whole topic fits an entry");
     assert!(GROUP_POSITIONS_MAX >= TOPIC_PARTITIONS_MAX as usize, "a group can consume a whole topic");
+    assert!(METRIC_PARTITIONS_MAX >= TOPIC_PARTITIONS_MAX as usize, "the size of the largest topic can be told");
+    assert!(METRIC_POSITIONS_MAX >= GROUP_POSITIONS_MAX, "the lag of the largest group can be told");
     assert!(ENTRY_FORGETS_MAX >= ENTRY_COMMANDS_MAX, "a Tick forgets as many message ids as an entry adds");
 };

@@ -1,5 +1,6 @@
 //! HTTP for operators: health and metrics.
 
+use crate::counted::Counted;
 use crate::metrics::Metrics;
 use axum::Router;
 use axum::extract::State;
@@ -100,13 +101,13 @@ async fn connection(
     peer: SocketAddr,
     router: Router,
     mut stop: watch::Receiver<bool>,
-    counters: &Counters,
+    counters: &Arc<Counters>,
 ) {
     let _open = counters.open();
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Counted::new(stream, counters.clone())), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let stopping = async {
         let _ = stop.wait_for(|stop| *stop).await;
@@ -149,7 +150,7 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
 
 async fn show_metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match shared.metrics.text() {
+    match shared.metrics.text().await {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string()),
     }

@@ -6,11 +6,11 @@
 mod arguments;
 mod configuration;
 mod configuration_file;
+mod counted;
 mod descriptors;
 mod http;
 mod logging;
 mod machine_memory;
-mod memory_metrics;
 mod metrics;
 #[cfg(test)]
 mod reference;

@@ -6,7 +6,7 @@ use crate::value::Endpoint;
 use crate::{descriptors, http, machine_memory, metrics};
 use broker::{Broker, Config};
 use gateway::session::Ends;
-use gateway::{Listener, Seats, Session};
+use gateway::{Listener, ProtocolCounters, Seats, Session};
 use kafka::{Context, KafkaSession};
 use model::{ShardId, limit};
 use std::error::Error;
@@ -36,8 +36,12 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
     let broker = Broker::start(&settings.data_dir, broker_config(&settings)).await?;
     let (stop, stopped) = watch::channel(false);
 
+    let kafka_counters = Arc::new(kafka::session::counters());
     let kafka = match settings.listen_kafka {
-        Some(address) => Some(kafka_listener(address, settings.advertise_kafka.clone(), &broker).await?),
+        Some(address) => {
+            let advertised = settings.advertise_kafka.clone();
+            Some(kafka_listener(address, advertised, &broker, kafka_counters.clone()).await?)
+        }
         None => None,
     };
     let http = match settings.listen_http {
@@ -62,7 +66,8 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         serving.spawn(kafka.serve(broker.clone(), seats, stall, stopped.clone()));
     }
     if let Some(http) = http {
-        serving.spawn(http.serve(broker.clone(), metrics::Metrics::new(broker.clone(), counters), stopped));
+        let metrics = metrics::Metrics::new(broker.clone(), counters, vec![kafka_counters]);
+        serving.spawn(http.serve(broker.clone(), metrics, stopped));
     }
     say_started(&settings, &broker, began);
     // Whoever started us waits for this line.
@@ -103,6 +108,7 @@ async fn kafka_listener(
     address: SocketAddr,
     advertised: Option<Endpoint>,
     broker: &Broker,
+    counters: Arc<ProtocolCounters>,
 ) -> Result<Listener, String> {
     let (node, cluster, memory) = (broker.node(), broker.cluster(), broker.memory().clone());
     let places = Seats::new(limit::FETCH_SESSION_PLACES_MAX);
@@ -110,8 +116,9 @@ async fn kafka_listener(
         let reached = || Endpoint { host: ends.local.ip().to_string(), port: ends.local.port() };
         let Endpoint { host, port } = advertised.clone().unwrap_or_else(reached);
         let client = ends.peer.ip().to_string();
-        let (random, fetch_places, memory) = (rand::random, places.clone(), memory.clone());
-        Box::new(KafkaSession::new(Context { node, cluster, host, port, client, random, fetch_places, memory }))
+        let (random, fetch_places, memory, counters) = (rand::random, places.clone(), memory.clone(), counters.clone());
+        let context = Context { node, cluster, host, port, client, random, fetch_places, memory, counters };
+        Box::new(KafkaSession::new(context))
     };
     let bound = Listener::bind(KAFKA, address, Arc::new(sessions)).await;
     bound.map_err(|error| cannot_bind(KAFKA, address, &error))

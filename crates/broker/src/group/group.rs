@@ -233,11 +233,12 @@ impl Group {
 
     pub(super) fn listed(&self) -> ListedGroup {
         let protocol_type = self.protocol_type.clone().unwrap_or_default();
-        ListedGroup { group: self.id.clone(), protocol_type, state: self.state() }
+        let members = self.members.len();
+        ListedGroup { group: self.id.clone(), protocol_type, state: self.state(), members }
     }
 
     pub(super) fn described(&self) -> Description {
-        let ListedGroup { group, protocol_type, state } = self.listed();
+        let ListedGroup { group, protocol_type, state, .. } = self.listed();
         let stable = state == GroupState::Stable;
         let protocol = self.protocol.clone().filter(|_| stable).unwrap_or_default();
         let members = self.members.iter().map(|Member { kept, .. }| MemberDescription {

@@ -134,6 +134,8 @@ pub struct ListedGroup {
     pub protocol_type: String,
     /// Where it stands.
     pub state: GroupState,
+    /// How many members it has.
+    pub members: usize,
 }
 
 /// A group in detail.

@@ -55,6 +55,58 @@ fn reads_give_every_piece_once_and_in_order() {
 }
 
 #[test]
+fn timestamps_are_told_without_reading_pieces() {
+    let time_of = |f: &Fixture, from| f.journal.timestamp_at(StreamId(1), Offset(from), Offset(60)).unwrap();
+    // In memory: of files that are not finished, and of finished ones while their entries are cached.
+    for finish in [false, true] {
+        let mut f = Fixture::with(1 << 20, 16 << 10);
+        fill(&mut f);
+        while finish && f.journal.finish_next().unwrap() {}
+        f.journal.purge(journal::LogPosition { term: 1, index: 60 });
+        for offset in 0..60 {
+            let time = Some(Timestamp(offset as i64));
+            assert_eq!(f.journal.timestamp_in_memory(StreamId(1), Offset(offset)), time);
+            assert_eq!(time_of(&f, offset), time);
+        }
+        assert_eq!(f.journal.timestamp_in_memory(StreamId(1), Offset(60)), None);
+        assert_eq!(time_of(&f, 60), None);
+    }
+    // On disk.
+    let mut f = Fixture::with(0, 16 << 10);
+    fill(&mut f);
+    while f.journal.finish_next().unwrap() {}
+    f.journal.purge(journal::LogPosition { term: 1, index: 60 });
+    assert_eq!(f.journal.timestamp_in_memory(StreamId(1), Offset(3)), None);
+    assert!((0..60).all(|offset| time_of(&f, offset) == Some(Timestamp(offset as i64))));
+    assert_eq!(f.journal.counters.cache_misses.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_file_range_knows_how_many_records_it_has() {
+    let mut f = Fixture::with(0, 1 << 20);
+    for nth in 0..6 {
+        f.store(&(0..5).map(|offset| (1, nth * 5 + offset, 20_000)).collect::<Vec<_>>());
+    }
+    while f.journal.finish_next().unwrap() {}
+    let chunks = f.journal.read_chunks(StreamId(1), Offset(0), Offset(30), 1 << 20).unwrap();
+    assert!(chunks.iter().any(|chunk| matches!(chunk, journal::Chunk::File { count, .. } if *count > 1)));
+    assert_eq!(chunks.iter().map(journal::Chunk::count).sum::<u64>(), 30);
+}
+
+#[test]
+fn what_waits_for_the_disk_is_timed() {
+    let mut f = Fixture::new();
+    fill(&mut f);
+    let counters = &f.journal.counters;
+    let fsyncs = counters.fsyncs.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(counters.append_seconds.read().count(), 60);
+    assert_eq!(counters.fsync_seconds.read().count(), fsyncs);
+    assert!(counters.write_seconds.read().count() >= 60);
+    let [append, fsync] = [&counters.append_seconds, &counters.fsync_seconds].map(|times| times.read().sum);
+    assert!(!fsync.is_zero() && append >= fsync, "an entry waits for its sync: {append:?}, {fsync:?}");
+}
+
+#[test]
 fn a_warm_read_costs_no_disk_read() {
     let mut f = Fixture::with(1 << 20, 16 << 10);
     fill(&mut f);

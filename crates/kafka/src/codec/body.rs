@@ -78,6 +78,13 @@ macro_rules! bodies {
                 }
             }
 
+            /// Tells of every error code in it; 0 is none.
+            pub(crate) fn errors(&self, note: &mut dyn FnMut(i16)) {
+                match self {
+                    $(ResponseBody::$api(body) => super::primitive::Wire::errors(body, "", note),)*
+                }
+            }
+
             /// The API it belongs to.
             #[must_use]
             pub fn api(&self) -> ApiKey {

@@ -212,6 +212,13 @@ macro_rules! messages {
                 }
             }
 
+            #[allow(unused_variables, reason = "not every struct has fields")]
+            fn errors(&self, _field: &'static str, note: &mut dyn FnMut(i16)) {
+                $(
+                    $crate::codec::primitive::Wire::errors(&self.$field, stringify!($field), note);
+                )*
+            }
+
             #[cfg(test)]
             fn sample(seed: &mut $crate::codec::sample::Seed, form: $crate::codec::primitive::Form) -> Self {
                 let mut this = Self::default();

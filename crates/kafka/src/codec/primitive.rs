@@ -43,6 +43,10 @@ pub(crate) trait Wire: Sized {
     fn read(reader: &mut Reader, form: Form) -> Result<Self, DecodeError>;
     fn write(&self, writer: &mut Writer<'_>, form: Form);
 
+    /// Tells of every error code in it, and that there is none where there is none. `field` is what it is
+    /// called where it stands.
+    fn errors(&self, _field: &'static str, _note: &mut dyn FnMut(i16)) {}
+
     /// An arbitrary value that `form` can carry.
     #[cfg(test)]
     fn sample(seed: &mut Seed, form: Form) -> Self;
@@ -77,7 +81,28 @@ macro_rules! fixed_width {
     )*};
 }
 
-fixed_width!(bool: bool, i8: i8, i16: i16, i32: i32, i64: i64, Uuid: uuid);
+fixed_width!(bool: bool, i8: i8, i32: i32, i64: i64, Uuid: uuid);
+
+impl Wire for i16 {
+    fn read(reader: &mut Reader, _: Form) -> Result<Self, DecodeError> {
+        reader.i16()
+    }
+
+    fn write(&self, writer: &mut Writer<'_>, _: Form) {
+        writer.i16(*self);
+    }
+
+    fn errors(&self, field: &'static str, note: &mut dyn FnMut(i16)) {
+        if field == "error_code" {
+            note(*self);
+        }
+    }
+
+    #[cfg(test)]
+    fn sample(seed: &mut Seed, _: Form) -> Self {
+        seed.i16()
+    }
+}
 
 /// A type with a null, read and written without it. An unexpected null is the caller's to place.
 macro_rules! never_null {
@@ -134,6 +159,10 @@ impl Nullable for Bytes {
 impl<T: Wire> Wire for Vec<T> {
     never_null!();
 
+    fn errors(&self, field: &'static str, note: &mut dyn FnMut(i16)) {
+        self.iter().for_each(|element| element.errors(field, note));
+    }
+
     #[cfg(test)]
     fn sample(seed: &mut Seed, form: Form) -> Self {
         (0..seed.below(4)).map(|_| T::sample(seed, form)).collect()
@@ -165,6 +194,10 @@ impl<T: Nullable> Wire for Option<T> {
 
     fn write(&self, writer: &mut Writer<'_>, form: Form) {
         T::write_nullable(self.as_ref(), writer, form);
+    }
+
+    fn errors(&self, field: &'static str, note: &mut dyn FnMut(i16)) {
+        self.iter().for_each(|value| value.errors(field, note));
     }
 
     #[cfg(test)]

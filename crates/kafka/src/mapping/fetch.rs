@@ -62,7 +62,7 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
     let sessions = sessions.clone();
     let read_committed = request.isolation_level == 1;
     ask(Request::Read(query), move |reply| {
-        let Reply::Read(outcomes) = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
+        let Reply::Read { parts: outcomes, .. } = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
         let mut outcomes = outcomes.into_iter();
         for topic in &mut topics {
             for partition in &mut topic.partitions {

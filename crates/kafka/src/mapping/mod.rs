@@ -25,7 +25,7 @@ use crate::codec::text::Text;
 use broker::request::{PartitionRef, TopicRef};
 use broker::{Reply, Request};
 use fetch_session::FetchSessions;
-use gateway::Seats;
+use gateway::{ProtocolCounters, Seats};
 use model::{NodeId, TopicId, limit};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -47,6 +47,8 @@ pub struct Context {
     pub random: fn() -> u128,
     /// A seat for each partition that the node's fetch sessions may remember.
     pub fetch_places: Seats,
+    /// What the node's sessions count: see [`crate::session::counters()`].
+    pub counters: Arc<ProtocolCounters>,
     /// What the node may hold for clients.
     pub memory: broker::Memory,
 }
@@ -94,8 +96,9 @@ pub(crate) enum Step {
     Reply(ResponseBody),
     /// The client wants no answer.
     Silent,
-    /// The client wants no answer, and is told by the end of the connection that something went wrong.
-    Close,
+    /// The client wants no answer, and is told by the end of the connection that something went wrong:
+    /// what an answer would have said.
+    Close(Vec<i16>),
     /// Ask the broker, then go on.
     Ask(Request, Then),
 }

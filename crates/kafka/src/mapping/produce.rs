@@ -67,9 +67,12 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
             }
             if silent {
                 // Nobody waits for an answer; that something is wrong is said the way Kafka does.
-                let failed = outcomes.iter().any(Result::is_err)
-                    || topics.iter().any(|(_, refused)| refused.iter().any(Option::is_some));
-                return if failed { Step::Close } else { Step::Silent };
+                let refused =
+                    topics.iter().flat_map(|(_, refused)| refused).flatten().map(|refusal| refusal.code.code());
+                let failed = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+                let failed = failed.map(|AppendRefusal { error, .. }| error_code(error, version));
+                let errors: Vec<i16> = refused.chain(failed).collect();
+                return if errors.is_empty() { Step::Silent } else { Step::Close(errors) };
             }
             let mut outcomes = outcomes.into_iter();
             let responses = topics.into_iter().map(|(mut topic, refused)| {
@@ -155,9 +158,6 @@ fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appen
             partition.base_offset = appended.base.0 as i64;
             partition.log_start_offset = appended.start.0 as i64;
         }
-        Some(Err(AppendRefusal { error: BrokerError::UnknownTopic, .. })) if version >= BY_ID => {
-            refuse(partition, ErrorCode::UnknownTopicId.code());
-        }
         Some(Err(AppendRefusal { error, start })) => {
             if version >= 8 {
                 partition.error_message = has_message(&error).then(|| error.to_string().into());
@@ -166,9 +166,16 @@ fn answer(partition: &mut PartitionProduceResponse, outcome: Option<Result<Appen
             if tells_start(&error) {
                 partition.log_start_offset = start.map_or(-1, |start| start.0 as i64);
             }
-            refuse(partition, code(&error));
+            refuse(partition, error_code(&error, version));
         }
         None => refuse(partition, ErrorCode::UnknownServerError.code()),
+    }
+}
+
+fn error_code(error: &BrokerError, version: i16) -> i16 {
+    match error {
+        BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
+        error => code(error),
     }
 }
 

@@ -7,6 +7,7 @@
 //! they are, in the end with the client. No I/O, no async.
 
 mod counted;
+mod counters;
 #[cfg(test)]
 mod tests;
 
@@ -23,9 +24,13 @@ use broker::memory::{Held, Pool};
 use broker::{Reply, Request};
 use bytes::{Bytes, BytesMut};
 use counted::Counted;
+use counters::Measured;
 use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
 use std::collections::VecDeque;
+use std::time::Instant;
+
+pub use counters::counters;
 
 /// Bytes of answers that a connection may hold; while it has more, no requests are handed on.
 const ANSWER_BYTES_MAX: usize = limit::FETCH_BYTES_MAX;
@@ -50,6 +55,7 @@ struct Exchange {
     bytes: usize,
     /// Whether the request is large.
     is_large: bool,
+    measured: Measured,
 }
 
 /// See the module's documentation.
@@ -109,7 +115,7 @@ impl KafkaSession {
     }
 
     /// Returns the pool that it has to wait for, if it does.
-    fn on_frame(&mut self, content: Bytes) -> Result<Option<Pool>, Violation> {
+    fn on_frame(&mut self, content: Bytes, now: Instant) -> Result<Option<Pool>, Violation> {
         let violation = |error: &dyn std::fmt::Display| Violation { reason: error.to_string() };
         let memory = &self.context.memory;
         let (parts, scarce) = if memory.requests.is_full() {
@@ -127,8 +133,16 @@ impl KafkaSession {
         };
         let version = header.api_version;
         let correlation_id = header.correlation_id;
-        let exchange =
-            |version| Exchange { api, version, correlation_id, state: State::Silent, bytes: 0, is_large: false };
+        let measured = Measured::new(api, frame::PREFIX + bytes, now);
+        let exchange = |version| Exchange {
+            api,
+            version,
+            correlation_id,
+            state: State::Silent,
+            bytes: 0,
+            is_large: false,
+            measured,
+        };
         if !api.versions().contains(version) {
             if api != ApiKey::ApiVersions {
                 return Err(Violation { reason: format!("{} version {version} is not spoken here", api.name()) });
@@ -139,7 +153,7 @@ impl KafkaSession {
                 api_keys: mapping::spoken(),
                 ..ApiVersionsResponse::default()
             };
-            self.push(exchange(0), 0, Step::Reply(ResponseBody::ApiVersions(refusal)));
+            self.push(exchange(0), 0, Step::Reply(ResponseBody::ApiVersions(refusal)), now);
             return Ok(None);
         }
         let body = match RequestBody::read(api, version, &mut reader) {
@@ -150,12 +164,12 @@ impl KafkaSession {
         let is_large = bytes > limit::REQUEST_BYTES_ORDINARY || parts > limit::REQUEST_PARTS_ORDINARY;
         let bytes = bytes + parts * limit::REQUEST_PART_BYTES;
         let step = mapping::handle(&self.context, &mut self.memory, version, header.client_id.clone(), body);
-        self.push(Exchange { is_large, ..exchange(version) }, bytes, step);
+        self.push(Exchange { is_large, ..exchange(version) }, bytes, step, now);
         Ok(None)
     }
 
     /// Begins an exchange with a request that takes so many bytes until it is answered.
-    fn push(&mut self, mut exchange: Exchange, bytes: usize, step: Step) {
+    fn push(&mut self, mut exchange: Exchange, bytes: usize, step: Step, now: Instant) {
         let id = self.first + self.exchanges.len() as u64;
         if let Step::Ask(..) = step {
             exchange.bytes = bytes;
@@ -163,21 +177,27 @@ impl KafkaSession {
             asked.add(bytes);
         }
         self.exchanges.push_back(exchange);
-        self.advance(id, step);
+        self.advance(id, step, now);
     }
 
-    fn advance(&mut self, id: RequestId, step: Step) {
+    fn advance(&mut self, id: RequestId, step: Step, now: Instant) {
         let nth = (id - self.first) as usize;
         let Some(exchange) = self.exchanges.get_mut(nth) else { return };
         if !matches!(step, Step::Ask(..)) {
             let asked = if exchange.is_large { &mut self.asked_large } else { &mut self.asked };
             asked.remove(std::mem::take(&mut exchange.bytes));
         }
+        let (counters, mut response_bytes) = (&self.context.counters, 0);
         exchange.state = match step {
             Step::Silent => State::Silent,
-            Step::Close => State::Last,
+            Step::Close(errors) => {
+                errors.into_iter().for_each(|code| exchange.measured.note_error(counters, code));
+                State::Last
+            }
             Step::Reply(body) => {
+                body.errors(&mut |code| exchange.measured.note_error(counters, code));
                 let parts = encode(exchange, &body);
+                response_bytes = parts.iter().map(Output::len).sum();
                 exchange.bytes = parts.iter().map(bytes_in_memory).sum();
                 self.answered.add(exchange.bytes);
                 State::Answered(parts)
@@ -186,9 +206,11 @@ impl KafkaSession {
                 // What an exchange asks next is not held up by those behind it.
                 let place = self.requests.partition_point(|(queued, _)| *queued < id);
                 self.requests.insert(place, (id, request));
-                State::Asked(then)
+                exchange.state = State::Asked(then);
+                return;
             }
         };
+        exchange.measured.note_answer(counters, response_bytes, now);
     }
 }
 
@@ -222,7 +244,7 @@ impl Session for KafkaSession {
         frame::length(input, limit::REQUEST_BYTES_MAX).ok().flatten().unwrap_or(0)
     }
 
-    fn receive(&mut self, input: &mut BytesMut) -> Result<(), Violation> {
+    fn receive(&mut self, input: &mut BytesMut, now: Instant) -> Result<(), Violation> {
         self.waits_for = None;
         while self.wants_input() && self.waits_for.is_none() {
             let whole = self.frame_bytes(input);
@@ -240,7 +262,7 @@ impl Session for KafkaSession {
                     Err(error) => return Err(Violation { reason: error.to_string() }),
                 },
             };
-            self.waits_for = self.on_frame(content.clone())?;
+            self.waits_for = self.on_frame(content.clone(), now)?;
             if self.waits_for.is_none() {
                 self.left = None;
             } else if self.left.is_none() {
@@ -270,13 +292,14 @@ impl Session for KafkaSession {
         Some((id, request))
     }
 
-    fn on_reply(&mut self, id: RequestId, reply: Reply) {
+    fn on_reply(&mut self, id: RequestId, reply: Reply, now: Instant) {
         let Some(exchange) = id.checked_sub(self.first).and_then(|nth| self.exchanges.get_mut(nth as usize)) else {
             return;
         };
         if let State::Asked(then) = std::mem::replace(&mut exchange.state, State::Silent) {
+            exchange.measured.note_reply(&reply);
             let step = then(reply);
-            self.advance(id, step);
+            self.advance(id, step, now);
         }
     }
 

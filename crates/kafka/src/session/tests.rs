@@ -1,8 +1,12 @@
 //! One connection, as a transcript.
 
 use super::*;
-use gateway::Seats;
+use gateway::protocol::ApiCounters;
+use gateway::{ProtocolCounters, Seats};
 use model::{NodeId, Offset};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 const API_VERSIONS: i16 = 18;
 const FETCH: i16 = 1;
@@ -26,6 +30,7 @@ fn session_in(memory: &broker::Memory) -> KafkaSession {
         random: || 0,
         fetch_places: Seats::new(9),
         memory,
+        counters: Arc::new(counters()),
     })
 }
 
@@ -60,6 +65,14 @@ fn delete_records(correlation_id: i32, partitions: usize) -> Vec<u8> {
     request(DELETE_RECORDS, 0, correlation_id, &[head, vec![0; 12 * partitions + 4]].concat())
 }
 
+fn of(counters: &ProtocolCounters, api: ApiKey) -> &ApiCounters {
+    counters.apis().find(|row| row.name == api.name()).unwrap()
+}
+
+fn nothing() -> Reply {
+    Reply::Read { parts: Vec::new(), waited: Duration::ZERO }
+}
+
 fn answered(session: &mut KafkaSession) -> Vec<i32> {
     let mut output = Vec::new();
     session.take_output(&mut output);
@@ -74,7 +87,7 @@ fn answered(session: &mut KafkaSession) -> Vec<i32> {
 fn handed_on(session: &mut KafkaSession, input: &mut BytesMut) -> Vec<RequestId> {
     let mut all = Vec::new();
     loop {
-        session.receive(input).unwrap();
+        session.receive(input, Instant::now()).unwrap();
         let more: Vec<_> = std::iter::from_fn(|| session.next_request()).map(|(id, _)| id).collect();
         if more.is_empty() {
             return all;
@@ -90,14 +103,14 @@ fn a_fetch_is_handed_on_alone() {
     let mut input = BytesMut::from(&requests.concat()[..]);
     assert_eq!(handed_on(&mut session, &mut input), [0], "the fetch waits for the one before");
     assert!(!session.wants_input(), "and holds up those behind it");
-    session.on_reply(0, Reply::NewProducer(Err(broker::BrokerError::Unavailable)));
+    session.on_reply(0, Reply::NewProducer(Err(broker::BrokerError::Unavailable)), Instant::now());
     assert_eq!(answered(&mut session), [0]);
     assert_eq!(handed_on(&mut session, &mut input), [1]);
-    session.on_reply(1, Reply::Read(Vec::new()));
+    session.on_reply(1, nothing(), Instant::now());
     assert_eq!(answered(&mut session), [1]);
     assert_eq!(handed_on(&mut session, &mut input), [2]);
     assert!(input.is_empty() && !session.wants_input(), "one more was received, and waits");
-    session.on_reply(2, Reply::Read(Vec::new()));
+    session.on_reply(2, nothing(), Instant::now());
     assert_eq!(answered(&mut session), [2, 3]);
     assert_eq!(handed_on(&mut session, &mut input), [4]);
 }
@@ -108,9 +121,9 @@ fn what_is_asked_alone_may_lead_to_another_question() {
     let delete = request(DELETE_TOPICS, 1, 1, b"\0\0\0\x01\0\x01t\0\0\0\0");
     let mut input = BytesMut::from(&[delete, init(2)].concat()[..]);
     assert_eq!(handed_on(&mut session, &mut input), [0]);
-    session.on_reply(0, Reply::Topics(vec![Err(broker::BrokerError::UnknownTopic)]));
+    session.on_reply(0, Reply::Topics(vec![Err(broker::BrokerError::UnknownTopic)]), Instant::now());
     assert_eq!(handed_on(&mut session, &mut input), [0, 1], "though the one behind it came before");
-    session.on_reply(0, Reply::TopicsDeleted(vec![Ok(())]));
+    session.on_reply(0, Reply::TopicsDeleted(vec![Ok(())]), Instant::now());
     assert_eq!(answered(&mut session), [1]);
 }
 
@@ -124,14 +137,14 @@ fn what_is_held_is_counted_until_it_is_sent() {
     let counted = memory.requests.used() as usize;
     let all = parts * limit::REQUEST_PART_BYTES;
     assert!((all - limit::CONNECTION_BYTES_FREE..all + limit::CONNECTION_BYTES_FREE).contains(&counted), "{counted}");
-    session.on_reply(0, Reply::Trimmed(vec![Ok(Offset(0)); parts]));
+    session.on_reply(0, Reply::Trimmed(vec![Ok(Offset(0)); parts]), Instant::now());
     assert_eq!(memory.requests.used(), 0);
     // Small answers are for nothing.
     assert_eq!(memory.answers.used(), 0);
     assert_eq!(answered(&mut session), [1]);
     let mut input = BytesMut::from(&delete_records(2, 20 * parts)[..]);
     assert_eq!(handed_on(&mut session, &mut input), [1]);
-    session.on_reply(1, Reply::Trimmed(vec![Ok(Offset(0)); 20 * parts]));
+    session.on_reply(1, Reply::Trimmed(vec![Ok(Offset(0)); 20 * parts]), Instant::now());
     assert!(memory.answers.used() > 0);
     assert_eq!(answered(&mut session), [2]);
     assert!(memory.answers.used() > 0, "they are on their way");
@@ -155,7 +168,7 @@ fn without_memory_only_small_requests_are_worked_on() {
         assert_eq!(handed_on(&mut session, &mut input), [0]);
         assert!(session.waits_for().is_some());
         assert!(input.len() >= left, "what is large stays where it arrived");
-        session.receive(&mut input).unwrap();
+        session.receive(&mut input, Instant::now()).unwrap();
         assert!(session.waits_for().is_some(), "still");
         all.resize(0);
         assert_eq!(handed_on(&mut session, &mut input), [1]);
@@ -181,7 +194,7 @@ fn large_requests_wait_and_let_the_others_pass() {
 
 #[test]
 fn a_request_has_so_many_parts_and_no_more() {
-    let receive = |parts| session().receive(&mut BytesMut::from(&delete_records(1, parts)[..]));
+    let receive = |parts| session().receive(&mut BytesMut::from(&delete_records(1, parts)[..]), Instant::now());
     // And the topic itself.
     assert_eq!(receive(limit::REQUEST_PARTS_MAX - 1), Ok(()));
     let refused = receive(limit::REQUEST_PARTS_MAX).unwrap_err();
@@ -194,7 +207,7 @@ fn answers_that_are_not_taken_hold_up_requests_when_memory_is_scarce() {
     let mut session = session_in(&memory);
     let mut input = BytesMut::from(&[init(1), delete_records(2, 20_000)].concat()[..]);
     assert_eq!(handed_on(&mut session, &mut input), [0, 1]);
-    session.on_reply(1, Reply::Trimmed(vec![Ok(Offset(0)); 20_000]));
+    session.on_reply(1, Reply::Trimmed(vec![Ok(Offset(0)); 20_000]), Instant::now());
     let mut input = BytesMut::from(&[init(3), init(4)].concat()[..]);
     let all = memory.answers.charge(memory.answers.limit() as usize);
     assert_eq!(handed_on(&mut session, &mut input), [0; 0]);
@@ -207,10 +220,67 @@ fn so_many_requests_wait_and_no_more() {
     let mut session = session();
     let requests: Vec<_> = (0..200).map(|number| request(API_VERSIONS, 0, number, &[])).collect();
     let mut input = BytesMut::from(&requests.concat()[..]);
-    session.receive(&mut input).unwrap();
+    session.receive(&mut input, Instant::now()).unwrap();
     assert_eq!(answered(&mut session).len(), limit::CONNECTION_REQUESTS_MAX);
-    session.receive(&mut input).unwrap();
+    session.receive(&mut input, Instant::now()).unwrap();
     assert_eq!(answered(&mut session).len(), 200 - limit::CONNECTION_REQUESTS_MAX);
     assert!(answered(&mut session).is_empty());
     assert_eq!((session.asked.bytes, session.asked_large.bytes, session.answered.bytes), (0, 0, 0));
+}
+
+#[test]
+fn a_fetch_takes_as_long_as_it_does_not_wait_for_records() {
+    let mut session = session();
+    let came = Instant::now();
+    let bytes = fetch(1, 1);
+    session.receive(&mut BytesMut::from(&bytes[..]), came).unwrap();
+    let (id, _) = session.next_request().unwrap();
+    let waited = Duration::from_millis(500);
+    let reply = Reply::Read { parts: Vec::new(), waited };
+    session.on_reply(id, reply, came + waited + Duration::from_millis(3));
+    let counters = session.context.counters.clone();
+    let fetch = of(&counters, ApiKey::Fetch);
+    assert_eq!((fetch.requests.load(Relaxed), fetch.waits.load(Relaxed), fetch.waited()), (1, 1, waited));
+    assert_eq!(fetch.seconds.read().sum, Duration::from_millis(3));
+    let mut output = Vec::new();
+    session.take_output(&mut output);
+    let sent: usize = output.iter().map(Output::len).sum();
+    assert_eq!(fetch.request_bytes.load(Relaxed), bytes.len() as u64);
+    assert_eq!(fetch.response_bytes.load(Relaxed), sent as u64);
+}
+
+#[test]
+fn errors_in_answers_are_counted_by_name() {
+    let mut session = session();
+    let requests = [request(API_VERSIONS, 99, 1, &[0]), request(API_VERSIONS, 0, 2, &[])];
+    session.receive(&mut BytesMut::from(&requests.concat()[..]), Instant::now()).unwrap();
+    let counters = session.context.counters.clone();
+    let api_versions = of(&counters, ApiKey::ApiVersions);
+    assert_eq!(counters.errors(api_versions).collect::<Vec<_>>(), [("UNSUPPORTED_VERSION", 1)]);
+    assert_eq!(api_versions.requests.load(Relaxed), 2);
+}
+
+#[test]
+fn errors_of_partitions_are_counted_also_when_the_client_wants_no_answer() {
+    let mut session = session();
+    // Version 3, acks 0 and 7, one topic with two partitions without records.
+    let produce = |acks: i16| {
+        let mut body = [&(-1_i16).to_be_bytes()[..], &acks.to_be_bytes(), &[0; 4], &1_i32.to_be_bytes()].concat();
+        body.extend_from_slice(&[0, 1, b't', 0, 0, 0, 2]);
+        for partition in 0..2_i32 {
+            body.extend_from_slice(&partition.to_be_bytes());
+            body.extend_from_slice(&(-1_i32).to_be_bytes());
+        }
+        request(0, 3, 1, &body)
+    };
+    let mut input = BytesMut::from(&[produce(7), produce(0)].concat()[..]);
+    for _ in 0..2 {
+        session.receive(&mut input, Instant::now()).unwrap();
+        let (id, _) = session.next_request().unwrap();
+        session.on_reply(id, Reply::Appended(Vec::new()), Instant::now());
+    }
+    let counters = session.context.counters.clone();
+    let produce = of(&counters, ApiKey::Produce);
+    let errors: Vec<_> = counters.errors(produce).collect();
+    assert_eq!(errors, [("INVALID_REQUIRED_ACKS", 2), ("INVALID_RECORD", 2)]);
 }

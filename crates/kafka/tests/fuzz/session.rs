@@ -8,7 +8,9 @@ use gateway::{Output, Seats, Session};
 use kafka::codec::frame;
 use kafka::{Context, KafkaSession};
 use model::config::{Cleanup, Compression, StreamConfig};
-use model::{NodeId, Offset, ProducerId, Timestamp, limit};
+use model::{NodeId, Offset, ProducerId, Timestamp, TopicId, limit};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// See the module's documentation.
 pub(crate) fn run(data: &[u8]) {
@@ -22,15 +24,16 @@ pub(crate) fn run(data: &[u8]) {
         random: || 5,
         fetch_places: Seats::new(100),
         memory: memory.clone(),
+        counters: Arc::new(kafka::session::counters()),
     });
     let (mut input, mut said) = (BytesMut::from(data), BytesMut::new());
     let (mut broken, mut output) = (false, Vec::new());
     loop {
         let before = input.len();
-        broken = broken || session.receive(&mut input).is_err();
+        broken = broken || session.receive(&mut input, Instant::now()).is_err();
         let mut progress = input.len() < before;
         while let Some((id, request)) = session.next_request() {
-            session.on_reply(id, reply(request));
+            session.on_reply(id, reply(request), Instant::now());
             progress = true;
         }
         session.take_output(&mut output);
@@ -89,8 +92,9 @@ fn reply(request: Request) -> Reply {
             Reply::Appended(parts.into_iter().map(judge).collect())
         }
         Request::Read(query) => {
-            let part = |_| Ok(ReadPart { end: Offset(9), start: Offset(1), chunks: Vec::new(), diverges: None });
-            Reply::Read(query.parts.iter().map(part).collect())
+            let topic = TopicId::default();
+            let part = |_| Ok(ReadPart { topic, end: Offset(9), start: Offset(1), chunks: Vec::new(), diverges: None });
+            Reply::Read { parts: query.parts.iter().map(part).collect(), waited: Duration::ZERO }
         }
         Request::Offsets(queries) => {
             let found = |query: &broker::request::OffsetQuery| {
@@ -102,6 +106,7 @@ fn reply(request: Request) -> Reply {
         Request::EpochEnds(queries) => {
             Reply::EpochEnds(queries.iter().map(|_| Ok(EpochEnd { epoch: None, end: None })).collect())
         }
+        Request::Lag(queries) => Reply::Lag(queries.iter().map(|_| Err(missing.clone())).collect()),
         Request::NewProducer => Reply::NewProducer(Ok(ProducerId(1))),
         Request::Group(_) => Reply::Group(Err(BrokerError::Unavailable)),
         Request::CommitOffsets(commit) => Reply::OffsetsCommitted(commit.offsets.iter().map(|_| Ok(())).collect()),

@@ -69,6 +69,12 @@ impl Groups {
         self.offsets.range(range).map(|((_, stream), committed)| (*stream, committed))
     }
 
+    /// How many positions `group` has.
+    #[must_use]
+    pub fn position_count(&self, group: &str) -> usize {
+        self.positions.get(group).copied().unwrap_or(0)
+    }
+
     /// The groups that have positions, ascending.
     pub fn with_offsets(&self) -> impl Iterator<Item = &str> {
         self.positions.iter().filter(|(_, positions)| **positions > 0).map(|(group, _)| group.as_str())

@@ -62,6 +62,12 @@ impl Messaging {
         self.streams.iter().map(|(id, stream)| (*id, stream))
     }
 
+    /// How many streams there are.
+    #[must_use]
+    pub fn stream_count(&self) -> usize {
+        self.streams.len()
+    }
+
     /// The settled records of a queue above its start.
     #[must_use]
     pub fn settled(&self, id: StreamId) -> Option<&IntervalSet> {

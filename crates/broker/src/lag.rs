@@ -1,0 +1,71 @@
+//! How far consumers are behind: in records, and in time.
+//!
+//! The time is the age of the next record to be consumed, as far as the index knows it: by the greatest
+//! timestamp of the piece that holds the record. No record is read for it, so it may be asked of every
+//! group again and again.
+
+use crate::broker::Broker;
+use crate::node::wall;
+use crate::read::Found;
+use crate::request::{BrokerError, Lag, LagQuery, Reply};
+use model::{Offset, Timestamp};
+
+/// A lag of which the time is not known yet, and where to look for it.
+struct Behind {
+    lag: Lag,
+    search: Option<(Found, Offset)>,
+}
+
+impl Broker {
+    pub(crate) async fn lags(self, queries: Vec<LagQuery>) -> Reply {
+        let count = queries.len();
+        let measured = tokio::task::spawn_blocking(move || {
+            let now = wall();
+            queries.iter().map(|query| Ok(self.behind(query)?.measured(now))).collect()
+        });
+        Reply::Lag(measured.await.unwrap_or_else(|_| vec![Err(BrokerError::Unavailable); count]))
+    }
+
+    fn behind(&self, query: &LagQuery) -> Result<Behind, BrokerError> {
+        let found = self.inner.find_stream(&query.partition, None)?;
+        let (start, end) = (found.state.start, found.state.end);
+        // What is gone will not be consumed.
+        let next = query.position.max(start);
+        let records = end.since(next);
+        let lag = Lag { start, end, records, millis: (records == 0).then_some(0) };
+        Ok(Behind { lag, search: (records > 0).then_some((found, next)) })
+    }
+}
+
+impl Behind {
+    /// May read files: tables, not records.
+    fn measured(self, now: Timestamp) -> Lag {
+        let Behind { mut lag, search } = self;
+        let Some((Found { shard, id, .. }, next)) = search else { return lag };
+        // The first piece that holds it or follows it, whatever its timestamp.
+        match shard.journal().find_timestamp(id, next, lag.end, Timestamp(i64::MIN)) {
+            Ok(Some((_, time))) => lag.millis = age(time, now),
+            // Compaction left nothing.
+            Ok(None) => lag.millis = Some(0),
+            Err(error) => tracing::debug!(stream = %id, %error, "the age of the next record is not known"),
+        }
+        lag
+    }
+}
+
+/// How long ago that was; not known when nobody said when it was.
+pub(crate) fn age(time: Timestamp, now: Timestamp) -> Option<u64> {
+    (time.0 >= 0).then(|| u64::try_from(now.0.saturating_sub(time.0)).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_of_tomorrow_is_not_old_and_what_has_no_time_has_no_age() {
+        assert_eq!(age(Timestamp(400), Timestamp(1000)), Some(600));
+        assert_eq!(age(Timestamp(1400), Timestamp(1000)), Some(0));
+        assert_eq!(age(Timestamp(-1), Timestamp(1000)), None);
+    }
+}
