@@ -173,7 +173,7 @@ def test_a_slow_request_that_goes_on_is_waited_for(impatient):
 MEMORY = 128 * MIB
 CACHE = 32 * MIB
 # Beside what is configured: the program itself, answers that a decoder or the allocator has in hand.
-SLACK = 150 * MIB
+SLACK = 200 * MIB
 ATTACKERS = 200
 
 
