@@ -112,7 +112,7 @@ def test_config_shows_what_is_in_force_and_where_it_came_from(tmp_path, named):
     done = run(tmp_path, "config", *flags, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     # A path with a space ends the columns earlier than it looks.
-    assert "data-dir            from the file" in done.stdout
+    assert "data-dir              from the file" in done.stdout
     shown = rows(done.stdout.replace("from the file", "from-the-file"))
     assert list(shown) == list(IN_FORCE)
     for key, (_, source) in IN_FORCE.items():

@@ -173,7 +173,7 @@ def test_a_slow_request_that_goes_on_is_waited_for(impatient):
 MEMORY = 128 * MIB
 CACHE = 32 * MIB
 # Beside what is configured: the program itself, answers that a decoder or the allocator has in hand.
-SLACK = 250 * MIB
+SLACK = 200 * MIB
 ATTACKERS = 200
 
 
@@ -186,15 +186,16 @@ def test_an_attack_on_memory(open_file_limit, new_broker, quick):
     fill(new_broker, 60)
     before = resident_bytes(new_broker)
     names = struct.pack(">i", 128 * KIB) + bytes(2 * 128 * KIB) + b"\0"
-    attack = [
+    large = [
         wire.request(wire.PRODUCE, 3, 1, wire.produce_body("nowhere", 0, bytes(LARGEST_FRAME - KIB))),
         wire.request(wire.PRODUCE, 3, 1, wire.produce_body("nowhere", 0, bytes(MIB))),
         wire.request(wire.FETCH, 4, 1, wire.fetch_body(TOPIC, 0, 0, 64 * MIB)),
-        wire.request(wire.METADATA, 4, 1, names),
     ]
+    # Of the last a few are enough to keep processors busy, and this is about memory.
+    attack = large * 16 + [wire.request(wire.METADATA, 4, 1, names)]
     most, slowest, rounds = 0, 0.0, 0
     with Attack(new_broker.kafka, attack, ATTACKERS) as crowd:
-        until = time.monotonic() + (5 if quick else 15)
+        until = time.monotonic() + (5 if quick else 10)
         while time.monotonic() < until or rounds == 0:
             began = time.monotonic()
             with wire.Connection(new_broker.kafka, timeout=60) as connection:
@@ -211,10 +212,13 @@ def test_an_attack_on_memory(open_file_limit, new_broker, quick):
             rounds += 1
             slowest = max(slowest, time.monotonic() - began)
             most = max(most, resident_bytes(new_broker))
-    shown = f"{most >> 20} MiB at most, {before >> 20} before; {rounds} rounds, {slowest:.1f} s; sent {crowd.sent}"
+    shown = f"{most >> 20} MiB at most, {before >> 20} before; {rounds} rounds, {slowest:.1f} s at most"
+    sent = [sum(crowd.sent[kind:-1:3]) for kind in range(3)] + crowd.sent[-1:]
+    shown += f"; sent of each kind: {sent}"
     print(shown)
-    assert min(crowd.sent) > 0, shown
+    # The largest take their time, one after the other.
+    assert min(sent[1:]) > 0, shown
     assert most <= MEMORY + CACHE + SLACK, shown
-    assert slowest < 20, shown
+    assert slowest < 40, shown
     wait_until("their memory", lambda: metric(new_broker, "mainstem_memory_used_bytes") == 0, 30)
     assert metric(new_broker, "mainstem_memory_waiting") == 0

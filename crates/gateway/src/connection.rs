@@ -218,6 +218,10 @@ impl Connection<'_> {
                     }
                 }
             }
+            if progress && self.memory.requests_large.used() > 0 {
+                // Much work was done, here or by others: whoever wants to do as much sees that, and waits.
+                tokio::task::yield_now().await;
+            }
             if let Some((count, last)) = session.take_rejections() {
                 self.note_rejections(count, &last);
             }
