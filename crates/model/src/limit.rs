@@ -179,6 +179,30 @@ pub const METRIC_PARTITIONS_MAX: usize = 100_000;
 pub const METRIC_POSITIONS_MAX: usize = 100_000;
 /// Connections to the HTTP listener.
 pub const HTTP_CONNECTIONS_MAX: usize = 64;
+/// Bytes of the body of a request to the admin API that carries records.
+pub const ADMIN_RECORDS_BODY_BYTES_MAX: usize = 8 * MIB;
+/// Bytes of the body of any other request to the admin API.
+pub const ADMIN_BODY_BYTES_MAX: usize = MIB;
+/// Records that one request to the admin API writes.
+pub const ADMIN_RECORDS_WRITTEN_MAX: usize = 10_000;
+/// Headers of a record that the admin API writes.
+pub const ADMIN_HEADERS_MAX: usize = 1_000;
+/// Topics that one request to the admin API names.
+pub const ADMIN_TOPICS_NAMED_MAX: usize = 1_000;
+/// Elements of one answer of the admin API: topics, groups, records.
+pub const ADMIN_PAGE_MAX: usize = 1_000;
+/// Partitions that one page of topics looks at, beyond those of its first topic.
+pub const ADMIN_PAGE_PARTITIONS_MAX: usize = TOPIC_PARTITIONS_MAX as usize;
+/// Bytes of an answer of the admin API that carries records, beyond its first record.
+pub const ADMIN_ANSWER_BYTES_MAX: usize = 16 * MIB;
+/// The same, when nobody says otherwise.
+pub const ADMIN_ANSWER_BYTES_DEFAULT: usize = MIB;
+/// How long a request to the admin API may wait for records, in milliseconds.
+pub const ADMIN_WAIT_MILLIS_MAX: u64 = 30_000;
+/// Requests to the admin API that wait for records: so many connections remain for others.
+pub const ADMIN_WAITS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
+/// Bytes that bodies and answers of the admin API take, over all connections.
+pub const ADMIN_BYTES_IN_FLIGHT_MAX: usize = 128 * MIB;
 /// Connections of clients, if there are file descriptors for them.
 pub const CONNECTIONS_MAX: u64 = 20_000;
 /// AppendEntries of one leader that wait for their turn with a follower.
@@ -204,6 +228,8 @@ const _: () = {
     assert!(MEMORY_BYTES_MIN / 4 >= REQUEST_BYTES_ORDINARY as u64, "an ordinary request fits its pool");
     assert!(MEMORY_BYTES_MIN / 4 >= ANSWER_BYTES_ORDINARY as u64, "an ordinary answer fits its pool");
     assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
+    assert!(ADMIN_RECORDS_BODY_BYTES_MAX < PIECE_BYTES_MAX, "what a request carries fits a piece");
+    assert!(ADMIN_WAITS_MAX < HTTP_CONNECTIONS_MAX, "whoever waits leaves room for health and metrics");
     assert!(FETCH_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits an answer");
     assert!(SKIPS_AT_ONCE_MAX as usize * SKIP_REASON_BYTES_MAX < SKIPS_BYTES_MAX as usize);
     assert!(APPENDS_WAITING_MAX >= APPENDS_IN_FLIGHT_MAX, "a follower takes all that a leader sends");

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("replicated", &["shard", "peer"]),
     ("api", &["broker"]),
     ("edge", &["gateway"]),
-    ("protocols", &["kafka"]),
+    ("protocols", &["kafka", "admin"]),
     ("programs", &["server", "sim", "bench", "xtask"]),
 ];
 
