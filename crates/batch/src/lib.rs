@@ -1,8 +1,8 @@
 //! Kafka's record batches, the form most pieces have: their head, their records, compression.
 //!
 //! Whoever stores or moves batches leaves them as they are and needs none of this. It is for those who
-//! look inside: the Kafka session before it accepts a batch, compaction, and everyone who shows records
-//! to people or to other protocols.
+//! look inside: whoever accepts a batch, compaction, and everyone who shows records to people or to other
+//! protocols.
 //!
 //! Bytes from outside are hostile: every length and every count is held against the bytes that remain
 //! before memory is taken for it, decompression has a limit, nothing recurses on input, and nothing
@@ -13,8 +13,11 @@ pub mod batch;
 pub mod builder;
 pub mod compaction;
 pub mod compression;
+pub mod inspection;
+pub mod reader;
 pub mod record;
 pub mod scan;
+pub mod search;
 
 #[cfg(test)]
 mod golden_batches;
@@ -22,4 +25,5 @@ mod golden_batches;
 pub use batch::{Batch, BatchError, Batches};
 pub use builder::BatchBuilder;
 pub use compression::Compression;
+pub use reader::Reader;
 pub use record::{Header, Record, RecordError};

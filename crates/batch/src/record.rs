@@ -104,7 +104,11 @@ impl Iterator for Records {
 
 impl Record {
     fn read(rest: &mut Bytes) -> Result<Self, RecordError> {
-        let mut fields = optional(rest)?.ok_or(RecordError::Shape)?;
+        Record::of(optional(rest)?.ok_or(RecordError::Shape)?)
+    }
+
+    /// The record that is behind its length.
+    pub(crate) fn of(mut fields: Bytes) -> Result<Self, RecordError> {
         take(&mut fields, 1)?;
         let record = Record {
             timestamp_delta: varlong(&mut fields)?,

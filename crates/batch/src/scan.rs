@@ -97,11 +97,11 @@ struct Seen {
     has_key: bool,
 }
 
-struct Walker<R> {
-    source: R,
+pub(crate) struct Walker<R> {
+    pub(crate) source: R,
     /// Bytes read so far.
-    read: usize,
-    limit: usize,
+    pub(crate) read: usize,
+    pub(crate) limit: usize,
 }
 
 impl<R: BufRead> Walker<R> {
@@ -146,7 +146,7 @@ impl<R: BufRead> Walker<R> {
         Ok(())
     }
 
-    fn varint(&mut self) -> Result<i32, RecordError> {
+    pub(crate) fn varint(&mut self) -> Result<i32, RecordError> {
         // As Kafka reads it: five bytes at most.
         i32::try_from(self.zigzag(5)?).map_err(|_| RecordError::Shape)
     }
@@ -170,6 +170,22 @@ impl<R: BufRead> Walker<R> {
             }
         }
         Err(RecordError::Shape)
+    }
+
+    /// Keeps so many bytes, for which memory is taken as they come.
+    pub(crate) fn take(&mut self, count: usize) -> Result<Vec<u8>, RecordError> {
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            let there = self.source.fill_buf().map_err(|error| compression::error_of(&error))?;
+            if there.is_empty() {
+                return Err(RecordError::Shape);
+            }
+            let there = &there[..there.len().min(count - taken.len())];
+            taken.extend_from_slice(there);
+            let bytes = there.len();
+            self.consume(bytes)?;
+        }
+        Ok(taken)
     }
 
     /// How many bytes there are at once: one at least.

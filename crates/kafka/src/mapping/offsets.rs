@@ -7,8 +7,7 @@ use crate::codec::error_code::ErrorCode;
 use crate::codec::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use batch::scan::find_time;
-use batch::{Batches, RecordError};
+use batch::{RecordError, search};
 use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, Search};
 use broker::{Reply, Request};
 use bytes::Bytes;
@@ -97,20 +96,11 @@ fn fill(partition: &mut ListOffsetsPartitionResponse, found: &FoundOffset) {
 
 /// Looks for the first record that is not before `time`. See [`broker::request::FindRecord`].
 fn find(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
-    for batch in Batches::new(piece.clone()).flatten() {
-        let found = match batch.has_append_time() {
-            // Every record has the batch's time.
-            true => Ok((batch.max_timestamp() >= time.0).then(|| (batch.base_offset(), batch.max_timestamp()))),
-            false => find_time(&batch, time.0, limit),
-        };
-        match found {
-            Ok(Some((offset, timestamp))) => return Search::Found(Offset(offset as u64), Timestamp(timestamp)),
-            Ok(None) => {}
-            Err(RecordError::TooLarge { .. }) => return Search::TooMuch,
-            Err(_) => return Search::Nothing,
-        }
+    match search::first(piece, time.0, limit) {
+        Ok(Some((offset, timestamp))) => Search::Found(Offset(offset as u64), Timestamp(timestamp)),
+        Err(RecordError::TooLarge { .. }) => Search::TooMuch,
+        Ok(None) | Err(_) => Search::Nothing,
     }
-    Search::Nothing
 }
 
 #[cfg(test)]
