@@ -12,27 +12,39 @@ use std::io::BufRead;
 pub struct Reader<'a> {
     walker: Walker<Box<dyn BufRead + 'a>>,
     left: i32,
+    /// Records before this one are passed.
+    from: i32,
     record_bytes_max: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// A reader of the records of `batch`, each of at most `record_bytes_max` bytes. Decompressed those that
-    /// are read may take `limit` bytes.
+    /// A reader of the records of `batch` whose offset delta is at least `from`, each of at most
+    /// `record_bytes_max` bytes. Decompressed those that are read or passed may take `limit` bytes.
     ///
     /// # Errors
     /// When they cannot be decompressed.
-    pub fn open(batch: &'a Batch, record_bytes_max: usize, limit: usize) -> Result<Self, RecordError> {
+    pub fn open(batch: &'a Batch, from: i32, record_bytes_max: usize, limit: usize) -> Result<Self, RecordError> {
         let limit = if batch.compression() == Compression::None { usize::MAX } else { limit };
         let source = compression::open(batch.compression(), &batch.as_bytes()[HEAD..], limit)?;
-        Ok(Reader { walker: Walker { source, read: 0, limit }, left: batch.record_count(), record_bytes_max })
+        Ok(Reader { walker: Walker { source, read: 0, limit }, left: batch.record_count(), from, record_bytes_max })
     }
 
-    fn record(&mut self) -> Result<Record, RecordError> {
-        let bytes = usize::try_from(self.walker.varint()?).map_err(|_| RecordError::Shape)?;
-        if bytes > self.record_bytes_max {
+    /// The next record, if it is not one to be passed.
+    fn record(&mut self) -> Result<Option<Record>, RecordError> {
+        let walker = &mut self.walker;
+        let bytes = usize::try_from(walker.varint()?).map_err(|_| RecordError::Shape)?;
+        let end = walker.read.checked_add(bytes).ok_or(RecordError::Shape)?;
+        walker.skip(1, end)?;
+        let (timestamp_delta, offset_delta) = (walker.varlong()?, walker.varint()?);
+        let rest = end.checked_sub(walker.read).ok_or(RecordError::Shape)?;
+        if offset_delta < self.from {
+            walker.skip(rest, end)?;
+            return Ok(None);
+        }
+        if rest > self.record_bytes_max {
             return Err(RecordError::TooLarge { limit: self.record_bytes_max });
         }
-        Record::of(Bytes::from(self.walker.take(bytes)?))
+        Record::of(timestamp_delta, offset_delta, Bytes::from(walker.take(rest)?)).map(Some)
     }
 }
 
@@ -40,15 +52,17 @@ impl Iterator for Reader<'_> {
     type Item = Result<Record, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left <= 0 {
-            return None;
+        while self.left > 0 {
+            self.left -= 1;
+            let record = self.record().transpose();
+            if matches!(record, Some(Err(_))) {
+                self.left = 0;
+            }
+            if record.is_some() {
+                return record;
+            }
         }
-        self.left -= 1;
-        let record = self.record();
-        if record.is_err() {
-            self.left = 0;
-        }
-        Some(record)
+        None
     }
 }
 
@@ -79,8 +93,12 @@ mod tests {
         let all: Vec<_> = plain.records(1 << 20).unwrap().collect();
         for codec in CODECS {
             let compressed = plain.compressed(codec, 1 << 20).unwrap();
-            let read: Vec<_> = Reader::open(&compressed, 1 << 20, 1 << 20).unwrap().collect();
-            assert_eq!(read, all, "{codec:?}");
+            let read = |from| Reader::open(&compressed, from, 100_020, 1 << 20).unwrap().collect::<Vec<_>>();
+            assert_eq!(read(0), all, "{codec:?}");
+            assert_eq!(read(2), all[2..], "{codec:?}");
+            let small = Reader::open(&compressed, 3, 100, 1 << 20).unwrap();
+            assert_eq!(small.collect::<Vec<_>>(), all[3..], "what is passed may be of any size");
+            assert_eq!(read(4), []);
         }
     }
 
@@ -88,11 +106,11 @@ mod tests {
     fn what_is_not_read_is_not_paid_for() {
         for codec in [Compression::Gzip, Compression::Lz4, Compression::Zstd] {
             let bomb = batch(&[10, 10, 1 << 20, 1]).compressed(codec, 1 << 21).unwrap();
-            let mut reader = Reader::open(&bomb, 1000, 2000).unwrap();
+            let mut reader = Reader::open(&bomb, 0, 1000, 2000).unwrap();
             assert!(reader.next().unwrap().is_ok() && reader.next().unwrap().is_ok(), "{codec:?}");
             assert_eq!(reader.next(), Some(Err(RecordError::TooLarge { limit: 1000 })), "{codec:?}");
             assert_eq!(reader.next(), None);
-            let mut reader = Reader::open(&bomb, usize::MAX, 2000).unwrap();
+            let mut reader = Reader::open(&bomb, 0, usize::MAX, 2000).unwrap();
             assert_eq!(reader.nth(2), Some(Err(RecordError::TooLarge { limit: 2000 })), "{codec:?}");
         }
     }
@@ -103,6 +121,6 @@ mod tests {
         // A varint of 2^30.
         bytes[HEAD..HEAD + 5].copy_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x08]);
         let batch = Batch::checked(Bytes::from(bytes));
-        assert_eq!(Reader::open(&batch, usize::MAX, 100).unwrap().next(), Some(Err(RecordError::Shape)));
+        assert_eq!(Reader::open(&batch, 0, usize::MAX, 100).unwrap().next(), Some(Err(RecordError::Shape)));
     }
 }

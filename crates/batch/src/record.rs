@@ -104,15 +104,17 @@ impl Iterator for Records {
 
 impl Record {
     fn read(rest: &mut Bytes) -> Result<Self, RecordError> {
-        Record::of(optional(rest)?.ok_or(RecordError::Shape)?)
+        let mut fields = optional(rest)?.ok_or(RecordError::Shape)?;
+        take(&mut fields, 1)?;
+        let (timestamp_delta, offset_delta) = (varlong(&mut fields)?, varint(&mut fields)?);
+        Record::of(timestamp_delta, offset_delta, fields)
     }
 
-    /// The record that is behind its length.
-    pub(crate) fn of(mut fields: Bytes) -> Result<Self, RecordError> {
-        take(&mut fields, 1)?;
+    /// The record whose fields from the key on are these.
+    pub(crate) fn of(timestamp_delta: i64, offset_delta: i32, mut fields: Bytes) -> Result<Self, RecordError> {
         let record = Record {
-            timestamp_delta: varlong(&mut fields)?,
-            offset_delta: varint(&mut fields)?,
+            timestamp_delta,
+            offset_delta,
             key: optional(&mut fields)?,
             value: optional(&mut fields)?,
             headers: headers(&mut fields)?,

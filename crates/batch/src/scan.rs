@@ -134,7 +134,7 @@ impl<R: BufRead> Walker<R> {
         }
     }
 
-    fn skip(&mut self, mut count: usize, end: usize) -> Result<(), RecordError> {
+    pub(crate) fn skip(&mut self, mut count: usize, end: usize) -> Result<(), RecordError> {
         if count > end.saturating_sub(self.read) {
             return Err(RecordError::Shape);
         }
@@ -151,7 +151,7 @@ impl<R: BufRead> Walker<R> {
         i32::try_from(self.zigzag(5)?).map_err(|_| RecordError::Shape)
     }
 
-    fn varlong(&mut self) -> Result<i64, RecordError> {
+    pub(crate) fn varlong(&mut self) -> Result<i64, RecordError> {
         self.zigzag(10)
     }
 
