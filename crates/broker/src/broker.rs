@@ -209,6 +209,7 @@ impl Broker {
     pub async fn call(&self, request: Request) -> Pending {
         match request {
             Request::Topics(query) => Box::pin(self.clone().topics(query)),
+            Request::TopicPage(query) => Box::pin(self.clone().topic_page(query)),
             Request::CreateTopics(topics) => Box::pin(self.clone().create_topics(topics)),
             Request::DeleteTopics(topics) => Box::pin(self.clone().delete_topics(topics)),
             Request::AlterTopics(topics) => Box::pin(self.clone().alter_topics(topics)),

@@ -29,6 +29,7 @@ pub mod setting;
 mod sizes;
 pub mod skip;
 pub mod status;
+mod topic_page;
 mod topics;
 pub mod traffic;
 pub mod usage;

@@ -14,6 +14,8 @@ use std::time::Duration;
 pub enum Request {
     /// Looks topics up; makes missing ones where asked to.
     Topics(TopicsQuery),
+    /// Lists topics, page by page.
+    TopicPage(TopicPageQuery),
     /// Makes topics.
     CreateTopics(Vec<CreateTopic>),
     /// Removes topics.
@@ -55,6 +57,8 @@ pub enum Request {
 pub enum Reply {
     /// In the order asked for; all topics by name when all were asked for.
     Topics(Vec<Result<TopicInfo, BrokerError>>),
+    /// Topics by name.
+    TopicPage(TopicPage),
     /// In the order asked for.
     TopicsCreated(Vec<Result<TopicInfo, BrokerError>>),
     /// In the order asked for.
@@ -202,6 +206,28 @@ pub struct TopicsQuery {
     pub create_missing: bool,
 }
 
+/// Which topics to list.
+#[derive(Clone, Debug)]
+pub struct TopicPageQuery {
+    /// Those whose name begins so.
+    pub prefix: String,
+    /// Those whose name is behind this one.
+    pub after: Option<String>,
+    /// No more than these.
+    pub topics_max: usize,
+    /// No more when they have so many partitions already.
+    pub partitions_max: usize,
+}
+
+/// Some topics.
+#[derive(Clone, Debug)]
+pub struct TopicPage {
+    /// They, by name.
+    pub topics: Vec<TopicInfo>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
 /// A topic, described.
 #[derive(Clone, Debug)]
 pub struct TopicInfo {
@@ -315,6 +341,8 @@ pub struct NodeInfo {
     pub auto_create_topics: bool,
     /// What topics are set to of which nobody says otherwise.
     pub topic_defaults: Settings,
+    /// How many topics there are.
+    pub topics: usize,
 }
 
 /// A partition of a topic.

@@ -56,6 +56,7 @@ impl Broker {
             default_partitions: config.default_partitions,
             auto_create_topics: config.auto_create_topics,
             topic_defaults: config.topic_defaults.clone(),
+            topics: self.inner.catalog().machine().catalog.topic_count(),
         })
     }
 }

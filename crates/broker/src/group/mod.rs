@@ -9,10 +9,11 @@
 //! Who is alive is this memory's business and starts afresh on a new leader. What follows from it
 //! is [`stored`].
 //!
-//! Subscriptions and assignments are the members' own bytes; only whoever deletes offsets looks for
-//! topics in them ([`subscription`]).
+//! Subscriptions and assignments are the members' own bytes; only whoever deletes offsets, or
+//! shows a group to people, looks for topics in them ([`subscription`], [`assignment`]).
 //! Start with [`request`], then `coordinator`, then `rebalance`.
 
+pub mod assignment;
 mod commit;
 mod config;
 mod coordinator;

@@ -1,7 +1,7 @@
 //! A whole connection: bytes come, requests are answered as a broker without topics would, and what is said
 //! to the client is a sequence of frames. In the end no memory is held.
 
-use broker::request::{AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, ReadPart};
+use broker::request::{AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, ReadPart, TopicPage};
 use broker::{BrokerError, Memory, Reply, Request, Settings};
 use bytes::{Bytes, BytesMut};
 use gateway::{Output, Seats, Session};
@@ -73,6 +73,7 @@ fn reply(request: Request) -> Reply {
             default_partitions: 1,
             auto_create_topics: true,
             topic_defaults: Settings::default(),
+            topics: 0,
         }),
         Request::Append(parts) => {
             let judge = |part: broker::request::AppendPart| {
@@ -107,6 +108,8 @@ fn reply(request: Request) -> Reply {
             Reply::EpochEnds(queries.iter().map(|_| Ok(EpochEnd { epoch: None, end: None })).collect())
         }
         Request::Lag(queries) => Reply::Lag(queries.iter().map(|_| Err(missing.clone())).collect()),
+        // Not asked by Kafka's clients.
+        Request::TopicPage(_) => Reply::TopicPage(TopicPage { topics: Vec::new(), more: false }),
         Request::NewProducer => Reply::NewProducer(Ok(ProducerId(1))),
         Request::Group(_) => Reply::Group(Err(BrokerError::Unavailable)),
         Request::CommitOffsets(commit) => Reply::OffsetsCommitted(commit.offsets.iter().map(|_| Ok(())).collect()),

@@ -11,6 +11,7 @@ use model::config::StreamConfig;
 use model::wire::WireError;
 use model::{Name, ProducerId, ShardId, StreamId, TopicId, limit};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use topic::{Partition, Topic};
 
 /// Table tags. On disk: never reused.
@@ -73,6 +74,29 @@ impl Catalog {
     /// All topics, by name.
     pub fn topics(&self) -> impl Iterator<Item = (TopicId, &Topic)> {
         self.names.values().filter_map(|id| Some((*id, self.topics.get(id)?)))
+    }
+
+    /// Topics by name, from this name on.
+    pub fn topics_from<'a>(&'a self, name: &str) -> Box<dyn Iterator<Item = (TopicId, &'a Topic)> + 'a> {
+        self.topics_in((Bound::Included(name), Bound::Unbounded))
+    }
+
+    /// Topics by name, behind this name.
+    pub fn topics_after<'a>(&'a self, name: &str) -> Box<dyn Iterator<Item = (TopicId, &'a Topic)> + 'a> {
+        self.topics_in((Bound::Excluded(name), Bound::Unbounded))
+    }
+
+    fn topics_in<'a>(
+        &'a self,
+        names: (Bound<&str>, Bound<&str>),
+    ) -> Box<dyn Iterator<Item = (TopicId, &'a Topic)> + 'a> {
+        Box::new(self.names.range::<str, _>(names).filter_map(|(_, id)| Some((*id, self.topics.get(id)?))))
+    }
+
+    /// How many topics there are.
+    #[must_use]
+    pub fn topic_count(&self) -> usize {
+        self.names.len()
     }
 
     /// The shards that streams are placed on, ascending.
