@@ -1,7 +1,24 @@
 //! The admin API: topics, records, groups and the node itself over HTTP, in JSON.
 //!
-//! [`shape`] is what is asked and answered, as types that server and command line share.
+//! [`shape`] is what is asked and answered, as types that server and command line share. [`route`] is the
+//! table of what can be asked; the OpenAPI document ([`openapi`]) is made of both. [`mapping`] turns requests
+//! into the broker's and replies into answers. [`gate`] says who may ask, and why.
 //!
-//! It deliberately knows no socket: bytes come and go through whoever drives it. Start with [`shape`].
+//! It deliberately knows no socket and no HTTP library: heads and bodies come in as text and bytes, answers
+//! go out so, through whoever drives [`api::Api`]. Start with [`route`].
 
+pub mod answer;
+pub mod api;
+mod body;
+pub mod gate;
+mod mapping;
+pub mod openapi;
+pub mod path;
+mod query;
+mod refusal;
+mod route;
 pub mod shape;
+
+pub use answer::Answer;
+pub use api::{About, Api, Call, Head};
+pub use gate::{Claims, Gate};

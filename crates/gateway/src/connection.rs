@@ -238,8 +238,7 @@ impl Connection<'_> {
     }
 
     fn note_rejections(&mut self, count: u64, last: &str) {
-        self.counters.rejections.fetch_add(count, Relaxed);
-        if let Some(times) = self.counters.rejections_said.lock().note(Instant::now()) {
+        if let Some(times) = self.counters.note_rejections(count) {
             let Origin { listener, peer } = self.origin;
             tracing::warn!(listener, %peer, times, last, "refused what a client sent");
         }

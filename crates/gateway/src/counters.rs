@@ -4,6 +4,7 @@ use crate::seats::Refusals;
 use parking_lot::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 /// Counters of one listener since the start.
 #[derive(Debug, Default)]
@@ -43,6 +44,16 @@ impl Counters {
         self.accepted.fetch_add(1, Relaxed);
         self.open.fetch_add(1, Relaxed);
         Open(self)
+    }
+}
+
+impl Counters {
+    /// Counts parts of requests that were refused because they are malformed. Returns how many times to
+    /// speak of in the log, if it is time to.
+    #[must_use]
+    pub fn note_rejections(&self, count: u64) -> Option<u64> {
+        self.rejections.fetch_add(count, Relaxed);
+        self.rejections_said.lock().note(Instant::now())
     }
 }
 

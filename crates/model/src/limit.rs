@@ -201,8 +201,9 @@ pub const ADMIN_ANSWER_BYTES_DEFAULT: usize = MIB;
 pub const ADMIN_WAIT_MILLIS_MAX: u64 = 30_000;
 /// Requests to the admin API that wait for records: so many connections remain for others.
 pub const ADMIN_WAITS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
-/// Bytes that bodies and answers of the admin API take, over all connections.
-pub const ADMIN_BYTES_IN_FLIGHT_MAX: usize = 128 * MIB;
+/// Pages of records that the admin API decompresses at a time, each of which may take
+/// [`PIECE_DECOMPRESSED_BYTES_MAX`] for a moment.
+pub const ADMIN_PAGES_DECODED_AT_ONCE: usize = 4;
 /// Connections of clients, if there are file descriptors for them.
 pub const CONNECTIONS_MAX: u64 = 20_000;
 /// AppendEntries of one leader that wait for their turn with a follower.

@@ -1,21 +1,60 @@
 //! Lists and maps from outside, bounded while they are read: what is beyond the bound takes no memory.
 
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// Reads a list of at most `MAX` elements.
+/// What is written as an object. Left to itself, serde takes a list of its fields' values as well.
+#[derive(Debug)]
+pub struct Object<T>(pub T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Object<T>, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(fields)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData))
+    }
+}
+
+/// Reads a list of at most `MAX` objects.
 ///
 /// # Errors
-/// When it is longer, or no list of such elements.
-pub fn list<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+/// When it is longer, or no list of such objects.
+pub fn objects<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    deserializer.deserialize_seq(List::<MAX, T>(PhantomData))
+    let objects: Vec<Object<T>> = deserializer.deserialize_seq(List::<MAX, _>(PhantomData))?;
+    Ok(objects.into_iter().map(|Object(object)| object).collect())
+}
+
+/// Reads a list of at most `MAX` objects where there need not be one.
+///
+/// # Errors
+/// When it is longer, or no list of such objects.
+pub fn optional_objects<'de, const MAX: usize, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    T: Deserialize<'de>,
+    D: Deserializer<'de>,
+{
+    let objects: Option<Vec<Object<T>>> = optional_list::<MAX, _, D>(deserializer)?;
+    Ok(objects.map(|objects| objects.into_iter().map(|Object(object)| object).collect()))
 }
 
 /// Reads a list of at most `MAX` elements where there need not be one.
@@ -45,7 +84,7 @@ where
         }
 
         fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-            list::<MAX, T, D>(deserializer).map(Some)
+            deserializer.deserialize_seq(List::<MAX, T>(PhantomData)).map(Some)
         }
     }
 

@@ -28,6 +28,28 @@ pub enum Data {
 
 const SPELLINGS: &[&str] = &["base64", "json"];
 
+/// How deep JSON may be nested: what most readers of it can take.
+const DEPTH_MAX: usize = 128;
+
+/// Whether valid JSON is nested deeper than that.
+fn is_too_deep(json: &str) -> bool {
+    let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > DEPTH_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 impl Data {
     /// What is meant.
     #[must_use]
@@ -94,7 +116,13 @@ impl<'de> Deserialize<'de> for Data {
                             A::Error::custom(format_args!("not base64 with padding (RFC 4648): {error}"))
                         })?)
                     }
-                    Some("json") => Data::Json(fields.next_value::<Box<RawValue>>()?.get().to_owned()),
+                    Some("json") => {
+                        let json = fields.next_value::<Box<RawValue>>()?;
+                        if is_too_deep(json.get()) {
+                            return Err(A::Error::custom(format_args!("JSON nested more than {DEPTH_MAX} deep")));
+                        }
+                        Data::Json(json.get().to_owned())
+                    }
                     Some(other) => return Err(A::Error::unknown_field(other, SPELLINGS)),
                     None => return Err(A::Error::custom(r#"expected {"base64": "..."} or {"json": ...}"#)),
                 };
@@ -159,6 +187,13 @@ mod tests {
             assert_eq!(serde_json::to_string(&data).unwrap(), json);
             assert_eq!(data.into_bytes(), bytes);
         }
+    }
+
+    #[test]
+    fn brackets_in_text_nest_nothing() {
+        let text = format!(r#"["\\\"{}"]"#, "[".repeat(500));
+        assert!(!is_too_deep(&text), "{text}");
+        assert!(is_too_deep(&"[".repeat(129)) && !is_too_deep(&"[".repeat(128)));
     }
 
     #[test]

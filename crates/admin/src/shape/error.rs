@@ -133,3 +133,18 @@ impl Code {
         serde_json::to_value(self).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_guide_has_every_code_in_the_row_of_its_status() {
+        let guide = include_str!("../../../../docs/admin-api.md");
+        for code in Code::ALL {
+            let row = guide.lines().find(|line| line.starts_with(&format!("| {} |", code.status())));
+            let named = format!("`{}`", code.name());
+            assert!(row.is_some_and(|row| row.contains(&named)), "{named} belongs to {}", code.status());
+        }
+    }
+}

@@ -70,6 +70,9 @@ pub struct Group {
     pub members: Vec<Member>,
     /// Its positions, by topic and partition, and the partitions that members have without one.
     pub offsets: Vec<GroupOffset>,
+    /// How many more positions there are than an answer holds.
+    #[serde(default)]
+    pub offsets_left_out: u64,
 }
 
 /// A member of a group.

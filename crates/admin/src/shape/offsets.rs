@@ -14,7 +14,7 @@ pub struct MoveOffsets {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        deserialize_with = "bounded::optional_list::<{ limit::ADMIN_TOPICS_NAMED_MAX }, _, _>"
+        deserialize_with = "bounded::optional_objects::<{ limit::ADMIN_TOPICS_NAMED_MAX }, _, _>"
     )]
     #[schemars(length(max = 1_000))]
     pub topics: Option<Vec<TopicPartitions>>,

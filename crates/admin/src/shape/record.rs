@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct NewRecords {
     /// They, at most 10,000.
-    #[serde(deserialize_with = "bounded::list::<{ limit::ADMIN_RECORDS_WRITTEN_MAX }, _, _>")]
+    #[serde(deserialize_with = "bounded::objects::<{ limit::ADMIN_RECORDS_WRITTEN_MAX }, _, _>")]
     #[schemars(length(min = 1, max = 10_000))]
     pub records: Vec<NewRecord>,
     /// How they are compressed; not at all when absent. The topic may have its own compression.
@@ -41,7 +41,7 @@ pub struct NewRecord {
     #[serde(
         default,
         skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "bounded::list::<{ limit::ADMIN_HEADERS_MAX }, _, _>"
+        deserialize_with = "bounded::objects::<{ limit::ADMIN_HEADERS_MAX }, _, _>"
     )]
     #[schemars(length(max = 1_000))]
     pub headers: Vec<Header>,

@@ -115,6 +115,7 @@ impl JsonSchema for Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn millis(text: &str) -> Option<i64> {
         Time::parse(text).ok().map(|time| time.0)
@@ -134,6 +135,15 @@ mod tests {
             ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
         ] {
             assert_eq!(millis(text), Some(expected), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text: String, near in "[0-9T:.Z+-]{0,30}", year in 0u32..10_000, month in 0u8..100) {
+            let _ = Time::parse(&text);
+            let _ = Time::parse(&near);
+            let _ = Time::parse(&format!("{year:04}-{month:02}-31T23:59:60+23:59"));
         }
     }
 

@@ -1,0 +1,251 @@
+//! Reading records of a partition, and waiting for some where there are none.
+
+use super::error::{Subject, refusal};
+use super::page::{Page, Stop, Stored, Wanted};
+use super::{mismatch, partition_ref};
+use crate::answer::Answer;
+use crate::api::{Call, Inner};
+use crate::query::Position;
+use crate::refusal::Refusal;
+use crate::shape::{Code, Encoding};
+use batch::{RecordError, search};
+use broker::memory::Held;
+use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery, ReadRange, Search};
+use broker::{BrokerError, Chunk, Reply, Request};
+use bytes::Bytes;
+use model::{Offset, Timestamp, limit};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// What a page takes in memory besides what is stored, of each byte that a record may have: the record, and
+/// its JSON, which grows by doubling.
+const COPIES: usize = 3;
+
+pub(crate) async fn read(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    let deadline = Instant::now() + Duration::from_millis(call.query.natural("wait_ms").unwrap_or(0));
+    let reading = Reading::new(&api, &call);
+    let mut from = reading.begin(&call).await?;
+    loop {
+        let (page, bounds, room) = reading.page(from).await?;
+        // Where compaction left nothing there is a way to go on.
+        let moved = page.next > from;
+        from = page.next;
+        if page.count > 0 || Instant::now() >= deadline {
+            return Ok(reading.answer(page, bounds, room));
+        }
+        if !moved {
+            drop(room);
+            reading.wait(from, deadline).await?;
+        }
+    }
+}
+
+/// A partition's first offset and one past its last.
+type Bounds = (Offset, Offset);
+
+/// One request's way through a partition.
+struct Reading<'a> {
+    api: &'a Inner,
+    topic: &'a str,
+    partition: u32,
+    wanted: Wanted,
+}
+
+impl<'a> Reading<'a> {
+    fn new(api: &'a Inner, call: &'a Call) -> Self {
+        let most = limit::ADMIN_ANSWER_BYTES_MAX as u64;
+        let bytes_max = call.query.natural("max_bytes").unwrap_or(limit::ADMIN_ANSWER_BYTES_DEFAULT as u64);
+        let bytes_max = bytes_max.min(most) as usize;
+        let wanted = Wanted {
+            from: Offset::ZERO,
+            count_max: call.query.natural("limit").unwrap_or(100).min(limit::ADMIN_PAGE_MAX as u64) as usize,
+            bytes_max,
+            // A page of a few bytes has its first record, too.
+            record_bytes_max: bytes_max.max(limit::ADMIN_ANSWER_BYTES_DEFAULT),
+            encoding: match call.query.text("encoding") {
+                Some("text") => Encoding::Text,
+                Some("base64") => Encoding::Base64,
+                _ => Encoding::Auto,
+            },
+        };
+        Reading { api, topic: call.name(0), partition: call.partition(), wanted }
+    }
+
+    fn partition(&self) -> PartitionRef {
+        partition_ref(self.topic, self.partition)
+    }
+
+    fn subject(&self) -> Subject<'a> {
+        Subject::Partition(self.topic, self.partition)
+    }
+
+    /// Where to begin.
+    async fn begin(&self, call: &Call) -> Result<Offset, Refusal> {
+        let position = call.position("offset");
+        if let Some(time) = call.time("timestamp") {
+            if position.is_some() {
+                return Err(Refusal::new(Code::InvalidParameter, "give offset or timestamp, not both"));
+            }
+            return find_time(self.api, self.topic, self.partition, Timestamp(time.0)).await;
+        }
+        match position.unwrap_or(Position::Earliest) {
+            Position::At(offset) => Ok(Offset(offset)),
+            Position::Earliest => Ok(self.bounds().await?.0),
+            Position::Latest => Ok(self.bounds().await?.1),
+            Position::Last(count) => {
+                let (start, end) = self.bounds().await?;
+                Ok(Offset(end.0.saturating_sub(count)).max(start))
+            }
+        }
+    }
+
+    async fn bounds(&self) -> Result<Bounds, Refusal> {
+        bounds(self.api, self.topic, self.partition).await
+    }
+
+    /// What there is now, and the memory that its answer takes.
+    async fn page(&self, from: Offset) -> Result<(Page, Bounds, Held), Refusal> {
+        let part = self.look(from, self.wanted.bytes_max, false, Duration::ZERO).await?;
+        let (bounds, bytes) = ((part.start, part.end), part.bytes());
+        let stored: Arc<Vec<Stored>> = Arc::new(part.chunks.into_iter().filter_map(stored).collect());
+        let mut wanted = Wanted { from, ..self.wanted };
+        let (mut room, page) = loop {
+            // While it was read, the broker counted it.
+            let room = self.api.answer_room(bytes + COPIES * wanted.record_bytes_max).await?;
+            let pieces = stored.clone();
+            let page = decode(self.api, move || Page::read(&pieces, &wanted)).await?;
+            match page {
+                // There is room for larger ones, but not for many at a time.
+                Err(Stop::TooLarge(_)) if wanted.record_bytes_max < limit::ADMIN_ANSWER_BYTES_MAX => {
+                    wanted.record_bytes_max = limit::ADMIN_ANSWER_BYTES_MAX;
+                }
+                page => break (room, page),
+            }
+        };
+        match page {
+            // While it is sent there is nothing but the answer.
+            Ok(page) => {
+                room.resize(page.json.len());
+                Ok((page, bounds, room))
+            }
+            Err(Stop::TooLarge(offset)) => {
+                let most = limit::ADMIN_ANSWER_BYTES_MAX;
+                let message = format!(
+                    "the record at offset {offset} is larger than the {most} bytes that an answer can hold; read it by \
+                     another protocol, or read on at offset {next}",
+                    offset = offset.0,
+                    next = offset.0 + 1
+                );
+                Err(Refusal::new(Code::RecordTooLarge, message))
+            }
+            Err(Stop::Unreadable(offset, why)) => {
+                let (topic, partition) = (self.topic, self.partition);
+                tracing::warn!(topic, partition, offset = offset.0, why, "cannot show a record");
+                let message = format!("partition {partition} of topic {topic} cannot be read at {}: {why}", offset.0);
+                Err(Refusal::new(Code::Damaged, message))
+            }
+        }
+    }
+
+    /// Waits until there is something at `from`, or the deadline.
+    async fn wait(&self, from: Offset, deadline: Instant) -> Result<(), Refusal> {
+        let busy = || {
+            let message = format!("{} requests wait for records already; try again", limit::ADMIN_WAITS_MAX);
+            Refusal::new(Code::Busy, message)
+        };
+        let _seat = self.api.waits.take().ok_or_else(busy)?;
+        let mut stop = self.api.stop.clone();
+        tokio::select! {
+            // Little is read: the page is, when there is one.
+            looked = self.look(from, 1, true, deadline.saturating_duration_since(Instant::now())) => looked.map(drop),
+            _ = stop.wait_for(|stop| *stop) => Err(Refusal::new(Code::Unavailable, "the node stops; try again")),
+        }
+    }
+
+    async fn look(
+        &self,
+        from: Offset,
+        max_bytes: usize,
+        in_files: bool,
+        max_wait: Duration,
+    ) -> Result<ReadPart, Refusal> {
+        let part = ReadRange { from: self.partition(), offset: from, max_bytes, epoch: None, last_epoch: None };
+        let min_bytes = usize::from(!max_wait.is_zero());
+        let query = ReadQuery { parts: vec![part], min_bytes, max_wait, max_bytes, in_files };
+        let Reply::Read { mut parts, .. } = self.api.ask(Request::Read(query)).await else { return Err(mismatch()) };
+        match parts.pop().unwrap_or(Err(BrokerError::Unavailable)) {
+            Err(BrokerError::OffsetOutOfRange) => {
+                let (start, end) = self.bounds().await?;
+                let (topic, partition) = (self.topic, self.partition);
+                let message = format!(
+                    "offset {} is not between {} and {}, where partition {partition} of topic {topic} begins and ends",
+                    from.0, start.0, end.0
+                );
+                Err(Refusal::new(Code::OffsetOutOfRange, message))
+            }
+            outcome => outcome.map_err(|error| refusal(&error, self.subject())),
+        }
+    }
+
+    fn answer(&self, page: Page, (start, end): Bounds, room: Held) -> Answer {
+        let mut body =
+            format!(r#"{{"topic":{},"partition":{},"records":["#, json!(self.topic), self.partition).into_bytes();
+        body.extend_from_slice(&page.json);
+        let rest = format!(r#"],"next_offset":{},"start":{},"end":{}}}"#, page.next.0, start.0, end.0);
+        body.extend_from_slice(rest.as_bytes());
+        Answer { room: Some(room), ..Answer::of(200, Bytes::from(body)) }
+    }
+}
+
+fn stored(chunk: Chunk) -> Option<Stored> {
+    chunk.into_slice().map(|slice| (slice.base, slice.bytes))
+}
+
+/// Does it where it holds up nobody, when it has a turn.
+async fn decode<T: Send + 'static>(api: &Inner, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let stops = || Refusal::new(Code::Unavailable, "the node stops; try again");
+    let _turn = api.decoding.acquire().await.map_err(|_| stops())?;
+    tokio::task::spawn_blocking(work).await.map_err(|_| stops())
+}
+
+async fn find(api: &Inner, topic: &str, partition: u32, which: &[OffsetSpec]) -> Result<Vec<FoundOffset>, Refusal> {
+    let query = |which: &OffsetSpec| OffsetQuery {
+        partition: partition_ref(topic, partition),
+        which: *which,
+        find: find_record,
+        epoch: None,
+    };
+    let Reply::Offsets(found) = api.ask(Request::Offsets(which.iter().map(query).collect())).await else {
+        return Err(mismatch());
+    };
+    let found: Result<Vec<_>, _> = found.into_iter().collect();
+    found.map_err(|error| refusal(&error, Subject::Partition(topic, partition)))
+}
+
+/// Where a partition begins and ends.
+pub(super) async fn bounds(api: &Inner, topic: &str, partition: u32) -> Result<Bounds, Refusal> {
+    let found = find(api, topic, partition, &[OffsetSpec::Earliest, OffsetSpec::Latest]).await?;
+    match found.as_slice() {
+        [FoundOffset { offset: Some(start), .. }, FoundOffset { offset: Some(end), .. }] => Ok((*start, *end)),
+        _ => Err(mismatch()),
+    }
+}
+
+/// The first record of this time or later; the end when there is none.
+pub(super) async fn find_time(api: &Inner, topic: &str, partition: u32, time: Timestamp) -> Result<Offset, Refusal> {
+    // Asked for first: what comes meanwhile is behind it.
+    let (_, end) = bounds(api, topic, partition).await?;
+    let found = find(api, topic, partition, &[OffsetSpec::AtOrAfter(time)]).await?.into_iter().next();
+    Ok(found.and_then(|found| found.offset).unwrap_or(end))
+}
+
+/// Looks for the first record that is not before `time`. See [`broker::request::FindRecord`].
+fn find_record(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
+    match search::first(piece, time.0, limit) {
+        Ok(Some((offset, timestamp))) => Search::Found(Offset(offset as u64), Timestamp(timestamp)),
+        Err(RecordError::TooLarge { .. }) => Search::TooMuch,
+        Ok(None) | Err(_) => Search::Nothing,
+    }
+}

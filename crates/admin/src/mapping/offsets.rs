@@ -1,0 +1,200 @@
+//! Moving and forgetting a group's positions.
+
+use super::consume::{bounds, find_time};
+use super::error::{Subject, refusal};
+use super::groups::{committed, find, positions};
+use super::{find_topic, mismatch, partition_ref};
+use crate::answer::Answer;
+use crate::api::{Call, Inner};
+use crate::body;
+use crate::query::{OFFSET_MAX, shown};
+use crate::refusal::Refusal;
+use crate::shape::{Code, DeletedOffsets, MoveOffsets, MovedOffset, MovedOffsets, Target, TopicPartitions};
+use broker::group::GroupState;
+use broker::request::{FetchedOffset, NewOffset, OffsetCommit, OffsetDelete, PartitionRef, TopicRef};
+use broker::{BrokerError, Reply, Request};
+use model::{Offset, Timestamp, limit};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Where a group has been: by topic and partition.
+type Positions = BTreeMap<(String, u32), Offset>;
+
+pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    let group = call.name(0);
+    let MoveOffsets { topics, to, dry_run } = body::read(&call.body)?;
+    if let Target::Offset(offset) = to
+        && offset > OFFSET_MAX
+    {
+        return Err(Refusal::new(Code::InvalidBody, format!("offset {offset} is more than {OFFSET_MAX}")));
+    }
+    check_idle(&api, group, topics.is_some()).await?;
+    let old = known(positions(&api, group).await?);
+    let places = match topics {
+        Some(topics) => named(&api, topics).await?,
+        None => old.keys().cloned().collect(),
+    };
+    if places.len() > limit::GROUP_POSITIONS_MAX {
+        let message = format!("a group has at most {} positions, these are more", limit::GROUP_POSITIONS_MAX);
+        return Err(Refusal::new(Code::LimitReached, message));
+    }
+    let mut moved = Vec::with_capacity(places.len());
+    for (topic, partition) in places {
+        let old = old.get(&(topic.clone(), partition)).copied();
+        moved.push(moved_one(&api, topic, partition, old, &to).await?);
+    }
+    if !dry_run {
+        commit(&api, group, &moved).await?;
+    }
+    Answer::json(200, &MovedOffsets { group: group.to_owned(), dry_run, offsets: moved })
+}
+
+/// A group with members is theirs. One that is not there can be made, when it is said of what.
+async fn check_idle(api: &Inner, group: &str, make: bool) -> Result<(), Refusal> {
+    match find(api, group).await {
+        Ok(found) if matches!(found.state, GroupState::Empty | GroupState::Dead) => Ok(()),
+        Ok(found) => {
+            let message = format!(
+                "group {} has {} members and is {}; stop its consumers first",
+                shown(group),
+                found.members.len(),
+                found.state.name()
+            );
+            Err(Refusal::new(Code::GroupNotEmpty, message))
+        }
+        Err(refusal) if refusal.code == Code::UnknownGroup && make => Ok(()),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+fn known(positions: Vec<FetchedOffset>) -> Positions {
+    let known = |position: FetchedOffset| {
+        let offset = committed(&position)?;
+        Some(((position.topic, position.partition), offset))
+    };
+    positions.into_iter().filter_map(known).collect()
+}
+
+/// The partitions that are named, each once.
+async fn named(api: &Inner, topics: Vec<TopicPartitions>) -> Result<BTreeSet<(String, u32)>, Refusal> {
+    let mut places = BTreeSet::new();
+    for TopicPartitions { topic, partitions } in topics {
+        let count = find_topic(api, &topic).await?.partitions.len() as u32;
+        for partition in partitions.unwrap_or_else(|| (0..count).collect()) {
+            if partition >= count {
+                return Err(refusal(&BrokerError::UnknownPartition, Subject::Partition(&topic, partition)));
+            }
+            places.insert((topic.clone(), partition));
+        }
+    }
+    Ok(places)
+}
+
+async fn moved_one(
+    api: &Inner,
+    topic: String,
+    partition: u32,
+    old: Option<Offset>,
+    to: &Target,
+) -> Result<MovedOffset, Refusal> {
+    let (start, end) = bounds(api, &topic, partition).await?;
+    let new = match to {
+        Target::Timestamp(time) => find_time(api, &topic, partition, Timestamp(time.0)).await?,
+        other => target(other, old, start, end).ok_or_else(|| {
+            let message = format!(
+                "the group has no position over partition {partition} of topic {} that could be kept or shifted; \
+                 name another target",
+                shown(&topic)
+            );
+            Refusal::new(Code::OffsetOutOfRange, message)
+        })?,
+    };
+    Ok(MovedOffset { topic, partition, old: old.map(|offset| offset.0), new: new.0, start: start.0, end: end.0 })
+}
+
+/// Where that is, inside of the partition; `None` when it depends on a position that there is none of.
+fn target(to: &Target, old: Option<Offset>, start: Offset, end: Offset) -> Option<Offset> {
+    let wanted = match to {
+        Target::Earliest => start,
+        Target::Latest | Target::Timestamp(_) => end,
+        Target::Offset(offset) => Offset(*offset),
+        Target::Current => old?,
+        Target::ShiftBy(by) => Offset(old?.0.saturating_add_signed(*by)),
+    };
+    Some(wanted.min(end).max(start))
+}
+
+/// Commits as a consumer outside of the group protocol does, which is refused while there are members.
+async fn commit(api: &Inner, group: &str, moved: &[MovedOffset]) -> Result<(), Refusal> {
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let offset = |moved: &MovedOffset| NewOffset {
+        partition: partition_ref(&moved.topic, moved.partition),
+        offset: Offset(moved.new),
+        leader_epoch: -1,
+        metadata: String::new(),
+    };
+    let commit = OffsetCommit {
+        group: group.to_owned(),
+        member: String::new(),
+        instance: None,
+        generation: -1,
+        offsets: moved.iter().map(offset).collect(),
+    };
+    let Reply::OffsetsCommitted(outcomes) = api.ask(Request::CommitOffsets(commit)).await else {
+        return Err(mismatch());
+    };
+    for (moved, outcome) in moved.iter().zip(outcomes) {
+        outcome.map_err(|error| refusal(&error, Subject::Positions(group, &moved.topic)))?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn delete(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    let (group, topic) = (call.name(0), call.name(1));
+    let only = call.query.natural("partition").map(|partition| partition as u32);
+    find(&api, group).await?;
+    let count = find_topic(&api, topic).await?.partitions.len() as u32;
+    if let Some(partition) = only.filter(|partition| *partition >= count) {
+        return Err(refusal(&BrokerError::UnknownPartition, Subject::Partition(topic, partition)));
+    }
+    let of_topic = positions(&api, group).await?.into_iter().filter(|position| position.topic == topic);
+    let partitions: Vec<u32> = of_topic.map(|position| position.partition).collect();
+    let partitions: Vec<u32> =
+        partitions.into_iter().filter(|partition| only.is_none_or(|only| only == *partition)).collect();
+    let place = |partition: &u32| PartitionRef { topic: TopicRef::Name(topic.to_owned()), partition: *partition };
+    // Also where there is nothing to forget: whether it could be is told.
+    let places =
+        if partitions.is_empty() { vec![place(&only.unwrap_or(0))] } else { partitions.iter().map(place).collect() };
+    let delete = OffsetDelete { group: group.to_owned(), partitions: places };
+    let Reply::OffsetsDeleted(outcome) = api.ask(Request::DeleteOffsets(delete)).await else {
+        return Err(mismatch());
+    };
+    let subject = Subject::Positions(group, topic);
+    let outcomes = outcome.map_err(|error| refusal(&error, subject))?;
+    outcomes.into_iter().try_for_each(|outcome| outcome.map_err(|error| refusal(&error, subject)))?;
+    Answer::json(200, &DeletedOffsets { group: group.to_owned(), topic: topic.to_owned(), partitions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_stay_inside_of_the_partition() {
+        let (start, end) = (Offset(10), Offset(20));
+        let at = |to: Target, old: Option<u64>| target(&to, old.map(Offset), start, end).map(|offset| offset.0);
+        assert_eq!(at(Target::Earliest, None), Some(10));
+        assert_eq!(at(Target::Latest, None), Some(20));
+        assert_eq!(at(Target::Offset(15), None), Some(15));
+        assert_eq!(at(Target::Offset(5), None), Some(10));
+        assert_eq!(at(Target::Offset(OFFSET_MAX), None), Some(20));
+        assert_eq!(at(Target::Current, Some(12)), Some(12));
+        assert_eq!(at(Target::Current, Some(2)), Some(10));
+        assert_eq!(at(Target::ShiftBy(-3), Some(15)), Some(12));
+        assert_eq!(at(Target::ShiftBy(i64::MIN), Some(15)), Some(10));
+        assert_eq!(at(Target::ShiftBy(i64::MAX), Some(15)), Some(20));
+        assert_eq!((at(Target::Current, None), at(Target::ShiftBy(1), None)), (None, None));
+    }
+}
