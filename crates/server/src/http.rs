@@ -1,12 +1,14 @@
-//! HTTP for operators: health and metrics.
+//! HTTP for operators: health, metrics, and the admin API.
 
 use crate::counted::Counted;
+use crate::http_admin::{self, Admin};
 use crate::metrics::Metrics;
+use crate::patience::Patient;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{any, get};
 use broker::Broker;
 use gateway::seats::Refusals;
 use gateway::{Counters, Seats, listener};
@@ -19,7 +21,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -27,7 +29,7 @@ pub(crate) const NAME: &str = "http";
 /// How long a request's head may take to arrive, counted from the end of the request before: so it is
 /// also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be used. One that never takes its answer is ended by it.
+/// How long a connection may be used.
 const LIFETIME: Duration = Duration::from_secs(600);
 /// How long requests that are being answered may take to end, when we stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -57,12 +59,27 @@ impl Server {
     }
 
     /// Serves until `stop` turns true, and a moment longer what is being answered then.
-    pub(crate) async fn serve(self, broker: Broker, metrics: Metrics, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn serve(
+        self,
+        broker: Broker,
+        metrics: Metrics,
+        about: admin::About,
+        stall: Duration,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let memory = broker.memory().clone();
+        let api = admin::Api::new(broker.clone(), about, stop.clone());
+        let admin = Router::new()
+            .route("/v1", any(http_admin::handle))
+            .route("/v1/", any(http_admin::handle))
+            .route("/v1/{*rest}", any(http_admin::handle))
+            .with_state(Arc::new(Admin { api, counters: self.counters.clone() }));
         let router = Router::new()
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .route("/metrics", get(show_metrics))
-            .with_state(Arc::new(Shared { broker, metrics }));
+            .with_state(Arc::new(Shared { broker, metrics }))
+            .merge(admin);
         let seats = Seats::new(limit::HTTP_CONNECTIONS_MAX);
         let mut refusals = Refusals::default();
         let mut connections = JoinSet::new();
@@ -83,6 +100,7 @@ impl Server {
                 continue;
             };
             let (router, stopping, counters) = (router.clone(), stopping.clone(), self.counters.clone());
+            let stream = Patient::new(Counted::new(stream, counters.clone()), stall, memory.answers.clone());
             connections.spawn(async move {
                 connection(stream, peer, router, stopping, &counters).await;
                 drop(seat);
@@ -97,7 +115,7 @@ impl Server {
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: Patient<Counted>,
     peer: SocketAddr,
     router: Router,
     mut stop: watch::Receiver<bool>,
@@ -107,7 +125,7 @@ async fn connection(
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(Counted::new(stream, counters.clone())), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut served = std::pin::pin!(served);
     let stopping = async {
         let _ = stop.wait_for(|stop| *stop).await;
@@ -130,12 +148,22 @@ async fn connection(
             counters.timeouts.fetch_add(1, Relaxed);
             tracing::debug!(listener = NAME, %peer, "closed: no request for too long");
         }
+        Err(error) if timed_out(&error) => {
+            counters.timeouts.fetch_add(1, Relaxed);
+            tracing::info!(listener = NAME, %peer, "closed: it does not take its answer");
+        }
         Err(error) if error.is_parse() => {
             counters.violations.fetch_add(1, Relaxed);
             tracing::info!(listener = NAME, %peer, reason = %error, "closed for a protocol violation");
         }
         Err(error) => tracing::debug!(listener = NAME, %peer, %error, "closed"),
     }
+}
+
+/// Whether the stream below gave up.
+fn timed_out(error: &hyper::Error) -> bool {
+    let below = std::error::Error::source(error).and_then(|below| below.downcast_ref::<io::Error>());
+    below.is_some_and(|below| below.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Whether every shard has a leader and room to write.

@@ -9,9 +9,11 @@ mod configuration_file;
 mod counted;
 mod descriptors;
 mod http;
+mod http_admin;
 mod logging;
 mod machine_memory;
 mod metrics;
+mod patience;
 #[cfg(test)]
 mod reference;
 mod serve;

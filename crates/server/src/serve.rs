@@ -4,11 +4,13 @@ use crate::configuration::Settings;
 use crate::setting::SHARDS_MAX;
 use crate::value::Endpoint;
 use crate::{descriptors, http, machine_memory, metrics};
+use admin::Gate;
 use broker::{Broker, Config};
 use gateway::session::Ends;
 use gateway::{Listener, ProtocolCounters, Seats, Session};
 use kafka::{Context, KafkaSession};
 use model::{ShardId, limit};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -52,12 +54,17 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
     };
     let mut ready = "ready".to_owned();
     let mut counters = Vec::new();
+    let mut listeners = BTreeMap::new();
     if let Some(kafka) = &kafka {
-        ready += &format!(" {KAFKA}={}", kafka.address()?);
+        let address = kafka.address()?.to_string();
+        ready += &format!(" {KAFKA}={address}");
+        listeners.insert(KAFKA.to_owned(), address);
         counters.push((KAFKA, kafka.counters()));
     }
     if let Some(http) = &http {
-        ready += &format!(" {}={}", http::NAME, http.address()?);
+        let address = http.address()?.to_string();
+        ready += &format!(" {}={address}", http::NAME);
+        listeners.insert(http::NAME.to_owned(), address);
         counters.push((http::NAME, http.counters()));
     }
     let mut serving = JoinSet::new();
@@ -66,8 +73,12 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         serving.spawn(kafka.serve(broker.clone(), seats, stall, stopped.clone()));
     }
     if let Some(http) = http {
+        let loopback = is_loopback(http.address()?);
+        let advertised = settings.advertise_kafka.iter().map(|endpoint| endpoint.host.clone()).collect();
+        let gate = Gate { loopback, advertised };
+        let about = admin::About { version: env!("CARGO_PKG_VERSION"), began, listeners, gate };
         let metrics = metrics::Metrics::new(broker.clone(), counters, vec![kafka_counters]);
-        serving.spawn(http.serve(broker.clone(), metrics, stopped));
+        serving.spawn(http.serve(broker.clone(), metrics, about, stall, stopped));
     }
     say_started(&settings, &broker, began);
     // Whoever started us waits for this line.
@@ -128,10 +139,14 @@ fn cannot_bind(listener: &str, address: SocketAddr, error: &io::Error) -> String
     format!("{listener}={address}: {error}")
 }
 
+fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
 /// Whoever can reach a listener can do everything.
 fn warn_of_strangers(settings: &Settings) {
     for (listener, address) in [(KAFKA, settings.listen_kafka), (http::NAME, settings.listen_http)] {
-        if let Some(address) = address.filter(|address| !address.ip().to_canonical().is_loopback()) {
+        if let Some(address) = address.filter(|address| !is_loopback(*address)) {
             tracing::warn!(listener, %address, "other machines may reach this, and there is no authentication yet");
         }
     }

@@ -44,7 +44,7 @@ pub(crate) static SETTINGS: [Setting; 14] = [
         key: "listen.http",
         kind: Kind::Listener,
         default: "127.0.0.1:8080",
-        about: "Where health and metrics are asked for. Port 0 picks a free one",
+        about: "Where health, metrics and the admin API are asked for. Port 0 picks a free one",
         secret: false,
     },
     Setting {
