@@ -11,6 +11,7 @@ use crate::table::{Extent, TableError};
 use bytes::Bytes;
 use model::{LeaderEpoch, Offset, StreamId, Timestamp, limit, piece};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -249,7 +250,7 @@ impl Journal {
                     return if chunks.is_empty() { Err(error) } else { Ok(chunks) };
                 }
                 next = extent.extent.end();
-                match self.fetch(extent, from, left, chunks.is_empty()) {
+                match self.fetch(extent, from..to, left, chunks.is_empty()) {
                     Ok(Fetched::Gone) if self.faulty(Fault::StallAtGaps) => return Ok(chunks),
                     // Of what was wanted here, nothing is left.
                     Ok(Fetched::Gone) => gone = Some(extent.extent),
@@ -530,11 +531,11 @@ impl Journal {
         Ok(found)
     }
 
-    /// The bytes of an extent; of a run of pieces, those from `from` on that fit `bytes_max`.
+    /// The bytes of an extent; of a run of pieces, those that hold an offset of `range` and fit `bytes_max`.
     fn fetch(
         &self,
         located: &Located,
-        from: Offset,
+        Range { start: from, end: to }: Range<Offset>,
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<Fetched, ReadError> {
@@ -576,7 +577,7 @@ impl Journal {
         };
         let last = pieces.len() - 1;
         let mut kept: Option<(Slice, usize)> = None;
-        let wanted = pieces.into_iter().enumerate().filter(|(_, (head, _))| head.end() > from);
+        let wanted = pieces.into_iter().enumerate().filter(|(_, (head, _))| head.end() > from && head.base < to);
         for (nth, (head, range)) in wanted {
             let end = if nth == last { extent.end() } else { head.end() };
             match &mut kept {
