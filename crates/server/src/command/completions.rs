@@ -14,6 +14,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct CompletionsOptions {
+    /// The shell
     #[arg(value_name = "SHELL")]
     shell: Shell,
 }

@@ -40,6 +40,7 @@ const BYTES_READ_MIN: usize = 64 * limit::KIB;
 pub(crate) struct ConsumeOptions {
     #[command(flatten)]
     server: ServerFlag,
+    /// The topic
     #[arg(value_name = "TOPIC")]
     topic: String,
     /// Where to begin [default: earliest]

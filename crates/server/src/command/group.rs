@@ -52,6 +52,7 @@ enum Action {
     },
     /// Show a group's members, where it is, and how far it is behind
     Describe {
+        /// The group
         #[arg(value_name = "NAME")]
         name: String,
     },
@@ -59,6 +60,7 @@ enum Action {
     Reset(ResetOptions),
     /// Remove groups, which must have no members, with their offsets
     Delete {
+        /// The groups
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
         /// Do not ask
@@ -94,6 +96,7 @@ impl From<State> for GroupState {
 #[command(group = ArgGroup::new("which").required(true))]
 #[command(group = ArgGroup::new("target").required(true))]
 struct ResetOptions {
+    /// The group
     #[arg(value_name = "NAME")]
     name: String,
     /// Offsets of this topic, or of some of its partitions. May be given several times

@@ -9,6 +9,8 @@ mod api;
 mod completions;
 mod confirmation;
 mod consume;
+#[cfg(test)]
+mod document;
 mod exposition;
 mod failure;
 mod follow;

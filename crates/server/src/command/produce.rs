@@ -39,6 +39,7 @@ const LINGER: Duration = Duration::from_millis(50);
 pub(crate) struct ProduceOptions {
     #[command(flatten)]
     server: ServerFlag,
+    /// The topic
     #[arg(value_name = "TOPIC")]
     topic: String,
     /// Read this file instead of standard input

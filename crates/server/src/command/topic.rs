@@ -50,6 +50,7 @@ enum Action {
     },
     /// Show a topic's partitions and what it is set to
     Describe {
+        /// The topic
         #[arg(value_name = "NAME")]
         name: String,
         /// Show configurations that have their default, too
@@ -60,6 +61,7 @@ enum Action {
     Alter(AlterOptions),
     /// Remove topics with all their records
     Delete {
+        /// The topics
         #[arg(value_name = "NAME", required = true)]
         names: Vec<String>,
         /// Do not ask
@@ -72,6 +74,7 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct CreateOptions {
+    /// Their names
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     /// How many partitions; without it as many as the broker is configured to give
@@ -87,6 +90,7 @@ struct CreateOptions {
 
 #[derive(Debug, Args)]
 struct AlterOptions {
+    /// The topic
     #[arg(value_name = "NAME")]
     name: String,
     /// How many partitions it shall have, which is more than now
@@ -102,6 +106,7 @@ struct AlterOptions {
 
 #[derive(Debug, Args)]
 struct PeekOptions {
+    /// The topic
     #[arg(value_name = "NAME")]
     name: String,
     /// How many records

@@ -46,16 +46,18 @@ impl Terminal {
         Ok(terminal)
     }
 
-    /// Draws all lines at once. Each overwrites the one that was there, so that nothing flickers.
+    /// Draws all lines of the screen at once. Each takes the place of the one that was there, so that nothing
+    /// flickers.
     pub(super) fn draw(&mut self, lines: &[Line]) -> io::Result<()> {
         let mut stdout = io::stdout().lock();
         queue!(stdout, BeginSynchronizedUpdate)?;
         for (row, line) in (0..).zip(lines) {
             let attribute = if line.heading { Attribute::Bold } else { Attribute::Reset };
-            queue!(stdout, MoveTo(0, row), SetAttribute(attribute), Print(&line.text))?;
-            queue!(stdout, SetAttribute(Attribute::Reset), Clear(ClearType::UntilNewLine))?;
+            // Cleared before: behind a line as wide as the screen it would take the last character.
+            queue!(stdout, MoveTo(0, row), Clear(ClearType::UntilNewLine))?;
+            queue!(stdout, SetAttribute(attribute), Print(&line.text), SetAttribute(Attribute::Reset))?;
         }
-        queue!(stdout, Clear(ClearType::FromCursorDown), EndSynchronizedUpdate)?;
+        queue!(stdout, EndSynchronizedUpdate)?;
         stdout.flush()
     }
 
