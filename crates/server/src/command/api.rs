@@ -145,7 +145,7 @@ impl Api {
 
     /// Why it was not done for this topic; where there is none, with the name that may have been meant.
     pub(crate) fn failure_of_topic(&self, name: &str, refusal: Refusal) -> Failure {
-        self.failure_of(Code::UnknownTopic, name, refusal, || {
+        self.failure_of(Code::UnknownTopic, "topic", name, refusal, || {
             let topics = self.topics_of_pages("", PAGES_FOR_A_HINT)?;
             Ok(topics.into_iter().map(|topic| topic.name).collect())
         })
@@ -153,7 +153,7 @@ impl Api {
 
     /// Why it was not done for this group; where there is none, with the name that may have been meant.
     pub(crate) fn failure_of_group(&self, name: &str, refusal: Refusal) -> Failure {
-        self.failure_of(Code::UnknownGroup, name, refusal, || {
+        self.failure_of(Code::UnknownGroup, "group", name, refusal, || {
             let groups = self.groups_of_pages(None, PAGES_FOR_A_HINT)?;
             Ok(groups.into_iter().map(|group| group.group).collect())
         })
@@ -162,15 +162,18 @@ impl Api {
     fn failure_of(
         &self,
         unknown: Code,
+        noun: &str,
         name: &str,
         refusal: Refusal,
         names: impl Fn() -> Result<Vec<String>, Refusal>,
     ) -> Failure {
         match refusal {
-            Refusal::Refused(Problem { code, message }) if code == unknown => {
+            // In our own words: the broker's tell what to do by HTTP.
+            Refusal::Refused(problem) if problem.code == unknown => {
                 // Without the list there is no hint, and what went wrong is said all the same.
                 let names = names().unwrap_or_default();
-                Failure::Failed(message + &nearest::hint(name, names.iter().map(String::as_str)))
+                let hint = nearest::hint(name, names.iter().map(String::as_str));
+                Failure::Failed(format!("there is no {noun} {name}{hint}"))
             }
             other => other.into(),
         }

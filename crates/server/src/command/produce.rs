@@ -99,6 +99,9 @@ impl From<Codec> for Compression {
 pub(crate) fn run(options: &ProduceOptions) -> Result<(), Failure> {
     let api = Api::new(options.server.server()?);
     let quiet = options.quiet;
+    // Whoever misspelt the topic is told before having typed anything.
+    let topic = api.topic(&options.topic).map_err(|refusal| no_topic(&api, &options.topic, refusal))?;
+    let partitions = topic.partitions.len() as u32;
     match &options.file {
         None => {
             let stdin = io::stdin();
@@ -106,15 +109,26 @@ pub(crate) fn run(options: &ProduceOptions) -> Result<(), Failure> {
             // Unbuffered: how long to wait is asked of the file descriptor itself.
             let input =
                 File::from(stdin.as_fd().try_clone_to_owned().map_err(|error| unreadable("standard input", &error))?);
-            Production::new(api, options, Progress::new(None, !quiet && !watched)).run(input, None)
+            Production::new(api, options, partitions, Progress::new(None, !quiet && !watched)).run(input, None)
         }
         Some(path) => {
             let name = path.display().to_string();
             let input = File::open(path).map_err(|error| unreadable(&name, &error))?;
             // What is no regular file has a length of nothing.
             let bytes = input.metadata().ok().map(|metadata| metadata.len()).filter(|bytes| *bytes > 0);
-            Production::new(api, options, Progress::new(bytes, !quiet)).run(input, bytes)
+            Production::new(api, options, partitions, Progress::new(bytes, !quiet)).run(input, bytes)
         }
+    }
+}
+
+/// There is no such topic: another one was meant, or it has to be made.
+fn no_topic(api: &Api, name: &str, refusal: Refusal) -> Failure {
+    let missing = matches!(&refusal, Refusal::Refused(problem) if problem.code == Code::UnknownTopic);
+    match api.failure_of_topic(name, refusal) {
+        Failure::Failed(what) if missing && !what.ends_with('?') => {
+            Failure::Failed(format!("{what}. Make it by: mainstem topic create {name}"))
+        }
+        failure => failure,
     }
 }
 
@@ -127,10 +141,23 @@ fn unreadable(name: &str, error: &io::Error) -> Failure {
 struct Recipe<'a> {
     options: &'a ProduceOptions,
     timestamp: Option<Time>,
+    /// How many the topic has.
+    partitions: u32,
 }
 
 impl Recipe<'_> {
     fn record(&self, line: Vec<u8>) -> Result<NewRecord, String> {
+        let record = self.read(line)?;
+        match record.partition {
+            Some(partition) if partition >= self.partitions => {
+                let has = amount::of(self.partitions.into(), "partition");
+                Err(format!("topic {} has no partition {partition}, it has {has}", self.options.topic))
+            }
+            _ => Ok(record),
+        }
+    }
+
+    fn read(&self, line: Vec<u8>) -> Result<NewRecord, String> {
         let options = self.options;
         if options.json {
             let mut record = Line::parse(&line)?.into_new()?;
@@ -187,12 +214,19 @@ struct Production<'a> {
 }
 
 impl<'a> Production<'a> {
-    fn new(api: Api, options: &'a ProduceOptions, progress: Progress) -> Self {
+    fn new(api: Api, options: &'a ProduceOptions, partitions: u32, progress: Progress) -> Self {
         let now = api::now_millis();
         // Nothing is older than 1970.
         let timestamp = options.timestamp.map(|moment| Time(moment.millis(now).max(0)));
         let portion = Portion::new(options.compression.map(Compression::from));
-        Production { api, recipe: Recipe { options, timestamp }, portion, first_line: 1, written: 0, progress }
+        Production {
+            api,
+            recipe: Recipe { options, timestamp, partitions },
+            portion,
+            first_line: 1,
+            written: 0,
+            progress,
+        }
     }
 
     fn run(mut self, input: impl Read + AsFd, all_bytes: Option<u64>) -> Result<(), Failure> {
@@ -248,10 +282,10 @@ impl<'a> Production<'a> {
         }
     }
 
-    /// A line is no record. Those before it are written, as they would have been a moment later.
+    /// A line cannot be written. Those before it are written, as they would have been a moment later.
     fn give_up(&mut self, number: u64, why: &str) -> Result<(), Failure> {
         self.write()?;
-        Err(Failure::failed(format!("line {} is no record: {why}", amount::count(number))))
+        Err(Failure::failed(format!("line {} cannot be written: {why}", amount::count(number))))
     }
 
     /// Writes the portion.
@@ -330,7 +364,7 @@ mod tests {
 
     fn record(arguments: &[&str], line: &[u8]) -> Result<NewRecord, String> {
         let options = options(arguments);
-        Recipe { options: &options, timestamp: Some(Time(5)) }.record(line.to_vec())
+        Recipe { options: &options, timestamp: Some(Time(5)), partitions: 8 }.record(line.to_vec())
     }
 
     #[test]
@@ -366,6 +400,8 @@ mod tests {
         assert_eq!(record(&["--json"], line).unwrap().partition, Some(7));
         assert_eq!(record(&["--json", "--partition", "1"], line).unwrap().partition, Some(1));
         assert_eq!(record(&["--json", "--ignore-partition"], line).unwrap().partition, None);
+        let missing = record(&["--json"], br#"{"partition":8}"#).unwrap_err();
+        assert_eq!(missing, "topic t has no partition 8, it has 8 partitions");
     }
 
     #[test]

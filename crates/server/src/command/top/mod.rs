@@ -28,9 +28,9 @@ const EXAMPLES: &str = "Examples:
 
 q ends it. Where standard output is no terminal it shows one screen and ends, as with --once.";
 const KEYS: &str = "q quits";
-/// The size of the screen where nobody can say it.
-const COLUMNS: usize = 120;
-const ROWS: usize = 40;
+/// The size of the screen where there is none: few lines are that long, and few nodes have so many topics.
+const COLUMNS: usize = 160;
+const ROWS: usize = 60;
 const INTERVAL_MILLIS_LEAST: i64 = 100;
 
 /// Watch what the node does: rates, latencies, lags, memory
@@ -70,8 +70,9 @@ pub(crate) fn run(options: &TopOptions, output: &mut Output) -> Result<(), Failu
             return output.json(&view);
         }
         let about = About { title: title(&api, &second.node), problems: second.node.problems, keys: "" };
-        let (columns, rows) = terminal::size().unwrap_or((COLUMNS, ROWS));
-        for line in screen::lines(&about, &view, columns, rows.max(ROWS)) {
+        let size = if output.is_terminal() { terminal::size() } else { None };
+        let (columns, rows) = size.unwrap_or((COLUMNS, ROWS));
+        for line in screen::lines(&about, &view, columns, rows) {
             output.text(&format!("{}\n", line.text))?;
         }
         return Ok(());
