@@ -92,15 +92,20 @@ class AtTerminal:
     def type(self, text: str):
         os.write(self.terminal, text.encode())
 
+    def look(self, seconds: float) -> bool:
+        """Reads what the command shows within this time, if it shows anything."""
+        ready, _, _ = select.select([self.terminal], [], [], seconds)
+        if ready:
+            self.seen += os.read(self.terminal, 65536)
+        return bool(ready)
+
     def wait_for(self, text: str) -> bytes:
         """Reads until the command has shown `text`; what it has shown since the last time."""
         deadline = time.monotonic() + SECONDS
         while text.encode() not in self.seen:
             left = deadline - time.monotonic()
             assert left > 0, f"no {text!r} in {self.seen!r}"
-            ready, _, _ = select.select([self.terminal], [], [], left)
-            if ready:
-                self.seen += os.read(self.terminal, 65536)
+            self.look(left)
         seen, self.seen = self.seen, b""
         return seen
 
@@ -108,10 +113,7 @@ class AtTerminal:
         """Waits for the command to end, and reads what it shows until then."""
         deadline = time.monotonic() + SECONDS
         while True:
-            ready, _, _ = select.select([self.terminal], [], [], 0.05)
-            if ready:
-                self.seen += os.read(self.terminal, 65536)
-            elif self.process.poll() is not None:
+            if not self.look(0.05) and self.process.poll() is not None:
                 return self.process.returncode
             assert time.monotonic() < deadline, f"it did not end: {self.seen!r}"
 

@@ -87,13 +87,13 @@ def test_topics_from_their_making_to_their_end(mainstem):
 
 
 def test_a_name_may_hold_what_has_a_meaning_in_addresses(mainstem):
-    for name in ["a/b", "c d?e=f", "50%", "..", "grüße"]:
+    for name in ["a/b", "c d?e=f", "50%", "...", "grüße"]:
         assert mainstem("topic", "create", name) == f"created {name} with 1 partition\n"
         mainstem("produce", name, stdin=b"v\n")
         assert mainstem("consume", name) == "v\n"
         assert mainstem.json("topic", "describe", name)["name"] == name
     assert len(mainstem.json("topic", "list")) == 5
-    assert mainstem("topic", "delete", "--yes", "a/b", "..") == "deleted a/b\ndeleted ..\n"
+    assert mainstem("topic", "delete", "--yes", "a/b", "...") == "deleted a/b\ndeleted ...\n"
 
 
 def test_topics_as_json(mainstem):
@@ -291,7 +291,10 @@ def test_what_was_written_before_a_wrong_line_is_said(mainstem):
     said = mainstem.refused("produce", "t", "--json", stdin=b'{"vaule":"x"}\n')
     assert said.startswith("line 1 cannot be written: unknown field `vaule`")
     said = mainstem.refused("produce", "t", "--json", stdin=b'{"value":"3"}\n{"value":"4","partition":9}\n')
-    assert said == "1 record written to t, then: line 2 cannot be written: topic t has no partition 9, it has 1 partition"
+    assert said == (
+        "1 record written to t, then: line 2 cannot be written: topic t has no partition 9, it has 1 partition; "
+        "with --ignore-partition the key decides"
+    )
     assert mainstem("consume", "t") == "1\n2\n3\n"
 
 
@@ -597,6 +600,25 @@ def test_typed_lines_are_written_as_they_are_typed(mainstem):
     finally:
         follower.kill()
         follower.wait(SECONDS)
+
+
+def test_long_work_shows_how_far_it_is(mainstem, tmp_path):
+    """And leaves nothing of that on the terminal."""
+    mainstem("topic", "create", "t")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with mainstem.at_terminal("produce", "t", "--file", str(pipe)) as command, open(pipe, "wb", buffering=0) as lines:
+        written = 0
+        while not re.search(rb"\d+ records?, [\d.]+ \w+, [\d.]+ \w+/s", command.seen):
+            lines.write(b"line\n")
+            written += 1
+            command.look(0.05)
+            assert written < 20 * SECONDS, command.seen
+        lines.close()
+        assert command.end() == 0
+        assert f"wrote {written} records".encode() in command.seen.splitlines()[-1]
+    done = mainstem.run("produce", "t", stdin=b"line\n")
+    assert done.stderr.startswith(b"wrote 1 record ("), "nobody looks, so nothing is drawn"
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly(mainstem):

@@ -94,7 +94,6 @@ fn end(text: &str) -> Result<Position, String> {
 }
 
 impl ConsumeOptions {
-    /// Where to begin; what comes is what a follower wants who does not say.
     fn beginning(&self) -> Position {
         self.from.unwrap_or(Position::Earliest)
     }

@@ -151,7 +151,8 @@ impl Recipe<'_> {
         match record.partition {
             Some(partition) if partition >= self.partitions => {
                 let has = amount::of(self.partitions.into(), "partition");
-                Err(format!("topic {} has no partition {partition}, it has {has}", self.options.topic))
+                let hint = if self.options.json { "; with --ignore-partition the key decides" } else { "" };
+                Err(format!("topic {} has no partition {partition}, it has {has}{hint}", self.options.topic))
             }
             _ => Ok(record),
         }
@@ -258,7 +259,7 @@ impl<'a> Production<'a> {
             let line = match came {
                 Ok(Came::Line(line)) => line,
                 Ok(Came::Nothing) => {
-                    self.write()?;
+                    self.write_and_show(lines.bytes(), all_bytes)?;
                     continue;
                 }
                 Ok(Came::End) => return self.write(),
@@ -271,15 +272,21 @@ impl<'a> Production<'a> {
                 Err(why) => return self.give_up(number, &why),
             };
             if self.portion.is_full_for(&json) {
-                self.write()?;
-                let done = all_bytes.map_or(self.written, |_| lines.bytes());
-                self.progress.show(done, self.written, lines.bytes());
+                self.write_and_show(lines.bytes(), all_bytes)?;
             }
             if self.portion.is_empty() {
                 self.first_line = number;
             }
             self.portion.add(&json);
         }
+    }
+
+    /// Writes the portion, and shows how far that is.
+    fn write_and_show(&mut self, read_bytes: u64, all_bytes: Option<u64>) -> Result<(), Failure> {
+        self.write()?;
+        let done = all_bytes.map_or(self.written, |_| read_bytes);
+        self.progress.show(done, self.written, read_bytes);
+        Ok(())
     }
 
     /// A line cannot be written. Those before it are written, as they would have been a moment later.
@@ -401,7 +408,7 @@ mod tests {
         assert_eq!(record(&["--json", "--partition", "1"], line).unwrap().partition, Some(1));
         assert_eq!(record(&["--json", "--ignore-partition"], line).unwrap().partition, None);
         let missing = record(&["--json"], br#"{"partition":8}"#).unwrap_err();
-        assert_eq!(missing, "topic t has no partition 8, it has 8 partitions");
+        assert_eq!(missing, "topic t has no partition 8, it has 8 partitions; with --ignore-partition the key decides");
     }
 
     #[test]
