@@ -139,7 +139,7 @@ def test_what_the_broker_refuses_is_said_in_a_sentence(mainstem):
         (["produce", "elsewhere"], "elsewhere. Make it by: mainstem topic create elsewhere"),
         (["topic", "create", "u", "--partitions", "0"], "partitions"),
         (["topic", "create", "u", "--config", "retention.mss=1"], "retention.ms"),
-        (["topic", "alter", "t", "--partitions", "1"], "partition"),
+        (["topic", "alter", "t", "--partitions", "20000"], "partition"),
         (["topic", "alter", "t", "--config", "retention.ms=soon"], "retention.ms"),
         (["group", "describe", "g"], "g"),
         (["consume", "t", "--partition", "3"], "topic t has no partition 3, it has 1 partition"),

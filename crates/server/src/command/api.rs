@@ -6,7 +6,7 @@ use super::position::Position;
 use super::server::{Ask, Refusal, Server, path};
 use admin::shape::{
     AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState, MoveOffsets,
-    MovedOffsets, Node, Problem, Records, Topic, TopicEntry, TopicList, Written,
+    MovedOffsets, Node, Records, Topic, TopicEntry, TopicList, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -261,6 +261,7 @@ pub(crate) fn state_name(state: GroupState) -> String {
 mod tests {
     use super::super::moment::Moment;
     use super::*;
+    use admin::shape::Problem;
 
     fn query(from: Position) -> String {
         let read = Read { from, records_max: 10, bytes_max: 20, wait: Duration::ZERO };

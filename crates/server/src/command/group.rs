@@ -209,7 +209,9 @@ fn describe(api: &Api, name: &str, as_json: bool, output: &mut Output) -> Result
 
 /// A group for people.
 fn description(group: &Group) -> String {
-    let lag: Option<u64> = group.offsets.iter().map(|offset| offset.lag).sum();
+    // The sum of some of them would look like that of all.
+    let all = if group.offsets_left_out == 0 { Some(&group.offsets) } else { None };
+    let lag: Option<u64> = all.and_then(|all| all.iter().map(|offset| offset.lag).sum());
     let about = facts(&[
         ("group", group.group.clone()),
         ("state", in_words(group.state)),
@@ -242,10 +244,14 @@ fn description(group: &Group) -> String {
         ]);
     }
     let mut text = about;
-    for table in [offsets, members] {
-        if !table.is_empty() {
-            text += &format!("\n{}", table.text());
-        }
+    if !offsets.is_empty() {
+        text += &format!("\n{}", offsets.text());
+    }
+    if group.offsets_left_out > 0 {
+        text += &format!("and {} more\n", amount::of(group.offsets_left_out, "offset"));
+    }
+    if !members.is_empty() {
+        text += &format!("\n{}", members.text());
     }
     text
 }
@@ -435,13 +441,15 @@ mod tests {
             coordinator: 1,
             members: vec![member],
             offsets: vec![offset(0, Some(400), Some(600), Some(90.0)), offset(1, None, None, None)],
+            offsets_left_out: 1000,
         };
         assert_eq!(
             description(&group),
             "group     g\nstate     preparing rebalance\nassignor  -\nmembers   1\nlag       -\n\n\
              topic   partition  committed    end  lag  behind  member\n\
              orders          0        400  1,000  600  1m 30s  m-1\n\
-             orders          1          -  1,000    -       -  -\n\n\
+             orders          1          -  1,000    -       -  -\n\
+             and 1,000 offsets more\n\n\
              member  client   host      has\n\
              m-1     billing  10.0.0.1  orders:0-1\n"
         );
