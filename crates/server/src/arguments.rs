@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::command::ClientCommand;
 use crate::setting::{ENVIRONMENT_FILE, Flag, SETTINGS, Setting};
 use crate::value::Value;
 use clap::error::{Error, ErrorKind};
@@ -7,11 +8,18 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand,
 use std::path::PathBuf;
 
 const CONFIG: &str = "config";
-const LAST_WINS: &str = "A flag wins over the environment, and the environment over the file.";
+const AFTER: &str = "A flag wins over the environment, and the environment over the file.
+
+Examples:
+  mainstem --data-dir /var/lib/mainstem          # run the broker
+  mainstem topic create orders --partitions 12
+  echo hello | mainstem produce orders
+  mainstem consume orders --follow
+  mainstem status";
 
 /// One broker for every kind of messaging. Without a command it serves.
 #[derive(Debug, Parser)]
-#[command(name = "mainstem", version, about, args_conflicts_with_subcommands = true, after_help = LAST_WINS)]
+#[command(name = "mainstem", version, about, args_conflicts_with_subcommands = true, after_help = AFTER)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
@@ -21,6 +29,15 @@ pub(crate) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    Node(NodeCommand),
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// What is done here, by whoever has the data folder.
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
     /// Run the broker. This is what happens without a command, too
     Serve(Flags),
     /// Show what is in force and where each value came from, given the same flags, file and environment
@@ -61,17 +78,17 @@ pub(crate) struct SkipOptions {
 impl Arguments {
     /// What is to be done; to serve, unless something else is said.
     pub(crate) fn chosen(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.flags))
+        self.command.unwrap_or(Command::Node(NodeCommand::Serve(self.flags)))
     }
 }
 
-impl Command {
+impl NodeCommand {
     /// What is configured by flags.
     pub(crate) fn flags(&self) -> &Flags {
         match self {
-            Command::Serve(flags) => flags,
-            Command::Config(options) => &options.flags,
-            Command::SkipEntry(options) => &options.flags.0,
+            NodeCommand::Serve(flags) => flags,
+            NodeCommand::Config(options) => &options.flags,
+            NodeCommand::SkipEntry(options) => &options.flags.0,
         }
     }
 }
@@ -217,9 +234,13 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn parse(arguments: &[&str]) -> Result<Command, String> {
+    fn parse(arguments: &[&str]) -> Result<NodeCommand, String> {
         let all = ["mainstem"].iter().chain(arguments);
-        Arguments::try_parse_from(all).map(Arguments::chosen).map_err(|error| error.to_string())
+        match Arguments::try_parse_from(all).map(Arguments::chosen) {
+            Ok(Command::Node(command)) => Ok(command),
+            Ok(Command::Client(command)) => panic!("{command:?}"),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// The flags of a command line, as text.
@@ -239,10 +260,10 @@ mod tests {
     fn serving_needs_no_command_and_takes_the_same_flags() {
         for arguments in [&["--config", "a", "--shards", "2"] as &[&str], &["serve", "--config", "a", "--shards", "2"]]
         {
-            assert!(matches!(parse(arguments), Ok(Command::Serve(_))));
+            assert!(matches!(parse(arguments), Ok(NodeCommand::Serve(_))));
             assert_eq!(flags(arguments), ["config=a", "shards=2"]);
         }
-        assert!(matches!(parse(&[]), Ok(Command::Serve(_))));
+        assert!(matches!(parse(&[]), Ok(NodeCommand::Serve(_))));
         assert!(flags(&[]).is_empty());
         // Which of the two would count?
         assert!(parse(&["--shards", "2", "serve"]).is_err());
@@ -254,7 +275,7 @@ mod tests {
             flags(&["config", "--json", "--data-dir", "d", "--listen", "http=off"]),
             ["data-dir=d", "listen.http=off"]
         );
-        let Ok(Command::Config(options)) = parse(&["config", "--json"]) else { panic!("config") };
+        let Ok(NodeCommand::Config(options)) = parse(&["config", "--json"]) else { panic!("config") };
         assert!(options.json);
     }
 
@@ -289,6 +310,31 @@ mod tests {
         let error = twice.unwrap_err();
         assert!(error.contains("--listen kafka=127.0.0.1:3: this protocol has one already"), "{error}");
         assert!(parse(&["--shards", "2", "--shards", "2"]).is_err());
+    }
+
+    #[test]
+    fn client_commands_take_no_flags_of_the_broker() {
+        let client = |arguments: &[&str]| Arguments::try_parse_from([&["mainstem"], arguments].concat());
+        for arguments in [
+            &["topic", "list", "--server", "http://a:1", "--json"] as &[&str],
+            &["topic", "--json", "--server", "http://a:1", "list"],
+            &["status"],
+            &["consume", "t", "--from", "-1"],
+        ] {
+            assert!(matches!(client(arguments).unwrap().chosen(), Command::Client(_)), "{arguments:?}");
+        }
+        for arguments in [&["status", "--data-dir", "d"] as &[&str], &["--data-dir", "d", "status"], &["topic"]] {
+            assert!(client(arguments).is_err(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn every_client_command_has_examples() {
+        let command = Arguments::command();
+        for name in ["topic", "group", "produce", "consume", "status", "top", "completions"] {
+            let help = command.find_subcommand(name).unwrap().clone().render_long_help().to_string();
+            assert!(help.contains("Examples:\n  "), "{name}");
+        }
     }
 
     #[test]

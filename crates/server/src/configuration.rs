@@ -5,7 +5,9 @@
 
 use crate::arguments::Flags;
 use crate::configuration_file::{self, Contents};
-use crate::setting::{ENVIRONMENT, ENVIRONMENT_FILE, RUST_LOG, SETTINGS, Setting, nearest_variable};
+use crate::setting::{
+    ENVIRONMENT, ENVIRONMENT_FILE, ENVIRONMENT_SERVER, RUST_LOG, SETTINGS, Setting, nearest_variable,
+};
 use crate::value::{self, Endpoint, Value};
 use serde_json::json;
 use std::ffi::OsString;
@@ -128,7 +130,9 @@ impl Reading {
     fn add_environment(&mut self, mut variables: Vec<(OsString, OsString)>) {
         variables.sort();
         let ours = variables.iter().filter_map(|(name, value)| Some((name.to_str()?, value.to_str())));
-        for (name, text) in ours.filter(|(name, _)| name.starts_with(ENVIRONMENT) && *name != ENVIRONMENT_FILE) {
+        let is_setting =
+            |name: &str| name.starts_with(ENVIRONMENT) && ![ENVIRONMENT_FILE, ENVIRONMENT_SERVER].contains(&name);
+        for (name, text) in ours.filter(|(name, _)| is_setting(name)) {
             match SETTINGS.iter().find(|setting| setting.variable() == name) {
                 Some(setting) => self.add_variable(name, text, setting, |text| setting.parse(text)),
                 None => self.add_unknown_variable(name),
@@ -282,7 +286,7 @@ fn count_or_auto(value: &Value) -> Option<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::arguments::{Arguments, Command};
+    use crate::arguments::{Arguments, Command, NodeCommand};
     use clap::Parser;
 
     const KAFKA: &str = "listen.kafka";
@@ -293,7 +297,8 @@ mod tests {
 
     fn flags(arguments: &[&str]) -> Flags {
         let all = ["mainstem", "serve"].iter().chain(arguments);
-        let Command::Serve(flags) = Arguments::try_parse_from(all).unwrap().chosen() else { panic!("serve") };
+        let command = Arguments::try_parse_from(all).unwrap().chosen();
+        let Command::Node(NodeCommand::Serve(flags)) = command else { panic!("serve") };
         flags
     }
 

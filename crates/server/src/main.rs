@@ -1,9 +1,11 @@
 //! The `mainstem` binary: command line, configuration, wiring, starting and stopping.
 //!
 //! Everything it starts is built elsewhere; here is said what can be configured, which protocol listens
-//! where, what is printed, and in which order things stop. Start with [`setting`], then [`serve`].
+//! where, what is printed, and in which order things stop. Start with [`setting`], then [`serve`]; the
+//! commands that talk to a running broker are in [`command`] and share nothing with it but this program.
 
 mod arguments;
+mod command;
 mod configuration;
 mod configuration_file;
 mod counted;
@@ -20,8 +22,8 @@ mod serve;
 mod setting;
 mod value;
 
-use arguments::{Arguments, Command, ConfigOptions, SkipOptions};
-use clap::Parser;
+use arguments::{Arguments, Command, ConfigOptions, NodeCommand, SkipOptions};
+use clap::{CommandFactory, Parser};
 use configuration::{Configuration, Reading};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,7 +31,10 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    let command = Arguments::parse().chosen();
+    let command = match Arguments::parse().chosen() {
+        Command::Client(command) => return command::run(command, Arguments::command()),
+        Command::Node(command) => command,
+    };
     let Reading { configuration, problems, warnings } = Reading::of(command.flags(), std::env::vars_os().collect());
     let settings = configuration.settings();
     logging::start(&settings);
@@ -43,9 +48,9 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let outcome = match command {
-        Command::Serve(_) => serve::run(settings, began),
-        Command::Config(ConfigOptions { json, .. }) => show(&configuration, json).map_err(Into::into),
-        Command::SkipEntry(SkipOptions { shard, index, last, reason, .. }) => {
+        NodeCommand::Serve(_) => serve::run(settings, began),
+        NodeCommand::Config(ConfigOptions { json, .. }) => show(&configuration, json).map_err(Into::into),
+        NodeCommand::SkipEntry(SkipOptions { shard, index, last, reason, .. }) => {
             let entries = index..=last.unwrap_or(index);
             broker::skip_entries(&settings.data_dir, model::ShardId(shard), entries, &reason).map_err(Into::into)
         }

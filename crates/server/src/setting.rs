@@ -8,6 +8,9 @@ use model::limit;
 pub(crate) const ENVIRONMENT: &str = "MAINSTEM_";
 /// Names the file.
 pub(crate) const ENVIRONMENT_FILE: &str = "MAINSTEM_CONFIG";
+/// Names the broker that the commands talk to. It is no setting of the broker, which knows it only so that
+/// one environment can serve both.
+pub(crate) const ENVIRONMENT_SERVER: &str = "MAINSTEM_SERVER";
 /// Wins over [`ENVIRONMENT`]'s `log.level`: what every Rust program understands.
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Shards of a node. Each has a journal and a thread, and more of them than processors make batches small.
@@ -204,7 +207,8 @@ pub(crate) fn nearest_key(unknown: &str) -> &'static str {
 
 /// The environment variable that is most like `unknown`, and how many letters differ.
 pub(crate) fn nearest_variable(unknown: &str) -> (String, usize) {
-    let known = SETTINGS.iter().map(Setting::variable).chain([ENVIRONMENT_FILE.to_owned()]);
+    let others = [ENVIRONMENT_FILE, ENVIRONMENT_SERVER].map(str::to_owned);
+    let known = SETTINGS.iter().map(Setting::variable).chain(others);
     let distances = known.map(|known| {
         let distance = strsim::osa_distance(unknown, &known);
         (known, distance)
@@ -234,6 +238,7 @@ mod tests {
             assert_eq!(names, SETTINGS.len());
         }
         assert!(!variables.contains(ENVIRONMENT_FILE), "that one names the file");
+        assert!(!variables.contains(ENVIRONMENT_SERVER), "that one names a broker for commands");
         for table in tables() {
             assert!(!keys.contains(table), "{table} cannot be a setting and a table of settings");
         }

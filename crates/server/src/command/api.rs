@@ -1,0 +1,313 @@
+//! The admin API as functions, in the types it shares with the server.
+
+use super::failure::Failure;
+use super::nearest;
+use super::position::Position;
+use super::server::{Ask, Refusal, Server, path};
+use admin::shape::{
+    AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState, MoveOffsets,
+    MovedOffsets, Node, Records, Topic, TopicEntry, TopicList, Written,
+};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::thread;
+use std::time::{Duration, Instant};
+use ureq::http::Method;
+
+const VERSION: &str = "v1";
+/// How long a command tries again what the broker cannot do at the moment.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(250);
+/// Pages looked at for a name like the one that was misspelt.
+const PAGES_FOR_A_HINT: usize = 5;
+
+/// The admin API of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    server: Server,
+}
+
+/// Which records to read, and how long to wait for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Read {
+    pub(crate) from: Position,
+    pub(crate) records_max: usize,
+    pub(crate) bytes_max: usize,
+    pub(crate) wait: Duration,
+}
+
+impl Read {
+    /// The part of the request's address that says so. Times that are relative are so to `now`.
+    fn query(&self, now: i64) -> Vec<(&'static str, String)> {
+        let from = match self.from {
+            Position::Earliest => ("offset", "earliest".to_owned()),
+            Position::Latest => ("offset", "latest".to_owned()),
+            Position::Offset(offset) => ("offset", offset.to_string()),
+            // The last none are none, but -0 is the first.
+            Position::Last(0) => ("offset", "latest".to_owned()),
+            Position::Last(count) => ("offset", format!("-{count}")),
+            // Nothing is older than 1970.
+            Position::Time(moment) => ("timestamp", moment.millis(now).max(0).to_string()),
+        };
+        let limits = [("limit", self.records_max.to_string()), ("max_bytes", self.bytes_max.to_string())];
+        let wait = (!self.wait.is_zero()).then(|| ("wait_ms", self.wait.as_millis().to_string()));
+        [from].into_iter().chain(limits).chain(wait).collect()
+    }
+}
+
+impl Api {
+    pub(crate) fn new(server: Server) -> Self {
+        Api { server }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        self.server.address()
+    }
+
+    pub(crate) fn node(&self) -> Result<Node, Refusal> {
+        self.get(&["node"], &[])
+    }
+
+    /// The text of `/metrics`.
+    pub(crate) fn metrics(&self) -> Result<String, Refusal> {
+        let ask = Ask { method: Method::GET, path: "/metrics", body: None, wait: Duration::ZERO };
+        let text = self.server.exchange(ask)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+
+    /// All topics whose name begins with `prefix`.
+    pub(crate) fn topics(&self, prefix: &str) -> Result<Vec<TopicEntry>, Refusal> {
+        self.topics_of_pages(prefix, usize::MAX)
+    }
+
+    fn topics_of_pages(&self, prefix: &str, pages: usize) -> Result<Vec<TopicEntry>, Refusal> {
+        all_pages(pages, |after| {
+            let TopicList { topics, next } = self.get(&["topics"], &page_query(&[("prefix", prefix)], after))?;
+            Ok((topics, next))
+        })
+    }
+
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic, Refusal> {
+        self.get(&["topics", name], &[])
+    }
+
+    pub(crate) fn create_topic(&self, topic: &CreateTopic) -> Result<CreatedTopic, Refusal> {
+        self.send(Method::POST, &["topics"], topic)
+    }
+
+    pub(crate) fn alter_topic(&self, name: &str, change: &AlterTopic) -> Result<AlteredTopic, Refusal> {
+        self.send(Method::PATCH, &["topics", name], change)
+    }
+
+    pub(crate) fn delete_topic(&self, name: &str) -> Result<(), Refusal> {
+        self.delete(&["topics", name])
+    }
+
+    /// Writes records; the body is [`admin::shape::NewRecords`] as JSON.
+    pub(crate) fn write(&self, topic: &str, body: Vec<u8>) -> Result<Written, Refusal> {
+        let path = path(&[VERSION, "topics", topic, "records"], &[]);
+        patiently(|| {
+            let body = Some(body.clone());
+            self.server.ask(Ask { method: Method::POST, path: &path, body, wait: Duration::ZERO })
+        })
+    }
+
+    pub(crate) fn read(&self, topic: &str, partition: u32, read: Read) -> Result<Records, Refusal> {
+        let segments = [VERSION, "topics", topic, "partitions", &partition.to_string(), "records"];
+        let path = path(&segments, &read.query(now_millis()));
+        patiently(|| self.server.ask(Ask { method: Method::GET, path: &path, body: None, wait: read.wait }))
+    }
+
+    /// All groups, or those in a state.
+    pub(crate) fn groups(&self, state: Option<&str>) -> Result<Vec<GroupEntry>, Refusal> {
+        self.groups_of_pages(state, usize::MAX)
+    }
+
+    fn groups_of_pages(&self, state: Option<&str>, pages: usize) -> Result<Vec<GroupEntry>, Refusal> {
+        all_pages(pages, |after| {
+            let query = page_query(&[("state", state.unwrap_or_default())], after);
+            let GroupList { groups, next } = self.get(&["groups"], &query)?;
+            Ok((groups, next))
+        })
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Result<Group, Refusal> {
+        self.get(&["groups", name], &[])
+    }
+
+    pub(crate) fn move_offsets(&self, group: &str, how: &MoveOffsets) -> Result<MovedOffsets, Refusal> {
+        self.send(Method::POST, &["groups", group, "offsets"], how)
+    }
+
+    pub(crate) fn delete_group(&self, name: &str) -> Result<(), Refusal> {
+        self.delete(&["groups", name])
+    }
+
+    /// Why it was not done for this topic; where there is none, with the name that may have been meant.
+    pub(crate) fn failure_of_topic(&self, name: &str, refusal: Refusal) -> Failure {
+        self.failure_of(Code::UnknownTopic, "topic", name, refusal, || {
+            let topics = self.topics_of_pages("", PAGES_FOR_A_HINT)?;
+            Ok(topics.into_iter().map(|topic| topic.name).collect())
+        })
+    }
+
+    /// Why it was not done for this group; where there is none, with the name that may have been meant.
+    pub(crate) fn failure_of_group(&self, name: &str, refusal: Refusal) -> Failure {
+        self.failure_of(Code::UnknownGroup, "group", name, refusal, || {
+            let groups = self.groups_of_pages(None, PAGES_FOR_A_HINT)?;
+            Ok(groups.into_iter().map(|group| group.group).collect())
+        })
+    }
+
+    fn failure_of(
+        &self,
+        unknown: Code,
+        noun: &str,
+        name: &str,
+        refusal: Refusal,
+        names: impl Fn() -> Result<Vec<String>, Refusal>,
+    ) -> Failure {
+        match refusal {
+            // In our own words: the broker's tell what to do by HTTP.
+            Refusal::Refused(problem) if problem.code == unknown => {
+                // Without the list there is no hint, and what went wrong is said all the same.
+                let names = names().unwrap_or_default();
+                let hint = nearest::hint(name, names.iter().map(String::as_str));
+                Failure::Failed(format!("there is no {noun} {name}{hint}"))
+            }
+            other => other.into(),
+        }
+    }
+
+    fn get<T: DeserializeOwned>(&self, segments: &[&str], query: &[(&str, String)]) -> Result<T, Refusal> {
+        let segments: Vec<_> = [VERSION].iter().chain(segments).copied().collect();
+        let path = path(&segments, query);
+        patiently(|| self.server.ask(Ask { method: Method::GET, path: &path, body: None, wait: Duration::ZERO }))
+    }
+
+    fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: &impl Serialize,
+    ) -> Result<T, Refusal> {
+        let segments: Vec<_> = [VERSION].iter().chain(segments).copied().collect();
+        let body = serde_json::to_vec(body).map_err(|error| Refusal::Unanswered(error.to_string()))?;
+        self.server.ask(Ask { method, path: &path(&segments, &[]), body: Some(body), wait: Duration::ZERO })
+    }
+
+    fn delete(&self, segments: &[&str]) -> Result<(), Refusal> {
+        let segments: Vec<_> = [VERSION].iter().chain(segments).copied().collect();
+        let path = path(&segments, &[]);
+        self.server.exchange(Ask { method: Method::DELETE, path: &path, body: None, wait: Duration::ZERO })?;
+        Ok(())
+    }
+}
+
+/// Milliseconds since 1970 by this machine's clock.
+pub(crate) fn now_millis() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
+}
+
+/// The query without parameters that are empty, and with where the page begins.
+fn page_query(given: &[(&'static str, &str)], after: Option<String>) -> Vec<(&'static str, String)> {
+    let given = given.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| (*name, (*value).to_owned()));
+    given.chain(after.map(|after| ("after", after))).collect()
+}
+
+/// Elements of at most so many pages, each of which is asked for by the end of the one before.
+fn all_pages<T>(
+    pages: usize,
+    mut page: impl FnMut(Option<String>) -> Result<(Vec<T>, Option<String>), Refusal>,
+) -> Result<Vec<T>, Refusal> {
+    let mut all = Vec::new();
+    let mut after = None;
+    for _ in 0..pages {
+        let (elements, next) = page(after)?;
+        all.extend(elements);
+        match next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    Ok(all)
+}
+
+/// Does it again while the broker says that it was not done and may be done later.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(Refusal::Refused(problem)) if may_be_done_later(problem.code) && began.elapsed() < PATIENCE => {
+                thread::sleep(PAUSE);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Whether the same request may be done in a moment, and was not now.
+pub(crate) fn may_be_done_later(code: Code) -> bool {
+    matches!(code, Code::Unavailable | Code::NotLeader | Code::Busy)
+}
+
+/// A state as it is shown and asked for.
+pub(crate) fn state_name(state: GroupState) -> String {
+    let name = serde_json::to_value(state).ok();
+    name.and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::moment::Moment;
+    use super::*;
+    use admin::shape::Problem;
+
+    fn query(from: Position) -> String {
+        let read = Read { from, records_max: 10, bytes_max: 20, wait: Duration::ZERO };
+        path(&[], &read.query(1000))
+    }
+
+    #[test]
+    fn every_position_can_be_asked_for() {
+        for (from, asked) in [
+            (Position::Earliest, "offset=earliest"),
+            (Position::Latest, "offset=latest"),
+            (Position::Offset(7), "offset=7"),
+            (Position::Last(7), "offset=-7"),
+            (Position::Last(0), "offset=latest"),
+            (Position::Time(Moment::Ago(100)), "timestamp=900"),
+            (Position::Time(Moment::At(-5)), "timestamp=0"),
+        ] {
+            assert_eq!(query(from), format!("?{asked}&limit=10&max_bytes=20"));
+        }
+        let read = Read { from: Position::Latest, records_max: 1, bytes_max: 2, wait: Duration::from_secs(3) };
+        assert!(path(&[], &read.query(0)).ends_with("&wait_ms=3000"));
+    }
+
+    #[test]
+    fn pages_are_read_to_the_last_or_to_the_bound() {
+        let page = |after: Option<String>| {
+            let first = after.map_or(0, |after| after.parse().unwrap());
+            Ok((vec![first, first + 1], (first < 4).then(|| (first + 2).to_string())))
+        };
+        assert_eq!(all_pages(usize::MAX, page).unwrap(), [0, 1, 2, 3, 4, 5]);
+        assert_eq!(all_pages(2, page).unwrap(), [0, 1, 2, 3]);
+        assert_eq!(
+            page_query(&[("prefix", ""), ("a", "b")], Some("x".into())),
+            [("a", "b".into()), ("after", "x".into())]
+        );
+    }
+
+    #[test]
+    fn what_was_refused_for_good_is_not_tried_again() {
+        let mut attempts = 0;
+        let refused: Result<(), _> = patiently(|| {
+            attempts += 1;
+            let code = if attempts < 3 { Code::Busy } else { Code::UnknownTopic };
+            Err(Refusal::Refused(Problem { code, message: String::new() }))
+        });
+        assert!(refused.is_err());
+        assert_eq!(attempts, 3);
+    }
+}
