@@ -589,7 +589,16 @@ impl LogScan<'_> {
     fn give_up_lost(&mut self) {
         let (floor, checkpoint_at) = (self.state.floor, self.state.manifest.checkpoint_at);
         let covered = if checkpoint_at.index > floor.index { checkpoint_at } else { floor };
-        if self.holed && self.state.log.last().index < covered.index {
+        // What a checkpoint covers was on stable storage, so files are gone, and nobody knows what else was in
+        // them: the last vote, too.
+        let gone = self.state.log.last().index.max(floor.index) < checkpoint_at.index;
+        if gone && !self.holed {
+            self.doubt();
+        }
+        if gone && self.state.log.last().index < floor.index {
+            self.state.log = EntryLog::new(floor);
+        }
+        if (self.holed || gone) && self.state.log.last().index < covered.index {
             self.lose_up_to(covered.index);
         }
         if self.state.log.last().index < floor.index {

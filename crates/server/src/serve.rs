@@ -21,13 +21,19 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 const KAFKA: &str = "kafka";
+/// How long work in the background may take to end after all else has ended.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Serves until SIGTERM or SIGINT. The time to the start counts from `began`.
 ///
 /// # Errors
 /// When the data cannot be opened or an address cannot be bound.
 pub(crate) fn run(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(serve(settings, began))
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(settings, began));
+    // What a start that was given up left running ends with the process.
+    runtime.shutdown_timeout(GRACE);
+    outcome
 }
 
 async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>> {
@@ -35,7 +41,12 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
     let mut interrupt = signal(SignalKind::interrupt())?;
     warn_of_strangers(&settings);
     let seats = Seats::new(descriptors::for_connections(descriptors::raise_limit(), settings.connections));
-    let broker = Broker::start(&settings.data_dir, broker_config(&settings)).await?;
+    // A start may take long, and may wait for what does not come.
+    let broker = tokio::select! {
+        started = Broker::start(&settings.data_dir, broker_config(&settings)) => started?,
+        _ = terminate.recv() => return Err("stopped before the start was done".into()),
+        _ = interrupt.recv() => return Err("stopped before the start was done".into()),
+    };
     let (stop, stopped) = watch::channel(false);
 
     let kafka_counters = Arc::new(kafka::session::counters());

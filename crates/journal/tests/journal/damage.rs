@@ -320,3 +320,34 @@ fn starting_over_keeps_the_vote_and_nothing_else() {
     let f = f.restart();
     assert_eq!(f.journal.last().index, 1);
 }
+
+/// Whatever became of the file, the log goes on behind what the checkpoint covers.
+#[test]
+fn a_log_file_that_is_gone_leaves_what_the_checkpoint_covers() {
+    let ways: [fn(&Path); 3] = [
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| std::fs::File::create(path).map(drop).unwrap(),
+        |path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(64).unwrap(),
+    ];
+    for (nth, way) in ways.into_iter().enumerate() {
+        let mut f = Fixture::with(0, 64 << 10);
+        for offset in 0..3 {
+            f.store(&[(1, offset, 100)]);
+        }
+        checkpoint(&f, false);
+        let is_log = |path: &PathBuf| path.extension().is_some_and(|end| end == "log");
+        let logs: Vec<PathBuf> = std::fs::read_dir(f.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let logs: Vec<PathBuf> = logs.into_iter().filter(is_log).collect();
+        assert_eq!(logs.len(), 1);
+        way(&logs[0]);
+        f = f.restart();
+        assert!(f.recovered.in_doubt, "way {nth}: a vote may have been lost");
+        let said = f.recovered.reasons.join("; ");
+        assert!(said.contains("entries 1 to 3 are lost"), "way {nth}: {said}");
+        assert_eq!(f.journal.last(), LogPosition { term: 1, index: 3 });
+        assert!(f.journal.read(StreamId(1), Offset(0), Offset(3), 1000).is_err(), "what is lost is refused");
+        assert_eq!(f.store(&[(1, 3, 100)]), 4);
+        let slices = f.journal.read(StreamId(1), Offset(3), Offset(4), 1000).unwrap();
+        assert_eq!(slices.len(), 1);
+    }
+}
