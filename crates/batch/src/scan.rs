@@ -66,7 +66,9 @@ fn walk(batch: &Batch, source: impl BufRead, limit: usize) -> Result<Facts, Reco
         if record.offset_delta != nth {
             return Err(RecordError::Numbering { nth, found: record.offset_delta });
         }
-        let timestamp = batch.base_timestamp().saturating_add(record.timestamp_delta);
+        // Readers add them without looking.
+        let timestamp = batch.base_timestamp().checked_add(record.timestamp_delta);
+        let timestamp = timestamp.ok_or(RecordError::Malformed { nth })?;
         if timestamp < min.0 {
             min = (timestamp, nth);
         }
@@ -282,6 +284,15 @@ mod tests {
             let bomb = batch(vec![large.clone()]).compressed(*codec, 2 * LIMIT).unwrap();
             assert_eq!(find_time(&bomb, 5000, LIMIT), Err(RecordError::TooLarge { limit: LIMIT }), "{codec:?}");
         }
+    }
+
+    #[test]
+    fn a_time_that_no_number_holds_is_malformed() {
+        let record = |nth: i32, timestamp_delta| Record { timestamp_delta, ..record(nth, None) };
+        for timestamp_delta in [i64::MAX, i64::MAX - 999] {
+            assert_eq!(scan(&batch(vec![record(0, timestamp_delta)]), LIMIT), Err(RecordError::Malformed { nth: 0 }));
+        }
+        assert!(scan(&batch(vec![record(0, i64::MAX - 1000)]), LIMIT).is_ok());
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub enum NodeError {
         error: StartError,
     },
     /// The operating system.
-    #[error("{path}: {error}")]
+    #[error("cannot use {path} for data: {error}")]
     Io {
         /// What was touched.
         path: PathBuf,

@@ -47,7 +47,8 @@ pub(crate) struct ConsumeOptions {
     #[arg(long, value_name = "POSITION", value_parser = Position::parse, allow_hyphen_values = true)]
     from: Option<Position>,
     /// Where to end, which is the first record that is not wanted [default: where the topic ends now]
-    #[arg(long, value_name = "POSITION", value_parser = end, conflicts_with = "follow")]
+    #[arg(long, value_name = "POSITION", value_parser = end, allow_hyphen_values = true,
+          conflicts_with = "follow")]
     to: Option<Position>,
     /// Of this partition only. May be given several times
     #[arg(long = "partition", short, value_name = "NUMBER")]

@@ -57,6 +57,10 @@ impl Line {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn parse(json: &[u8]) -> Result<Self, String> {
+        // serde would take the fields in their order for an object, too.
+        if json.trim_ascii_start().first() != Some(&b'{') {
+            return Err("expected a JSON object such as {\"key\": \"k\", \"value\": \"v\"}".into());
+        }
         // serde says where in its text it is; ours has one line, and the number of that is ours to say.
         serde_json::from_slice(json).map_err(|error| error.to_string().replace(" at line 1 column", " at column"))
     }
@@ -108,6 +112,14 @@ mod tests {
         let Record { key, value, headers, .. } = record();
         let new = NewRecord { partition: Some(3), key, value, headers, timestamp: Some(Time(1000)) };
         assert_eq!(Line::parse(json.as_bytes()).unwrap().into_new(), Ok(new));
+    }
+
+    #[test]
+    fn only_an_object_is_a_record() {
+        for line in ["[]", r#"["t",0,0,0,"create","k","v",[]]"#, "", "null", "1"] {
+            assert!(Line::parse(line.as_bytes()).unwrap_err().starts_with("expected a JSON object"), "{line}");
+        }
+        assert!(Line::parse(b" {}").is_ok());
     }
 
     #[test]

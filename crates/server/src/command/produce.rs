@@ -109,14 +109,14 @@ pub(crate) fn run(options: &ProduceOptions) -> Result<(), Failure> {
             // Unbuffered: how long to wait is asked of the file descriptor itself.
             let input =
                 File::from(stdin.as_fd().try_clone_to_owned().map_err(|error| unreadable("standard input", &error))?);
-            Production::new(api, options, partitions, Progress::new(None, !quiet && !watched)).run(input, None)
+            Production::new(api, options, partitions, Progress::new(None, !quiet && !watched))?.run(input, None)
         }
         Some(path) => {
             let name = path.display().to_string();
             let input = File::open(path).map_err(|error| unreadable(&name, &error))?;
             // What is no regular file has a length of nothing.
             let bytes = input.metadata().ok().map(|metadata| metadata.len()).filter(|bytes| *bytes > 0);
-            Production::new(api, options, partitions, Progress::new(bytes, !quiet)).run(input, bytes)
+            Production::new(api, options, partitions, Progress::new(bytes, !quiet))?.run(input, bytes)
         }
     }
 }
@@ -215,19 +215,16 @@ struct Production<'a> {
 }
 
 impl<'a> Production<'a> {
-    fn new(api: Api, options: &'a ProduceOptions, partitions: u32, progress: Progress) -> Self {
-        let now = api::now_millis();
-        // Nothing is older than 1970.
-        let timestamp = options.timestamp.map(|moment| Time(moment.millis(now).max(0)));
-        let portion = Portion::new(options.compression.map(Compression::from));
-        Production {
-            api,
-            recipe: Recipe { options, timestamp, partitions },
-            portion,
-            first_line: 1,
-            written: 0,
-            progress,
+    /// Nothing is older than 1970.
+    fn new(api: Api, options: &'a ProduceOptions, partitions: u32, progress: Progress) -> Result<Self, Failure> {
+        let millis = options.timestamp.map(|moment| moment.millis(api::now_millis()));
+        if millis.is_some_and(|millis| millis < 0) {
+            return Err(Failure::usage("--timestamp is before 1970"));
         }
+        let timestamp = millis.map(Time);
+        let portion = Portion::new(options.compression.map(Compression::from));
+        let recipe = Recipe { options, timestamp, partitions };
+        Ok(Production { api, recipe, portion, first_line: 1, written: 0, progress })
     }
 
     fn run(mut self, input: impl Read + AsFd, all_bytes: Option<u64>) -> Result<(), Failure> {
