@@ -303,6 +303,10 @@ impl Session for KafkaSession {
         }
     }
 
+    fn answer_bytes(&self) -> usize {
+        self.answered.bytes
+    }
+
     fn take_output(&mut self, output: &mut Vec<Output>) {
         self.answered.remove(std::mem::take(&mut self.leaving));
         while let Some(exchange) = self.exchanges.front_mut().filter(|_| !self.over) {
