@@ -224,8 +224,9 @@ impl Broker {
             Request::Lag(queries) => Box::pin(self.clone().lags(queries)),
             Request::NewProducer => Box::pin(self.clone().new_producer()),
             Request::Group(request) => Box::pin(self.clone().group(request)),
+            Request::DescribeGroups(groups) => Box::pin(self.clone().describe_groups(groups)),
             Request::CommitOffsets(commit) => Box::pin(self.clone().commit_offsets(commit)),
-            Request::FetchOffsets(fetch) => Box::pin(self.clone().fetch_offsets(fetch)),
+            Request::FetchOffsets(fetches) => Box::pin(self.clone().fetch_offsets(fetches)),
             Request::DeleteOffsets(delete) => Box::pin(self.clone().delete_offsets(delete)),
         }
     }

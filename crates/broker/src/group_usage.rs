@@ -289,24 +289,37 @@ impl Inner {
 /// Takes positions of groups of a shard, while there is room. Returns how many are left.
 fn take_positions(shard: &Shard, groups: &[(usize, &String)], into: &mut Vec<Position>, room: &mut usize) -> usize {
     let mut left = 0;
-    let mut groups = groups.iter().peekable();
-    while groups.peek().is_some() {
+    let mut groups = groups.iter();
+    // The next group, the first stream of it that has not been looked at, and how many have.
+    let mut next = groups.next().map(|group| (group, StreamId(0), 0));
+    while next.is_some() {
         let machine = shard.machine();
         let mut looked_at = 0;
         while looked_at < STREAMS_AT_ONCE
-            && let Some((group, name)) = groups.next()
+            && let Some((group, first, before)) = next
         {
-            let positions = machine.messaging.groups.offsets(name).take(*room);
-            let before = into.len();
+            let (nth, name) = group;
+            let most = (*room).min(STREAMS_AT_ONCE - looked_at);
+            let start = into.len();
+            let positions = machine.messaging.groups.offsets_from(name, first).take(most);
             into.extend(positions.map(|(stream, committed)| Position {
-                group: *group,
+                group: *nth,
                 stream,
                 committed: committed.offset,
             }));
-            let taken = into.len() - before;
+            let taken = into.len() - start;
             *room -= taken;
-            left += machine.messaging.groups.position_count(name).saturating_sub(taken);
             looked_at += 1 + taken;
+            next = match into.last() {
+                // There may be more of this group.
+                Some(last) if taken > 0 && taken == most => {
+                    Some((group, StreamId(last.stream.0.saturating_add(1)), before + taken))
+                }
+                _ => {
+                    left += machine.messaging.groups.position_count(name).saturating_sub(before + taken);
+                    groups.next().map(|group| (group, StreamId(0), 0))
+                }
+            };
         }
     }
     left
@@ -401,6 +414,18 @@ mod tests {
         let (mut taken, mut room, slow) = (Vec::new(), 2, "slow".to_owned());
         let left = take_positions(broker.inner.shard_of(&slow).unwrap(), &[(0, &slow)], &mut taken, &mut room);
         assert_eq!((taken.len(), room, left), (2, 0, 1));
+        // A group that is larger than what is taken at a time is taken whole.
+        let (partitions, settings) = (STREAMS_AT_ONCE as u32 + 3, Settings::default());
+        let (name, replicas) = ("large".to_owned(), None);
+        let topic = CreateTopic { name, partitions: Some(partitions), replicas, settings, validate_only: false };
+        broker.call(Request::CreateTopics(vec![topic])).await.await;
+        let offsets: Vec<_> = (0..partitions).map(|nth| ("large", nth, 0)).collect();
+        commit(&broker, "large", &offsets).await;
+        let (mut taken, mut room, large) = (Vec::new(), limit::METRIC_POSITIONS_MAX, "large".to_owned());
+        let left = take_positions(broker.inner.shard_of(&large).unwrap(), &[(0, &large)], &mut taken, &mut room);
+        let streams: BTreeSet<StreamId> = taken.iter().map(|position| position.stream).collect();
+        assert_eq!((taken.len(), streams.len(), left), (partitions as usize, partitions as usize, 0));
+        broker.call(Request::DeleteTopics(vec![TopicRef::Name("large".into())])).await.await;
         // A deleted topic takes its positions with it.
         broker.call(Request::DeleteTopics(vec![TopicRef::Name("a".into())])).await.await;
         assert_eq!(lags(&broker.group_usages().await), [("", "b", 0), ("slow", "b", 1)]);

@@ -10,13 +10,10 @@ use crate::group::{
 };
 use crate::group_usage::Coordinated;
 use crate::node::wall;
-use crate::request::{
-    BrokerError, FetchedOffset, OffsetCommit, OffsetDelete, OffsetFetch, PartitionRef, Reply, TopicRef,
-};
+use crate::request::{BrokerError, OffsetCommit, OffsetDelete, Reply};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use machine::command::CommittedOffset;
-use machine::messaging::group::Committed;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
 use model::{ShardId, StreamId, Timestamp, TopicId};
@@ -409,16 +406,14 @@ impl Broker {
         let mut streams = Vec::new();
         let mut results = Vec::with_capacity(partitions.len());
         for partition in &partitions {
-            let found = self.inner.find(&partition.topic);
-            results.push(match (self.inner.resolve(partition), found) {
-                (Ok(_), Some((_, topic))) if subscribed.contains(topic.name.as_str()) => {
-                    Err(GroupError::Subscribed.into())
-                }
-                (Ok(place), _) => {
+            let found = self.inner.resolve_with(partition, |_, topic| subscribed.contains(topic.name.as_str()));
+            results.push(match found {
+                Ok((_, true)) => Err(GroupError::Subscribed.into()),
+                Ok((place, false)) => {
                     streams.push(place.stream);
                     Ok(())
                 }
-                (Err(error), _) => Err(error),
+                Err(error) => Err(error),
             });
         }
         if !streams.is_empty() {
@@ -429,10 +424,6 @@ impl Broker {
         }
         Ok(results)
     }
-
-    pub(crate) async fn fetch_offsets(self, fetch: OffsetFetch) -> Reply {
-        Reply::OffsetsFetched(self.inner.fetch_offsets(fetch))
-    }
 }
 
 impl Inner {
@@ -440,65 +431,17 @@ impl Inner {
         let shard = self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)?;
         self.shards.get(&shard).ok_or(BrokerError::NotLeader(None))
     }
-
-    fn fetch_offsets(&self, fetch: OffsetFetch) -> Result<Vec<FetchedOffset>, BrokerError> {
-        let shard = self.shard_of(&fetch.group)?;
-        match shard.role() {
-            Role::Leader => {}
-            Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
-            Role::Stopped => return Err(BrokerError::Unavailable),
-        }
-        let Some(partitions) = fetch.partitions else { return Ok(self.all_offsets(shard, &fetch.group)) };
-        let places: Vec<_> = partitions.into_iter().map(|partition| self.place(partition)).collect();
-        let machine = shard.machine();
-        let groups = &machine.messaging.groups;
-        let offset = |(stream, offset): (Option<StreamId>, FetchedOffset)| {
-            let committed = stream.and_then(|stream| groups.offset(&fetch.group, stream)).cloned();
-            FetchedOffset { committed, ..offset }
-        };
-        Ok(places.into_iter().map(offset).collect())
-    }
-
-    /// The stream that a partition is, and where its position is to be told of.
-    fn place(&self, asked: PartitionRef) -> (Option<StreamId>, FetchedOffset) {
-        let partition = asked.partition;
-        let stream = self.resolve(&asked).ok().map(|place| place.stream);
-        let found = self.find(&asked.topic).map(|(id, topic)| (topic.name.to_string(), id));
-        let known = found.is_some();
-        let (topic, id) = found.unwrap_or_else(|| match asked.topic {
-            TopicRef::Name(name) => (name, TopicId::default()),
-            TopicRef::Id(id) => (String::new(), id),
-        });
-        (stream, FetchedOffset { topic, id, partition, known, committed: None })
-    }
-
-    /// Every position of a group over a stream that has a name, by name.
-    fn all_offsets(&self, shard: &Shard, group: &str) -> Vec<FetchedOffset> {
-        let positions: BTreeMap<StreamId, Committed> = {
-            let machine = shard.machine();
-            machine.messaging.groups.offsets(group).map(|(stream, committed)| (stream, committed.clone())).collect()
-        };
-        let streams: Vec<StreamId> = positions.keys().copied().collect();
-        let named = name_streams(self.catalog(), &streams).into_iter();
-        let offset = |(stream, Named { topic, id, partition })| {
-            let committed = positions.get(&stream).cloned();
-            FetchedOffset { topic, id, partition, known: true, committed }
-        };
-        let mut offsets: Vec<FetchedOffset> = named.map(offset).collect();
-        offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        offsets
-    }
 }
 
 /// Which partition a stream is.
-struct Named {
-    topic: String,
-    id: TopicId,
-    partition: u32,
+pub(crate) struct Named {
+    pub(crate) topic: String,
+    pub(crate) id: TopicId,
+    pub(crate) partition: u32,
 }
 
 /// The topic and partition of each stream; those of deleted topics are left out.
-fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, Named> {
+pub(crate) fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, Named> {
     let wanted: BTreeSet<StreamId> = streams.iter().copied().collect();
     let mut named = BTreeMap::new();
     if wanted.is_empty() {

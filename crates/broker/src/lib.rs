@@ -17,6 +17,7 @@ mod delivery;
 mod golden;
 
 pub mod group;
+mod group_answers;
 pub mod group_usage;
 mod groups;
 mod lag;

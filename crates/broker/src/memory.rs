@@ -79,13 +79,34 @@ struct Shared {
     used: AtomicU64,
     /// As many as in the queue, to be read without locking it.
     waiting: AtomicUsize,
-    queue: Mutex<VecDeque<Waiter>>,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Ascending by number.
+    waiters: VecDeque<Waiter>,
+    next_number: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
+    number: u64,
     bytes: u64,
     granted: oneshot::Sender<Held>,
+}
+
+/// A place in the queue, given up when dropped: those behind must not wait for somebody who is gone.
+struct Place {
+    pool: Pool,
+    number: u64,
+    granted: oneshot::Receiver<Held>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.pool.leave(self.number);
+    }
 }
 
 /// Bytes of a pool, given back when dropped.
@@ -145,16 +166,31 @@ impl Pool {
             if let Some(held) = pool.try_take(bytes) {
                 return held;
             }
-            let (granted, grant) = oneshot::channel();
-            {
-                let mut queue = pool.shared.queue.lock();
-                queue.push_back(Waiter { bytes: bytes as u64, granted });
-                pool.shared.waiting.store(queue.len(), SeqCst);
-            }
+            let mut place = pool.queue_up(bytes as u64);
             pool.grant();
             // The queue outlives us and answers all who are still there.
-            grant.await.unwrap_or_else(|_| pool.charge(bytes))
+            (&mut place.granted).await.unwrap_or_else(|_| pool.charge(bytes))
         }
+    }
+
+    fn queue_up(&self, bytes: u64) -> Place {
+        let (granted, wait) = oneshot::channel();
+        let mut queue = self.shared.queue.lock();
+        let number = queue.next_number;
+        queue.next_number += 1;
+        queue.waiters.push_back(Waiter { number, bytes, granted });
+        self.shared.waiting.store(queue.waiters.len(), SeqCst);
+        Place { pool: self.clone(), number, granted: wait }
+    }
+
+    /// Takes somebody out of the queue, if it is there still, and serves those behind.
+    fn leave(&self, number: u64) {
+        let mut queue = self.shared.queue.lock();
+        let Ok(nth) = queue.waiters.binary_search_by_key(&number, |waiter| waiter.number) else { return };
+        queue.waiters.remove(nth);
+        self.shared.waiting.store(queue.waiters.len(), SeqCst);
+        drop(queue);
+        self.grant();
     }
 
     /// Waits until not all of it is taken, after all who asked before.
@@ -188,11 +224,11 @@ impl Pool {
 
     fn grant(&self) {
         let mut queue = self.shared.queue.lock();
-        while let Some(first) = queue.front() {
+        while let Some(first) = queue.waiters.front() {
             if !first.granted.is_closed() && !self.try_add(first.bytes) {
                 break;
             }
-            let Some(Waiter { bytes, granted }) = queue.pop_front() else { break };
+            let Some(Waiter { bytes, granted, .. }) = queue.waiters.pop_front() else { break };
             if granted.is_closed() {
                 continue;
             }
@@ -201,7 +237,7 @@ impl Pool {
                 self.shared.used.fetch_sub(std::mem::take(&mut held.bytes), SeqCst);
             }
         }
-        self.shared.waiting.store(queue.len(), SeqCst);
+        self.shared.waiting.store(queue.waiters.len(), SeqCst);
     }
 }
 
@@ -311,6 +347,23 @@ mod tests {
         assert_eq!(pool.used(), 50);
         drop(gone);
         assert_eq!(pool.used(), 0);
+    }
+
+    #[test]
+    fn whoever_leaves_the_queue_is_not_waited_for() {
+        let pool = pool();
+        let _first = pool.try_take(50).unwrap();
+        let (mut large, mut gone, mut small) =
+            (Box::pin(pool.take(80)), Box::pin(pool.take(70)), Box::pin(pool.take(10)));
+        for waits in [&mut large, &mut gone, &mut small] {
+            assert!(waits.as_mut().now_or_never().is_none());
+        }
+        drop(gone);
+        assert_eq!(pool.waiting(), 2);
+        drop(large);
+        // Nothing was given back, and there is room for the one who is left.
+        assert_eq!((pool.waiting(), pool.used()), (0, 60));
+        assert_eq!(small.as_mut().now_or_never().unwrap().bytes(), 10);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use machine::messaging::stream::Stream;
 use model::limit;
 use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
 use shard::{Role, Shard};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -137,14 +138,20 @@ impl Broker {
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
-        let mut found = Vec::with_capacity(queries.len());
-        for query in queries {
-            found.push(self.find_offset(query).await);
+        let mut found: Vec<Result<FoundOffset, BrokerError>> = Vec::with_capacity(queries.len());
+        // What is asked for again is looked for once, for that may take much reading.
+        let mut known: BTreeMap<_, usize> = BTreeMap::new();
+        for query in &queries {
+            let nth = *known.entry((&query.partition, query.which, query.epoch)).or_insert(found.len());
+            found.push(match found.get(nth) {
+                Some(before) => before.clone(),
+                None => self.find_offset(query).await,
+            });
         }
         Reply::Offsets(found)
     }
 
-    async fn find_offset(&self, query: OffsetQuery) -> Result<FoundOffset, BrokerError> {
+    async fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, BrokerError> {
         let Found { shard, id, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
         let epoch_of = |offset: Offset| {
             let at = state.epochs.partition_point(|(_, base)| *base <= offset);
@@ -163,11 +170,11 @@ impl Broker {
             OffsetSpec::MaxTimestamp => state.max_timestamp,
         };
         let (start, end) = (state.start, state.end);
-        let journal = shard.journal().clone();
+        let (journal, find) = (shard.journal().clone(), query.find);
         let search = tokio::task::spawn_blocking(move || {
             let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
             let Some(piece) = journal.read(id, base, base.plus(1), 0)?.into_iter().next() else { return Ok(None) };
-            let found = (query.find)(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
+            let found = find(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
             Ok::<_, ReadError>(Some((piece, found)))
         });
         let (piece, found) = match search.await.map_err(|_| BrokerError::Unavailable)? {
@@ -178,7 +185,7 @@ impl Broker {
         };
         let epoch = epoch_of(piece.base);
         let found = match found {
-            Search::TooMuch => self.search(query.find, piece.bytes, time).await?,
+            Search::TooMuch => self.search(find, piece.bytes, time).await?,
             found => found,
         };
         let (offset, timestamp) = match found {
@@ -291,7 +298,47 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Config;
+    use crate::request::{AppendPart, CreateTopic, Request, TopicRef};
+    use crate::setting::Settings;
     use model::config::StreamConfig;
+    use model::record::Message;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    static SEARCHES: AtomicUsize = AtomicUsize::new(0);
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_asked_for_again_is_looked_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::start(folder.path(), Config { shards: 2, ..Config::default() }).await.unwrap();
+        let (name, settings) = ("a".to_owned(), Settings::default());
+        let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only: false };
+        broker.call(Request::CreateTopics(vec![topic])).await.await;
+        let partition = PartitionRef { topic: TopicRef::Name("a".into()), partition: 0 };
+        let message = Message { timestamp: crate::node::wall(), ..Message::default() };
+        let bytes = Bytes::from(message.encode().unwrap());
+        let to = partition.clone();
+        let part = AppendPart { to, bytes, durability: None, inspect: |bytes, _, _, _| Ok(Some(bytes.clone())) };
+        let Reply::Appended(appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
+        appended[0].clone().unwrap();
+        let query = |which| {
+            let find: FindRecord = |_, time, _| {
+                SEARCHES.fetch_add(1, Relaxed);
+                Search::Found(Offset(0), time)
+            };
+            OffsetQuery { partition: partition.clone(), which, find, epoch: None }
+        };
+        let at = |time| query(OffsetSpec::AtOrAfter(Timestamp(time)));
+        let queries = vec![at(1), query(OffsetSpec::Latest), at(2), at(1), query(OffsetSpec::Latest), at(1)];
+        let Reply::Offsets(found) = broker.call(Request::Offsets(queries)).await.await else { panic!() };
+        let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
+        let times: Vec<_> = found.iter().map(|found| found.timestamp.map(|time| time.0)).collect();
+        assert_eq!(times, [Some(1), None, Some(2), Some(1), None, Some(1)]);
+        assert_eq!(found[4].offset, Some(Offset(1)));
+        assert_eq!(SEARCHES.load(Relaxed), 2);
+        broker.stop().await;
+    }
 
     #[test]
     fn an_epoch_ends_where_the_next_begins() {

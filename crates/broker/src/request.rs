@@ -1,6 +1,6 @@
 //! Everything the product can do, on one screen: what protocols ask and what they are answered.
 
-use crate::group::{GroupReply, GroupRequest};
+use crate::group::{Description, GroupReply, GroupRequest};
 use crate::setting::{Change, Settings};
 use bytes::Bytes;
 use journal::Chunk;
@@ -44,10 +44,12 @@ pub enum Request {
     NewProducer,
     /// Something about a consumer group.
     Group(GroupRequest),
+    /// Tells about consumer groups in detail.
+    DescribeGroups(Vec<String>),
     /// Commits a group's positions.
     CommitOffsets(OffsetCommit),
-    /// Reads a group's positions.
-    FetchOffsets(OffsetFetch),
+    /// Reads groups' positions.
+    FetchOffsets(Vec<OffsetFetch>),
     /// Forgets a group's positions.
     DeleteOffsets(OffsetDelete),
 }
@@ -93,9 +95,11 @@ pub enum Reply {
     /// The coordinator's answer.
     Group(Result<GroupReply, BrokerError>),
     /// In the order asked for.
+    GroupsDescribed(Vec<Result<Description, BrokerError>>),
+    /// In the order asked for.
     OffsetsCommitted(Vec<Result<(), BrokerError>>),
     /// In the order asked for.
-    OffsetsFetched(Result<Vec<FetchedOffset>, BrokerError>),
+    OffsetsFetched(Vec<Result<Vec<FetchedOffset>, BrokerError>>),
     /// In the order asked for.
     OffsetsDeleted(Result<Vec<Result<(), BrokerError>>, BrokerError>),
 }
@@ -346,7 +350,7 @@ pub struct NodeInfo {
 }
 
 /// A partition of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartitionRef {
     /// The topic.
     pub topic: TopicRef,
@@ -476,7 +480,7 @@ pub enum Search {
 }
 
 /// Which offset is looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum OffsetSpec {
     /// The first record's.
     Earliest,

@@ -14,7 +14,7 @@ impl Broker {
                     let place = self.inner.resolve(&asked).ok()?;
                     let name = match asked.topic {
                         TopicRef::Name(name) => name,
-                        TopicRef::Id(id) => self.inner.find(&TopicRef::Id(id))?.1.name.to_string(),
+                        TopicRef::Id(_) => self.inner.find_with(&asked.topic, |_, topic| topic.name.to_string())?,
                     };
                     Some((name, asked.partition, place))
                 };

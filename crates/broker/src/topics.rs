@@ -73,7 +73,7 @@ impl Broker {
 
     async fn create_topic(&self, topic: CreateTopic) -> Result<TopicInfo, BrokerError> {
         let name = Name::new(&topic.name).map_err(|error| invalid_name(&error))?;
-        if self.inner.find(&TopicRef::Name(topic.name)).is_some() {
+        if self.inner.find_with(&TopicRef::Name(topic.name), |_, _| ()).is_some() {
             return Err(BrokerError::TopicExists);
         }
         if topic.replicas.is_some_and(|replicas| replicas != 1) {
@@ -118,7 +118,7 @@ impl Broker {
 
     pub(crate) async fn delete_topics(self, topics: Vec<TopicRef>) -> Reply {
         let deleted = topics.iter().map(|topic| async {
-            let (id, _) = self.inner.find(topic).ok_or(BrokerError::UnknownTopic)?;
+            let id = self.inner.find_with(topic, |id, _| id).ok_or(BrokerError::UnknownTopic)?;
             match self.inner.catalog().command(Command::DeleteTopic { id }).await? {
                 MachineReply::Refused(refusal) => Err(refusal.into()),
                 _ => Ok(()),
@@ -162,12 +162,19 @@ impl Inner {
         found.map(bytes).sum()
     }
 
+    /// A copy of the topic, with all its partitions.
     pub(crate) fn find(&self, topic: &TopicRef) -> Option<(TopicId, Topic)> {
+        self.find_with(topic, |id, topic| (id, topic.clone()))
+    }
+
+    /// What `of` makes of the topic.
+    pub(crate) fn find_with<T>(&self, topic: &TopicRef, of: impl FnOnce(TopicId, &Topic) -> T) -> Option<T> {
         let machine = self.catalog().machine();
-        match topic {
-            TopicRef::Name(name) => machine.catalog.topic_named(name).map(|(id, topic)| (id, topic.clone())),
-            TopicRef::Id(id) => machine.catalog.topic(*id).map(|topic| (*id, topic.clone())),
-        }
+        let (id, topic) = match topic {
+            TopicRef::Name(name) => machine.catalog.topic_named(name)?,
+            TopicRef::Id(id) => (*id, machine.catalog.topic(*id)?),
+        };
+        Some(of(id, topic))
     }
 
     /// The stream that a partition is, and its shard.
@@ -181,14 +188,11 @@ impl Inner {
         partition: &PartitionRef,
         of: impl FnOnce(TopicId, &Topic) -> T,
     ) -> Result<(Partition, T), BrokerError> {
-        let machine = self.catalog().machine();
-        let topic = match &partition.topic {
-            TopicRef::Name(name) => machine.catalog.topic_named(name),
-            TopicRef::Id(id) => machine.catalog.topic(*id).map(|topic| (*id, topic)),
-        };
-        let (id, topic) = topic.ok_or(BrokerError::UnknownTopic)?;
-        let place = topic.partitions.get(partition.partition as usize).copied();
-        Ok((place.ok_or(BrokerError::UnknownPartition)?, of(id, topic)))
+        let found = self.find_with(&partition.topic, |id, topic| {
+            let place = topic.partitions.get(partition.partition as usize).copied();
+            Ok((place.ok_or(BrokerError::UnknownPartition)?, of(id, topic)))
+        });
+        found.unwrap_or(Err(BrokerError::UnknownTopic))
     }
 
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {

@@ -9,6 +9,7 @@ use broker::{Broker, FileRange, Memory, Reply};
 use bytes::Buf;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use model::limit;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -168,7 +169,7 @@ impl Connection<'_> {
             if self.output.is_empty() {
                 return Ok(());
             }
-            self.send().await?;
+            self.send(session.answer_bytes()).await?;
         }
     }
 
@@ -244,13 +245,14 @@ impl Connection<'_> {
         }
     }
 
-    async fn send(&mut self) -> Result<(), End> {
+    /// Sends all of the output, of a session that holds so many bytes of answers.
+    async fn send(&mut self, held: usize) -> Result<(), End> {
         let mut patience = Patience::new();
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
-                send_file(&self.stream, range.clone(), self.stall, self.counters).await?;
+                let range = range.clone();
+                self.send_file(range, held, &mut patience).await?;
                 self.output.pop_front();
-                patience = Patience::new();
                 continue;
             }
             let bytes = self.output.iter().map_while(|output| match output {
@@ -263,7 +265,7 @@ impl Connection<'_> {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     drop(slices);
-                    writable(&self.stream, &patience, self.stall, &self.memory).await?;
+                    self.writable(held, &patience).await?;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -272,6 +274,41 @@ impl Connection<'_> {
             self.sent(written);
         }
         Ok(())
+    }
+
+    /// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
+    async fn send_file(&mut self, range: FileRange, held: usize, patience: &mut Patience) -> Result<(), End> {
+        let mut sent = 0;
+        while sent < range.len() {
+            self.writable(held, patience).await?;
+            let (socket, part) = (self.stream.clone(), range.clone());
+            let work = move || {
+                let mut now = sent;
+                while now < part.len() {
+                    match socket.try_io(Interest::WRITABLE, || part.send(&*socket, now)) {
+                        Ok(count) => now += count,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => return Err(error),
+                    }
+                }
+                Ok(now)
+            };
+            let now = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
+            self.counters.bytes_out.fetch_add((now - sent) as u64, Relaxed);
+            patience.progress(now - sent);
+            sent = now;
+        }
+        Ok(())
+    }
+
+    /// Waits until the socket takes something, unless it has taken too little for too long.
+    async fn writable(&mut self, held: usize, patience: &Patience) -> Result<(), End> {
+        loop {
+            let left = patience.left(self.stall, is_wanted(held, &self.memory)).ok_or(End::SlowReader)?;
+            if let Ok(writable) = tokio::time::timeout(left, self.stream.writable()).await {
+                return Ok(writable?);
+            }
+        }
     }
 
     /// So many bytes of the output are gone.
@@ -288,15 +325,10 @@ impl Connection<'_> {
     }
 }
 
-/// Waits until the socket takes something, unless it has taken too little for too long.
-async fn writable(stream: &TcpStream, patience: &Patience, stall: Duration, memory: &Memory) -> Result<(), End> {
-    loop {
-        let left = patience.left(stall, memory.answers.waiting() > 0);
-        let left = left.ok_or(End::SlowReader)?;
-        if let Ok(writable) = tokio::time::timeout(left, stream.writable()).await {
-            return Ok(writable?);
-        }
-    }
+/// Whether others wait for the memory of a connection that holds so many bytes of answers. What every
+/// connection may hold is not taken from anybody.
+fn is_wanted(held: usize, memory: &Memory) -> bool {
+    held > limit::CONNECTION_BYTES_FREE && memory.answers.waiting() > 0
 }
 
 /// The memory that is waited for. Without waiting for any, nothing ever.
@@ -307,27 +339,21 @@ async fn granted(waiting: &mut Option<Wait>) -> Held {
     }
 }
 
-/// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
-async fn send_file(stream: &Arc<TcpStream>, range: FileRange, stall: Duration, counters: &Counters) -> Result<(), End> {
-    let mut sent = 0;
-    while sent < range.len() {
-        let writable = tokio::time::timeout(stall, stream.writable());
-        writable.await.map_err(|_| End::SlowReader)??;
-        let (socket, part) = (stream.clone(), range.clone());
-        let work = move || {
-            let mut now = sent;
-            while now < part.len() {
-                match socket.try_io(Interest::WRITABLE, || part.send(&*socket, now)) {
-                    Ok(count) => now += count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(now)
-        };
-        let now = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
-        counters.bytes_out.fetch_add((now - sent) as u64, Relaxed);
-        sent = now;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn only_who_holds_what_others_wait_for_is_in_their_way() {
+        let memory = Memory::new(limit::MEMORY_BYTES_MIN);
+        let all = memory.answers.charge(memory.answers.limit() as usize);
+        assert!(!is_wanted(usize::MAX, &memory), "nobody waits");
+        let mut waits = Box::pin(memory.answers.take(1));
+        assert!(waits.as_mut().now_or_never().is_none());
+        assert!(is_wanted(limit::CONNECTION_BYTES_FREE + 1, &memory));
+        assert!(!is_wanted(limit::CONNECTION_BYTES_FREE, &memory));
+        drop(all);
+        assert!(!is_wanted(usize::MAX, &memory));
     }
-    Ok(())
 }

@@ -233,6 +233,9 @@ mod tests {
             None
         }
         fn on_reply(&mut self, _: u64, _: broker::Reply, _: Instant) {}
+        fn answer_bytes(&self) -> usize {
+            0
+        }
         fn take_output(&mut self, _: &mut Vec<crate::Output>) {}
         fn wants_input(&self) -> bool {
             true

@@ -71,6 +71,9 @@ pub trait Session: Send {
         None
     }
 
+    /// Bytes of answers that it holds in memory, with those that are being sent.
+    fn answer_bytes(&self) -> usize;
+
     /// Moves what is to be sent to `output`, in order. What was moved before has been sent then, and is not
     /// held any longer.
     fn take_output(&mut self, output: &mut Vec<Output>);

@@ -139,7 +139,7 @@ pub const INPUT_BYTES_FREE: usize = 16 * KIB;
 pub const CONNECTION_BYTES_FREE: usize = 64 * KIB;
 /// Bytes that clients can make a node take, unless configured otherwise.
 pub const MEMORY_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
-/// The least that can be configured: each of four pools has room for what is usual.
+/// The least that can be configured: each of the five pools has room for what is usual.
 pub const MEMORY_BYTES_MIN: u64 = 32 * MIB as u64;
 /// The most that one fetch returns, beyond its first piece: Kafka's `fetch.max.bytes`.
 pub const FETCH_BYTES_MAX: usize = 55 * MIB;
@@ -226,7 +226,11 @@ const _: () = {
     assert!(REQUEST_PARTS_MAX >= TOPICS_MAX, "a request can name every topic");
     assert!(REQUEST_PARTS_MAX > GROUP_POSITIONS_MAX, "a request can name all that a group has committed");
     assert!(REQUEST_PARTS_FEW * REQUEST_PART_BYTES <= CONNECTION_BYTES_FREE, "a small request is never waited for");
-    assert!(MEMORY_BYTES_MIN / 4 >= REQUEST_BYTES_ORDINARY as u64, "an ordinary request fits its pool");
+    assert!(MEMORY_BYTES_MIN / 4 >= REQUEST_BYTES_ORDINARY as u64, "an ordinary request fits where it arrives");
+    assert!(
+        MEMORY_BYTES_MIN / 8 >= (REQUEST_BYTES_ORDINARY + REQUEST_PARTS_ORDINARY * REQUEST_PART_BYTES) as u64,
+        "an ordinary request fits where it is worked on"
+    );
     assert!(MEMORY_BYTES_MIN / 4 >= ANSWER_BYTES_ORDINARY as u64, "an ordinary answer fits its pool");
     assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
     assert!(ADMIN_RECORDS_BODY_BYTES_MAX < PIECE_BYTES_MAX, "what a request carries fits a piece");

@@ -67,6 +67,10 @@ fn what_was_found_once_is_not_found_again() {
     assert!(!seeds.is_empty(), "the file of seeds is not read");
     let summary = campaign(seeds.into_iter(), FLIPPED);
     assert!(summary.failures.is_empty(), "{summary}");
+    let seeds: Vec<u64> = kept_seeds(include_str!("../seeds/compaction_only.txt")).collect();
+    assert!(!seeds.is_empty(), "the file of seeds is not read");
+    let summary = campaign(seeds.into_iter(), COMPACTED);
+    assert!(summary.failures.is_empty(), "{summary}");
 }
 
 #[test]

@@ -83,10 +83,11 @@ fn refused(reply: Reply, group: &str) -> Refusal {
 /// The positions of a group, by topic and partition. They may be -1: there is none then.
 pub(super) async fn positions(api: &Inner, group: &str) -> Result<Vec<FetchedOffset>, Refusal> {
     let fetch = OffsetFetch { group: group.to_owned(), partitions: None };
-    match api.ask(Request::FetchOffsets(fetch)).await {
-        Reply::OffsetsFetched(found) => found.map_err(|error| refusal(&error, Subject::Group(group))),
-        _ => Err(mismatch()),
-    }
+    let Reply::OffsetsFetched(found) = api.ask(Request::FetchOffsets(vec![fetch])).await else {
+        return Err(mismatch());
+    };
+    let found = found.into_iter().next().ok_or_else(mismatch)?;
+    found.map_err(|error| refusal(&error, Subject::Group(group)))
 }
 
 /// A committed offset, if it is one.

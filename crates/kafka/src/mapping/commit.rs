@@ -1,7 +1,7 @@
 //! A group's positions: OffsetCommit and OffsetFetch.
 
 use super::error::{coordinator_code, group_code};
-use super::{Step, Then, ask, partition_ref, topic_named, topic_ref};
+use super::{Step, ask, partition_ref, topic_named, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::offset_commit::{
@@ -18,7 +18,7 @@ use broker::group::GroupError;
 use broker::request::{FetchedOffset, NewOffset, OffsetCommit, OffsetFetch, PartitionRef, TopicRef};
 use broker::{BrokerError, Reply, Request};
 use model::Offset;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn error_code(error: &BrokerError) -> i16 {
     match error {
@@ -82,54 +82,57 @@ pub(super) fn commit(version: i16, request: OffsetCommitRequest) -> Step {
     })
 }
 
-/// One group's question: which partitions, or all.
-struct Question {
-    group: Text,
-    partitions: Option<Vec<PartitionRef>>,
-}
-
+/// The partitions that are asked for. One that is named twice is answered once: its metadata is so much larger
+/// than what asks for it.
 fn partitions(topics: impl Iterator<Item = (TopicRef, Vec<i32>)>) -> Vec<PartitionRef> {
-    topics.flat_map(|(topic, indexes)| indexes.into_iter().map(move |index| partition_ref(&topic, index))).collect()
+    let mut seen: BTreeMap<TopicRef, BTreeSet<i32>> = BTreeMap::new();
+    let mut partitions = Vec::new();
+    for (topic, indexes) in topics {
+        let seen = seen.entry(topic.clone()).or_default();
+        let new = indexes.into_iter().filter(|index| seen.insert(*index));
+        partitions.extend(new.map(|index| partition_ref(&topic, index)));
+    }
+    partitions
 }
 
 pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
-    let questions: VecDeque<Question> = if version >= 8 {
-        let question = |group: OffsetFetchRequestGroup| {
-            let topics = group.topics.map(|topics| {
+    let mut groups = request.groups;
+    let fetches: Vec<OffsetFetch> = if version >= 8 {
+        // So is a group.
+        let mut seen = BTreeSet::new();
+        groups.retain(|group| seen.insert(group.group_id.clone()));
+        let fetch = |group: &mut OffsetFetchRequestGroup| {
+            let topics = group.topics.take().map(|topics| {
                 let topic = |t: OffsetFetchRequestTopics| {
                     (topic_ref(&t.name, t.topic_id, version >= BY_ID), t.partition_indexes)
                 };
                 partitions(topics.into_iter().map(topic))
             });
-            Question { group: group.group_id, partitions: topics }
+            OffsetFetch { group: group.group_id.to_string(), partitions: topics }
         };
-        request.groups.into_iter().map(question).collect()
+        groups.iter_mut().map(fetch).collect()
     } else {
         let topics = request
             .topics
             .map(|topics| partitions(topics.into_iter().map(|t| (topic_named(&t.name), t.partition_indexes))));
-        VecDeque::from([Question { group: request.group_id, partitions: topics }])
+        groups = vec![OffsetFetchRequestGroup { group_id: request.group_id, ..OffsetFetchRequestGroup::default() }];
+        vec![OffsetFetch { group: groups[0].group_id.to_string(), partitions: topics }]
     };
-    next(version, questions, Vec::new())
-}
-
-/// Asks one question after the other, then answers all of them.
-fn next(version: i16, mut questions: VecDeque<Question>, mut answers: Vec<OffsetFetchResponseGroup>) -> Step {
-    let Some(Question { group, partitions }) = questions.pop_front() else {
-        return Step::Reply(ResponseBody::OffsetFetch(response(version, answers)));
-    };
-    let fetch = OffsetFetch { group: group.to_string(), partitions };
-    let then: Then = Box::new(move |reply| {
-        let mut answer = OffsetFetchResponseGroup { group_id: group, ..OffsetFetchResponseGroup::default() };
-        match reply {
-            Reply::OffsetsFetched(Ok(offsets)) => answer.topics = by_topic(version, offsets),
-            Reply::OffsetsFetched(Err(error)) => answer.error_code = error_code(&error),
-            _ => answer.error_code = ErrorCode::UnknownServerError.code(),
-        }
-        answers.push(answer);
-        next(version, questions, answers)
-    });
-    Step::Ask(Request::FetchOffsets(fetch), then)
+    ask(Request::FetchOffsets(fetches), move |reply| {
+        let found = if let Reply::OffsetsFetched(found) = reply { found } else { Vec::new() };
+        let mut found = found.into_iter();
+        let answer = |group: OffsetFetchRequestGroup| {
+            let mut answer =
+                OffsetFetchResponseGroup { group_id: group.group_id, ..OffsetFetchResponseGroup::default() };
+            match found.next() {
+                Some(Ok(offsets)) => answer.topics = by_topic(version, offsets),
+                Some(Err(error)) => answer.error_code = error_code(&error),
+                None => answer.error_code = ErrorCode::UnknownServerError.code(),
+            }
+            answer
+        };
+        ResponseBody::OffsetFetch(response(version, groups.into_iter().map(answer).collect()))
+    })
 }
 
 fn by_topic(version: i16, offsets: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {

@@ -18,7 +18,7 @@ use crate::codec::text::Text;
 use broker::group::{Description, GroupError, GroupReply, GroupRequest, GroupState};
 use broker::request::OffsetDelete;
 use broker::{BrokerError, Reply, Request};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// How a kind of group divides its work (KIP-848): all do it the way they always did.
 const CLASSIC: &str = "classic";
@@ -41,38 +41,37 @@ fn refusal(reply: &Reply) -> i16 {
 
 pub(super) fn describe(version: i16, request: DescribeGroupsRequest) -> Step {
     let authorized = if request.include_authorized_operations { operations::GROUP } else { operations::NOT_ASKED };
-    describe_next(version, authorized, request.groups.into(), Vec::new())
+    let mut groups = request.groups;
+    // One that is named twice is answered once: an answer is so much larger than what asks for it.
+    let mut seen = BTreeSet::new();
+    groups.retain(|group| seen.insert(group.clone()));
+    let names = groups.iter().map(Text::to_string).collect();
+    ask(Request::DescribeGroups(names), move |reply| {
+        let found = if let Reply::GroupsDescribed(found) = reply { found } else { Vec::new() };
+        let mut found = found.into_iter();
+        let answer = |group: Text| match found.next().unwrap_or(Err(BrokerError::Unavailable)) {
+            Ok(found) => described(found, authorized),
+            Err(error) => undescribed(version, group, &error, authorized),
+        };
+        let groups = groups.into_iter().map(answer).collect();
+        ResponseBody::DescribeGroups(DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() })
+    })
 }
 
-/// Asks about one group after the other, then answers about all.
-fn describe_next(version: i16, authorized: i32, mut groups: VecDeque<Text>, mut answers: Vec<DescribedGroup>) -> Step {
-    let Some(group) = groups.pop_front() else {
-        let response = DescribeGroupsResponse { groups: answers, ..DescribeGroupsResponse::default() };
-        return Step::Reply(ResponseBody::DescribeGroups(response));
-    };
-    let request = GroupRequest::Describe { group: group.to_string() };
-    let then: Then = Box::new(move |reply| {
-        answers.push(match reply {
-            Reply::Group(Ok(GroupReply::Described(found))) => described(found, authorized),
-            reply => {
-                let mut answer = DescribedGroup { group_id: group, ..DescribedGroup::default() };
-                answer.error_code = refusal(&reply);
-                if answer.error_code == ErrorCode::GroupIdNotFound.code() {
-                    answer.group_state = GroupState::Dead.name().into();
-                    answer.authorized_operations = authorized;
-                    // Before version 6 a group that is not there is one that is dead (KIP-1043).
-                    if version >= 6 {
-                        answer.error_message = Some(format!("there is no group {}", answer.group_id).into());
-                    } else {
-                        answer.error_code = 0;
-                    }
-                }
-                answer
-            }
-        });
-        describe_next(version, authorized, groups, answers)
-    });
-    Step::Ask(Request::Group(request), then)
+fn undescribed(version: i16, group: Text, error: &BrokerError, authorized: i32) -> DescribedGroup {
+    let mut answer = DescribedGroup { group_id: group, ..DescribedGroup::default() };
+    answer.error_code = error_code(error);
+    if answer.error_code == ErrorCode::GroupIdNotFound.code() {
+        answer.group_state = GroupState::Dead.name().into();
+        answer.authorized_operations = authorized;
+        // Before version 6 a group that is not there is one that is dead (KIP-1043).
+        if version >= 6 {
+            answer.error_message = Some(format!("there is no group {}", answer.group_id).into());
+        } else {
+            answer.error_code = 0;
+        }
+    }
+    answer
 }
 
 fn described(found: Description, authorized_operations: i32) -> DescribedGroup {

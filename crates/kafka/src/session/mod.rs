@@ -217,7 +217,7 @@ impl KafkaSession {
 /// Whether the broker takes memory for the answer before it makes one: to those that may ask for much with
 /// few bytes.
 fn takes_memory(request: &Request) -> bool {
-    matches!(request, Request::Read(_) | Request::Topics(_))
+    matches!(request, Request::Read(_) | Request::Topics(_) | Request::DescribeGroups(_) | Request::FetchOffsets(_))
 }
 
 fn bytes_in_memory(output: &Output) -> usize {
@@ -301,6 +301,10 @@ impl Session for KafkaSession {
             let step = then(reply);
             self.advance(id, step, now);
         }
+    }
+
+    fn answer_bytes(&self) -> usize {
+        self.answered.bytes
     }
 
     fn take_output(&mut self, output: &mut Vec<Output>) {

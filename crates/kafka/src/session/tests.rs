@@ -11,6 +11,8 @@ use std::time::Duration;
 const API_VERSIONS: i16 = 18;
 const FETCH: i16 = 1;
 const INIT_PRODUCER_ID: i16 = 22;
+const OFFSET_FETCH: i16 = 9;
+const DESCRIBE_GROUPS: i16 = 15;
 const DELETE_TOPICS: i16 = 20;
 const DELETE_RECORDS: i16 = 21;
 
@@ -190,6 +192,34 @@ fn large_requests_wait_and_let_the_others_pass() {
     drop(all);
     assert_eq!(handed_on(&mut session, &mut input), [1]);
     assert!(memory.requests_large.used() > 0 && memory.arriving.used() == 0);
+}
+
+#[test]
+fn a_group_that_is_named_again_is_answered_once() {
+    let memory = broker::Memory::new(limit::MEMORY_BYTES_MIN);
+    let ask = |bytes: Vec<u8>| {
+        let mut session = session_in(&memory);
+        session.receive(&mut BytesMut::from(&bytes[..]), Instant::now()).unwrap();
+        let (_, request) = session.next_request().unwrap();
+        assert!(takes_memory(&request));
+        request
+    };
+    let names = b"\0\x01g\0\x01a\0\x01g\0\x01g";
+    let describe = request(DESCRIBE_GROUPS, 0, 1, &[&4_i32.to_be_bytes()[..], names].concat());
+    let Request::DescribeGroups(groups) = ask(describe) else { panic!("another request") };
+    assert_eq!(groups, ["g", "a"]);
+    // Version 8, all positions of each.
+    let groups = b"\0\x05\x02g\0\0\x02a\0\0\x02g\0\0\x02g\0\0\0\0";
+    let Request::FetchOffsets(fetches) = ask(request(OFFSET_FETCH, 8, 1, groups)) else { panic!("another request") };
+    let groups: Vec<_> = fetches.iter().map(|fetch| fetch.group.as_str()).collect();
+    assert_eq!(groups, ["g", "a"]);
+    // Version 2, of a topic that is named twice.
+    let topic =
+        [&b"\0\x01t"[..], &3_i32.to_be_bytes(), &7_i32.to_be_bytes(), &8_i32.to_be_bytes(), &7_i32.to_be_bytes()];
+    let topics = [&b"\0\x01g"[..], &2_i32.to_be_bytes(), &topic.concat(), &topic.concat()].concat();
+    let Request::FetchOffsets(fetches) = ask(request(OFFSET_FETCH, 2, 1, &topics)) else { panic!("another request") };
+    let partitions = fetches[0].partitions.iter().flatten().map(|asked| asked.partition);
+    assert_eq!(partitions.collect::<Vec<_>>(), [7, 8]);
 }
 
 #[test]

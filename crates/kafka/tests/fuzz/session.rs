@@ -112,8 +112,11 @@ fn reply(request: Request) -> Reply {
         Request::TopicPage(_) => Reply::TopicPage(TopicPage { topics: Vec::new(), more: false }),
         Request::NewProducer => Reply::NewProducer(Ok(ProducerId(1))),
         Request::Group(_) => Reply::Group(Err(BrokerError::Unavailable)),
+        Request::DescribeGroups(groups) => {
+            Reply::GroupsDescribed(groups.iter().map(|_| Err(missing.clone())).collect())
+        }
         Request::CommitOffsets(commit) => Reply::OffsetsCommitted(commit.offsets.iter().map(|_| Ok(())).collect()),
-        Request::FetchOffsets(_) => Reply::OffsetsFetched(Ok(Vec::new())),
+        Request::FetchOffsets(fetches) => Reply::OffsetsFetched(fetches.iter().map(|_| Ok(Vec::new())).collect()),
         Request::DeleteOffsets(_) => Reply::OffsetsDeleted(Err(BrokerError::Unavailable)),
     }
 }

@@ -65,7 +65,12 @@ impl Groups {
 
     /// All positions of `group`.
     pub fn offsets<'a>(&'a self, group: &str) -> impl Iterator<Item = (StreamId, &'a Committed)> {
-        let range = (group.to_owned(), StreamId(0))..=(group.to_owned(), StreamId(u64::MAX));
+        self.offsets_from(group, StreamId(0))
+    }
+
+    /// Its positions over `first` and the streams after it.
+    pub fn offsets_from<'a>(&'a self, group: &str, first: StreamId) -> impl Iterator<Item = (StreamId, &'a Committed)> {
+        let range = (group.to_owned(), first)..=(group.to_owned(), StreamId(u64::MAX));
         self.offsets.range(range).map(|((_, stream), committed)| (*stream, committed))
     }
 
