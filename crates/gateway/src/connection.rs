@@ -245,12 +245,12 @@ impl Connection<'_> {
     }
 
     async fn send(&mut self) -> Result<(), End> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::start();
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
                 send_file(&self.stream, range.clone(), self.stall, self.counters).await?;
                 self.output.pop_front();
-                patience = Patience::new();
+                patience = Patience::start();
                 continue;
             }
             let bytes = self.output.iter().map_while(|output| match output {
