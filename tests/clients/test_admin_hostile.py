@@ -185,6 +185,20 @@ def test_nothing_in_the_log_or_an_answer_is_taken_from_a_request_unescaped(broke
     assert "\x1b[31m" not in broker.stderr.read_text()
 
 
+def test_what_is_repeated_of_a_request_is_bounded(broker, api):
+    long = "x" * 50_000
+    for field in [{"name": long}, {"name": 1}, {"partitions": long}, {"configs": {"retention.ms": long}}, {long: 1}]:
+        answer = api.raw("POST", "/v1/topics", json.dumps({"name": "theirs", **field}).encode(), JSON)
+        assert answer.status == 400 and len(answer.body) < 2000, field
+    for path in [f"/v1/topics/{long}", f"/v1/topics/%{long}", f"/v1/{long}", f"/v1/node?{long}=1"]:
+        answer = api.raw("GET", path)
+        assert answer.status in [400, 404] and len(answer.body) < 2000, path[:20]
+    for header in ["Host", "Origin", "Sec-Fetch-Site"]:
+        answer = api.raw("GET", "/v1/node", None, {header: long})
+        assert answer.status in [403, 421] and len(answer.body) < 2000, header
+    assert "x" * 1000 not in broker.stderr.read_text()
+
+
 def test_paths_lead_nowhere_else(broker, api):
     host = f"Host: 127.0.0.1:{api.port}"
     for path in ["/v1/topics/../node", "/v1/../health/live", "/v1/./node", "/v1//node", "/v1/node/", "/v1/topics/t/x"]:

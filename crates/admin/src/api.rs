@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     /// Where the next record without a key goes.
     pub(crate) spread: AtomicU32,
     /// Turns to decompress what is read.
-    pub(crate) decoding: Semaphore,
+    pub(crate) decoding: Arc<Semaphore>,
 }
 
 /// The head of a request.
@@ -81,6 +81,8 @@ pub struct Call {
     pub(crate) names: Vec<String>,
     pub(crate) query: Query,
     pub(crate) body: Bytes,
+    /// Room for the body and what is made of it. Work that goes on when the client left keeps it, too.
+    pub(crate) rooms: Arc<Vec<Held>>,
 }
 
 impl Call {
@@ -115,7 +117,7 @@ impl Api {
     #[must_use]
     pub fn new(broker: Broker, about: About, stop: watch::Receiver<bool>) -> Self {
         let waits = Seats::new(limit::ADMIN_WAITS_MAX);
-        let decoding = Semaphore::new(limit::ADMIN_PAGES_DECODED_AT_ONCE);
+        let decoding = Arc::new(Semaphore::new(limit::ADMIN_PAGES_DECODED_AT_ONCE));
         Api { inner: Arc::new(Inner { broker, about, waits, stop, spread: AtomicU32::new(0), decoding }) }
     }
 
@@ -124,27 +126,7 @@ impl Api {
     /// # Errors
     /// The answer, when there is nothing to be done.
     pub fn begin(&self, head: &Head<'_>) -> Result<Call, Answer> {
-        self.inner.about.gate.check(&head.claims)?;
-        let (route, names) = route::find(head.method, head.path).map_err(|refusal| match refusal.code {
-            Code::MethodNotAllowed => Answer::from(refusal).with_header("allow", route::allow(head.path)),
-            _ => refusal.into(),
-        })?;
-        if route.body.is_some() {
-            let kind = head.content_type.unwrap_or_default();
-            let essence = kind.split(';').next().unwrap_or_default().trim();
-            if !essence.eq_ignore_ascii_case("application/json") {
-                let message = format!(
-                    "the body has to be JSON: send Content-Type: application/json, not {:?}",
-                    crate::query::shown(kind)
-                );
-                return Err(Refusal::new(Code::UnsupportedMediaType, message).into());
-            }
-        } else if head.has_body {
-            let message = format!("{} {} takes no body", head.method, route.path);
-            return Err(Refusal::new(Code::InvalidBody, message).into());
-        }
-        let query = Query::parse(head.query, route.parameters)?;
-        Ok(Call { route, names, query, body: Bytes::new() })
+        judge(&self.inner.about.gate, head)
     }
 
     /// Room in memory for a body of so many bytes, before it is read.
@@ -152,22 +134,59 @@ impl Api {
     /// # Errors
     /// The answer, when there is no room for some time.
     pub async fn room(&self, bytes: usize) -> Result<Held, Answer> {
-        Ok(in_time(self.inner.broker.memory().arriving(bytes).take(bytes)).await?)
+        let pool = self.inner.broker.memory().arriving(bytes);
+        Ok(match bytes {
+            // Whoever needs none does not queue up for it.
+            0 => pool.charge(0),
+            _ => in_time(pool.take(bytes)).await?,
+        })
     }
 
-    /// Does what is asked.
-    pub async fn answer(&self, call: Call, body: Bytes) -> Answer {
-        let _room = match body.len() {
+    /// Does what is asked. The body is in `room`.
+    pub async fn answer(&self, call: Call, body: Bytes, room: Held) -> Answer {
+        let mut rooms = vec![room];
+        if body.len() > SMALL_BYTES {
             // What it says takes as much again, and so does what is made of it.
-            bytes if bytes > SMALL_BYTES => match self.inner.work_room(2 * bytes).await {
-                Ok(room) => Some(room),
+            match self.inner.work_room(2 * body.len()).await {
+                Ok(room) => rooms.push(room),
                 Err(refusal) => return refusal.into(),
-            },
-            _ => None,
-        };
+            }
+        }
         let handle = call.route.handle;
-        handle(self.inner.clone(), Call { body, ..call }).await.unwrap_or_else(Answer::from)
+        let call = Call { body, rooms: Arc::new(rooms), ..call };
+        let mut answer = handle(self.inner.clone(), call).await.unwrap_or_else(Answer::from);
+        let bytes = answer.body.len();
+        answer.room.get_or_insert_with(|| self.inner.charge_answer(bytes));
+        answer
     }
+}
+
+/// Judges a request by its head, as a listener that answers whom `gate` says.
+///
+/// # Errors
+/// The answer, when there is nothing to be done.
+pub fn judge(gate: &Gate, head: &Head<'_>) -> Result<Call, Answer> {
+    gate.check(&head.claims)?;
+    let (route, names) = route::find(head.method, head.path).map_err(|refusal| match refusal.code {
+        Code::MethodNotAllowed => Answer::from(refusal).with_header("allow", route::allow(head.path)),
+        _ => refusal.into(),
+    })?;
+    if route.body.is_some() {
+        let kind = head.content_type.unwrap_or_default();
+        let essence = kind.split(';').next().unwrap_or_default().trim();
+        if !essence.eq_ignore_ascii_case("application/json") {
+            let message = format!(
+                "the body has to be JSON: send Content-Type: application/json, not {:?}",
+                crate::query::shown(kind)
+            );
+            return Err(Refusal::new(Code::UnsupportedMediaType, message).into());
+        }
+    } else if head.has_body {
+        let message = format!("{} {} takes no body", head.method, route.path);
+        return Err(Refusal::new(Code::InvalidBody, message).into());
+    }
+    let query = Query::parse(head.query, route.parameters)?;
+    Ok(Call { route, names, query, body: Bytes::new(), rooms: Arc::default() })
 }
 
 /// The answer to a body that is longer than it may be.
@@ -203,13 +222,26 @@ impl Inner {
         in_time(pool.take(bytes)).await
     }
 
-    /// Room for an answer, of somebody who has none.
-    pub(crate) async fn answer_room(&self, bytes: usize) -> Result<Held, Refusal> {
-        in_time(self.broker.memory().answers.take(bytes)).await
+    /// Counts what is there for an answer already.
+    pub(crate) fn charge_answer(&self, bytes: usize) -> Held {
+        self.broker.memory().answers.charge(bytes)
     }
 }
 
-async fn in_time(room: impl Future<Output = Held>) -> Result<Held, Refusal> {
+/// Room to make an answer of what `there` is, which is counted. Where both are more than all there is, it is
+/// waited for the rest of that, so that nobody waits for what cannot be.
+pub(crate) async fn answer_room(there: &Held, bytes: usize) -> Result<Held, Refusal> {
+    let rest = there.pool().limit().saturating_sub(there.bytes() as u64);
+    let mut room = match bytes.min(usize::try_from(rest).unwrap_or(usize::MAX)) {
+        0 => there.pool().charge(0),
+        waited_for => in_time(there.pool().take(waited_for)).await?,
+    };
+    room.resize(bytes);
+    Ok(room)
+}
+
+/// Waits for memory, or what needs it first, but not for long.
+pub(crate) async fn in_time<T>(room: impl Future<Output = T>) -> Result<T, Refusal> {
     let busy = || {
         let message = "requests and answers of others take all the memory that there is for them; try again";
         Refusal::new(Code::Busy, message)
@@ -220,4 +252,26 @@ async fn in_time(room: impl Future<Output = Held>) -> Result<Held, Refusal> {
 /// What the wall clock shows, in milliseconds since 1970.
 pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::Memory;
+    use futures::FutureExt;
+
+    #[tokio::test]
+    async fn what_is_more_than_all_there_is_is_given_to_whoever_is_alone() {
+        let pool = Memory::new(limit::MEMORY_BYTES_MIN).answers;
+        let all = pool.limit() as usize;
+        let there = pool.charge(all / 2);
+        let others = pool.charge(1);
+        assert!(answer_room(&there, 2 * all).now_or_never().is_none(), "others have some of it");
+        drop(others);
+        let room = answer_room(&there, 2 * all).now_or_never().unwrap().unwrap();
+        assert_eq!((room.bytes(), pool.used() as usize), (2 * all, all / 2 + 2 * all));
+        drop((room, there));
+        let there = pool.charge(2 * all);
+        assert_eq!(answer_room(&there, 5).now_or_never().unwrap().unwrap().bytes(), 5);
+    }
 }

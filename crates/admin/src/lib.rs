@@ -9,13 +9,13 @@
 
 pub mod answer;
 pub mod api;
-mod body;
+pub mod body;
 pub mod gate;
 mod mapping;
 pub mod openapi;
 pub mod path;
 mod query;
-mod refusal;
+pub mod refusal;
 mod route;
 pub mod shape;
 

@@ -80,8 +80,12 @@ impl Broker {
         if let Some(bytes) = inspect(&bytes, &config, wall(), limit::INSPECT_INLINE_BYTES_MAX)? {
             return Ok(bytes);
         }
-        let _turn = self.inner.inspecting.acquire().await.map_err(|_| BrokerError::Unavailable)?;
-        let work = move || inspect(&bytes, &config, wall(), limit::PIECE_DECOMPRESSED_BYTES_MAX);
+        let turn = self.inner.inspecting.clone().acquire_owned().await.map_err(|_| BrokerError::Unavailable)?;
+        let work = move || {
+            // The work goes on when whoever asked leaves, and so the turn does.
+            let _turn = turn;
+            inspect(&bytes, &config, wall(), limit::PIECE_DECOMPRESSED_BYTES_MAX)
+        };
         let inspected = tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)?;
         let too_much = || BrokerError::InvalidRecord("the records take too many bytes decompressed".to_owned());
         inspected?.ok_or_else(too_much)

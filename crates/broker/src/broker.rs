@@ -80,7 +80,7 @@ pub(crate) struct Inner {
     pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     pub(crate) memory: Memory,
     /// Turns to look into pieces that take much work.
-    pub(crate) inspecting: Semaphore,
+    pub(crate) inspecting: Arc<Semaphore>,
     /// Held by whoever measures partitions.
     pub(crate) sizing: tokio::sync::Mutex<()>,
 }
@@ -139,7 +139,8 @@ impl Broker {
         let groups = Groups::start(&shards);
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
         // At most as many as there are processors: the others have work, too.
-        let inspecting = Semaphore::new(std::thread::available_parallelism().map_or(1, |cores| cores.get()));
+        let turns = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let inspecting = Arc::new(Semaphore::new(turns));
         let memory = Memory::new(config.memory_bytes);
         let inner = Inner {
             config,

@@ -1,7 +1,8 @@
 //! How far consumers are behind: in records, and in time.
 //!
 //! The time is the age of the next record to be consumed, as far as the index knows it: by the greatest
-//! timestamp of the piece that holds the record. No record is read for it, so it may be asked of every
+//! timestamp of the extent that holds the record, which is a piece or, in a packed file, a run of small ones of
+//! up to 64 KiB. No record is read for it, so it may be asked of every
 //! group again and again.
 
 use crate::broker::Broker;

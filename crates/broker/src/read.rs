@@ -197,8 +197,12 @@ impl Broker {
 
     /// Looks for a record where that takes much work, as others do when it is their turn.
     async fn search(&self, find: FindRecord, piece: Bytes, time: Timestamp) -> Result<Search, BrokerError> {
-        let _turn = self.inner.inspecting.acquire().await.map_err(|_| BrokerError::Unavailable)?;
-        let work = move || find(&piece, time, limit::PIECE_DECOMPRESSED_BYTES_MAX);
+        let turn = self.inner.inspecting.clone().acquire_owned().await.map_err(|_| BrokerError::Unavailable)?;
+        let work = move || {
+            // The work goes on when whoever asked leaves, and so the turn does.
+            let _turn = turn;
+            find(&piece, time, limit::PIECE_DECOMPRESSED_BYTES_MAX)
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)
     }
 }

@@ -247,7 +247,7 @@ impl Connection<'_> {
 
     /// Sends all of the output, of a session that holds so many bytes of answers.
     async fn send(&mut self, held: usize) -> Result<(), End> {
-        let mut patience = Patience::new();
+        let mut patience = Patience::start();
         while let Some(first) = self.output.front() {
             if let Output::File(range) = first {
                 let range = range.clone();

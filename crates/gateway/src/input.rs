@@ -36,7 +36,7 @@ pub(crate) struct Input {
 impl Input {
     pub(crate) fn new(memory: Memory) -> Self {
         let held = memory.arriving.charge(0);
-        Input { bytes: BytesMut::new(), held, frame: 0, room: READ_BYTES_MIN, patience: Patience::new(), memory }
+        Input { bytes: BytesMut::new(), held, frame: 0, room: READ_BYTES_MIN, patience: Patience::start(), memory }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -72,14 +72,14 @@ impl Input {
     pub(crate) fn grant(&mut self, held: Held) {
         self.frame = held.bytes();
         self.held = held;
-        self.patience = Patience::new();
+        self.patience = Patience::start();
     }
 
     /// Takes what has come, making room for it first. Returns how much that was: none when the client has
     /// ended, and `None` when nothing has come yet.
     pub(crate) fn read(&mut self, stream: &TcpStream) -> io::Result<Option<usize>> {
         if self.bytes.is_empty() {
-            self.patience = Patience::new();
+            self.patience = Patience::start();
         }
         self.make_room();
         let read = match stream.try_read_buf(&mut self.bytes) {
@@ -126,7 +126,7 @@ impl Input {
             // Whatever is left has no part of the memory for large frames.
             self.held = self.memory.arriving.charge(0);
             self.count();
-            self.patience = Patience::new();
+            self.patience = Patience::start();
         }
         Ok(taken || went_on)
     }
@@ -138,7 +138,7 @@ impl Input {
         }
         if !may_read {
             // It is not the client who stands still.
-            self.patience = Patience::new();
+            self.patience = Patience::start();
         }
         self.count();
     }

@@ -11,13 +11,14 @@ pub mod connection;
 pub mod counters;
 mod input;
 pub mod listener;
-mod patience;
+pub mod patience;
 pub mod protocol;
 pub mod seats;
 pub mod session;
 
 pub use counters::Counters;
 pub use listener::Listener;
+pub use patience::Patience;
 pub use protocol::ProtocolCounters;
 pub use seats::Seats;
 pub use session::{Output, Session, Violation};

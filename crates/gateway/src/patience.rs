@@ -14,27 +14,29 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Since when too little has moved.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub struct Patience {
     since: Instant,
     bytes: usize,
 }
 
 impl Patience {
     /// From now on.
-    pub(crate) fn new() -> Self {
+    #[must_use]
+    pub fn start() -> Self {
         Patience { since: Instant::now(), bytes: 0 }
     }
 
     /// So many bytes have moved.
-    pub(crate) fn progress(&mut self, bytes: usize) {
+    pub fn progress(&mut self, bytes: usize) {
         self.bytes += bytes;
         if self.bytes >= STEP_BYTES {
-            *self = Patience::new();
+            *self = Patience::start();
         }
     }
 
     /// How long until it is to be looked again, at most; nothing when it is over. Usually it lasts for `stall`.
-    pub(crate) fn left(&self, stall: Duration, wanted: bool) -> Option<Duration> {
+    #[must_use]
+    pub fn left(&self, stall: Duration, wanted: bool) -> Option<Duration> {
         let most = if wanted { stall.min(WANTED) } else { stall };
         let left = most.checked_sub(self.since.elapsed()).filter(|left| !left.is_zero());
         left.map(|left| left.min(LOOK))

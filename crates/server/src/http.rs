@@ -29,7 +29,7 @@ pub(crate) const NAME: &str = "http";
 /// How long a request's head may take to arrive, counted from the end of the request before: so it is
 /// also how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be used.
+/// How long a connection may be used. What is asked by then is answered.
 const LIFETIME: Duration = Duration::from_secs(600);
 /// How long requests that are being answered may take to end, when we stop.
 const GRACE: Duration = Duration::from_secs(1);
@@ -102,7 +102,7 @@ impl Server {
             let (router, stopping, counters) = (router.clone(), stopping.clone(), self.counters.clone());
             let stream = Patient::new(Counted::new(stream, counters.clone()), stall, memory.answers.clone());
             connections.spawn(async move {
-                connection(stream, peer, router, stopping, &counters).await;
+                connection(stream, peer, router, stopping, &counters, Limits { lifetime: LIFETIME, stall }).await;
                 drop(seat);
             });
         }
@@ -114,12 +114,20 @@ impl Server {
     }
 }
 
+/// How long a connection may be used, and how long what is answered then may take to end.
+#[derive(Clone, Copy)]
+struct Limits {
+    lifetime: Duration,
+    stall: Duration,
+}
+
 async fn connection(
     stream: Patient<Counted>,
     peer: SocketAddr,
     router: Router,
     mut stop: watch::Receiver<bool>,
     counters: &Arc<Counters>,
+    limits: Limits,
 ) {
     let _open = counters.open();
     let served = http1::Builder::new()
@@ -136,10 +144,16 @@ async fn connection(
             served.as_mut().graceful_shutdown();
             served.await
         }
-        () = tokio::time::sleep(LIFETIME) => {
-            counters.timeouts.fetch_add(1, Relaxed);
-            tracing::info!(listener = NAME, %peer, "closed after its longest time");
-            return;
+        () = tokio::time::sleep(limits.lifetime) => {
+            served.as_mut().graceful_shutdown();
+            match tokio::time::timeout(limits.stall, served).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    counters.timeouts.fetch_add(1, Relaxed);
+                    tracing::info!(listener = NAME, %peer, "closed after its longest time");
+                    return;
+                }
+            }
         }
     };
     match ended {
@@ -150,6 +164,7 @@ async fn connection(
         }
         Err(error) if timed_out(&error) => {
             counters.timeouts.fetch_add(1, Relaxed);
+            counters.slow_readers.fetch_add(1, Relaxed);
             tracing::info!(listener = NAME, %peer, "closed: it does not take its answer");
         }
         Err(error) if error.is_parse() => {
@@ -181,5 +196,47 @@ async fn show_metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     match shared.metrics.text().await {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    /// What a client hears whose request takes `work`, on a connection of so long a life; and what is counted.
+    async fn heard(work: Duration, limits: Limits) -> (String, Arc<Counters>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let answer = move || async move {
+            tokio::time::sleep(work).await;
+            "done"
+        };
+        let counters = Arc::<Counters>::default();
+        let pool = broker::Memory::new(1 << 20).answers;
+        let stream = Patient::new(Counted::new(stream, counters.clone()), limits.stall, pool);
+        let (_stop, stopping) = watch::channel(false);
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        connection(stream, peer, Router::new().route("/", get(answer)), stopping, &counters, limits).await;
+        let mut heard = String::new();
+        client.read_to_string(&mut heard).await.unwrap();
+        (heard, counters)
+    }
+
+    #[tokio::test]
+    async fn a_life_ends_behind_the_answer_that_is_being_made() {
+        let limits = Limits { lifetime: Duration::from_millis(50), stall: Duration::from_secs(20) };
+        let (heard, counters) = heard(Duration::from_millis(200), limits).await;
+        assert!(heard.starts_with("HTTP/1.1 200") && heard.ends_with("done"), "{heard}");
+        assert_eq!(counters.timeouts.load(Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_for_ever_is_not_waited_for() {
+        let limits = Limits { lifetime: Duration::from_millis(50), stall: Duration::from_millis(50) };
+        let (heard, counters) = heard(Duration::from_secs(60), limits).await;
+        assert_eq!((heard.as_str(), counters.timeouts.load(Relaxed)), ("", 1));
     }
 }

@@ -36,8 +36,7 @@ pub(crate) async fn handle(State(admin): State<Arc<Admin>>, request: Request) ->
     let (answer, heard_out) = match admin.api.begin(&head(&parts, &body)) {
         Ok(call) => match receive(&admin.api, &call, body).await {
             Ok((body, room)) => {
-                let answer = admin.api.answer(call, body).await;
-                drop(room);
+                let answer = admin.api.answer(call, body, room).await;
                 (answer, true)
             }
             Err(answer) => (answer, false),

@@ -1,7 +1,8 @@
-//! A connection that is given up when its other end takes nothing for some time: what waits to be sent takes
-//! memory, and a place. While others wait for the memory, the time is short.
+//! A connection that is given up when its other end takes too little for some time: what waits to be sent
+//! takes memory, and a place. While others wait for the memory, the time is short.
 
 use broker::memory::Pool;
+use gateway::Patience;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,40 +11,39 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-/// The time while others wait for memory.
-const WANTED: Duration = Duration::from_secs(2);
-/// How often it is looked whether others wait.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Writes to `S` fail with `TimedOut` once nothing was taken for so long.
+/// Writes to `S` fail with `TimedOut` once less was taken in so long than [`Patience`] asks for.
 pub(crate) struct Patient<S> {
     stream: S,
-    patience: Duration,
+    stall: Duration,
     /// Where others may wait for memory.
     pool: Pool,
-    /// Since when nothing is taken, and when to look again.
-    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
+    /// What was taken since something was not, and when to look again. Over when all is taken that there is.
+    stalled: Option<(Patience, Pin<Box<Sleep>>)>,
 }
 
 impl<S> Patient<S> {
-    pub(crate) fn new(stream: S, patience: Duration, pool: Pool) -> Self {
-        Patient { stream, patience, pool, stalled: None }
+    pub(crate) fn new(stream: S, stall: Duration, pool: Pool) -> Self {
+        Patient { stream, stall, pool, stalled: None }
     }
 
-    fn bounded<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if poll.is_ready() {
-            self.stalled = None;
-            return poll;
+    fn written(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match (&poll, &mut self.stalled) {
+            (Poll::Pending, _) => return self.wait(context).map(Err),
+            (Poll::Ready(Ok(bytes)), Some((patience, _))) => patience.progress(*bytes),
+            _ => {}
         }
-        let look = LOOK.min(self.patience);
-        let start = || (Instant::now(), Box::pin(tokio::time::sleep(look)));
-        let (since, sleep) = self.stalled.get_or_insert_with(start);
+        poll
+    }
+
+    /// Waits until something is taken, or for too long.
+    fn wait(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        let start = || (Patience::start(), Box::pin(tokio::time::sleep(Duration::ZERO)));
+        let (patience, sleep) = self.stalled.get_or_insert_with(start);
         while sleep.as_mut().poll(context).is_ready() {
-            let most = if self.pool.waiting() > 0 { self.patience.min(WANTED) } else { self.patience };
-            if since.elapsed() >= most {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            match patience.left(self.stall, self.pool.waiting() > 0) {
+                Some(left) => sleep.as_mut().reset(Instant::now() + left),
+                None => return Poll::Ready(io::ErrorKind::TimedOut.into()),
             }
-            sleep.as_mut().reset(Instant::now() + look);
         }
         Poll::Pending
     }
@@ -62,7 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.bounded(context, poll)
+        self.written(context, poll)
     }
 
     fn poll_write_vectored(
@@ -71,7 +71,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.bounded(context, poll)
+        self.written(context, poll)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -79,8 +79,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Whoever writes flushes when it has nothing more to write.
         let poll = Pin::new(&mut self.stream).poll_flush(context);
-        self.bounded(context, poll)
+        match poll {
+            Poll::Ready(_) => {
+                self.stalled = None;
+                poll
+            }
+            Poll::Pending => self.wait(context).map(Err),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -91,23 +98,54 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const STEP: usize = 64 << 10;
+    const STALL: Duration = Duration::from_millis(500);
+
+    fn patient(buffer: usize) -> (Patient<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = duplex(buffer);
+        (Patient::new(ours, STALL, broker::Memory::new(1 << 20).answers), theirs)
+    }
+
+    /// Takes so many bytes each 50 ms until the other end is gone, or that was enough times.
+    async fn take(mut theirs: DuplexStream, bytes: usize, times: usize) {
+        let mut taken = vec![0; bytes];
+        for _ in 0..times {
+            tokio::time::sleep(STALL / 10).await;
+            if theirs.read_exact(&mut taken).await.is_err() {
+                return;
+            }
+        }
+    }
 
     #[tokio::test]
-    async fn it_gives_up_when_nothing_is_taken_but_not_when_little_is() {
-        let (ours, mut theirs) = duplex(10);
-        let pool = broker::Memory::new(1 << 20).answers;
-        let mut patient = Patient::new(ours, Duration::from_millis(200), pool);
-        let slow = async {
-            let mut taken = [0; 10];
-            for _ in 0..5 {
-                tokio::time::sleep(Duration::from_millis(40)).await;
-                theirs.read_exact(&mut taken).await.unwrap();
-            }
-        };
-        let (written, ()) = tokio::join!(patient.write_all(&[7; 60]), slow);
+    async fn whoever_takes_much_is_waited_for() {
+        let (mut patient, theirs) = patient(STEP);
+        let (written, ()) = tokio::join!(patient.write_all(&[7; 16 * STEP]), take(theirs, STEP, 16));
         written.unwrap();
-        let refused = patient.write_all(&[7; 10]).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn whoever_takes_a_trickle_is_not() {
+        let (mut patient, theirs) = patient(STEP);
+        let taking = tokio::spawn(take(theirs, 1, usize::MAX));
+        let refused = patient.write_all(&[7; 3 * STEP]).await.unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::TimedOut);
+        taking.abort();
+    }
+
+    #[tokio::test]
+    async fn little_is_enough_when_it_is_all_there_is() {
+        let (mut patient, theirs) = patient(10);
+        let writing = async {
+            for _ in 0..20 {
+                patient.write_all(&[7; 11]).await?;
+                patient.flush().await?;
+            }
+            io::Result::Ok(())
+        };
+        let (written, ()) = tokio::join!(writing, take(theirs, 10, 22));
+        written.unwrap();
     }
 }

@@ -4,7 +4,7 @@ use super::error::{Subject, refusal};
 use super::page::{Page, Stop, Stored, Wanted};
 use super::{mismatch, partition_ref};
 use crate::answer::Answer;
-use crate::api::{Call, Inner};
+use crate::api::{Call, Inner, answer_room};
 use crate::query::Position;
 use crate::refusal::Refusal;
 use crate::shape::{Code, Encoding};
@@ -17,6 +17,7 @@ use model::{Offset, Timestamp, limit};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// What a page takes in memory besides what is stored, of each byte that a record may have: the record, and
@@ -109,13 +110,18 @@ impl<'a> Reading<'a> {
     async fn page(&self, from: Offset) -> Result<(Page, Bounds, Held), Refusal> {
         let part = self.look(from, self.wanted.bytes_max, false, Duration::ZERO).await?;
         let (bounds, bytes) = ((part.start, part.end), part.bytes());
-        let stored: Arc<Vec<Stored>> = Arc::new(part.chunks.into_iter().filter_map(stored).collect());
+        check_read(from, part.end, bytes)?;
+        // While it was read, the broker counted it.
+        let there = self.api.charge_answer(bytes);
+        let stored: Vec<Stored> = part.chunks.into_iter().filter_map(stored).collect();
+        let stored = Arc::new((stored, there));
         let mut wanted = Wanted { from, ..self.wanted };
         let (mut room, page) = loop {
-            // While it was read, the broker counted it.
-            let room = self.api.answer_room(bytes + COPIES * wanted.record_bytes_max).await?;
+            let room = answer_room(&stored.1, COPIES * wanted.record_bytes_max).await?;
             let pieces = stored.clone();
-            let page = decode(self.api, move || Page::read(&pieces, &wanted)).await?;
+            // The work goes on when the client leaves, and so it has what it takes.
+            let (page, room) =
+                decode(self.api.decoding.clone(), move || (Page::read(&pieces.0, &wanted), room)).await?;
             match page {
                 // There is room for larger ones, but not for many at a time.
                 Err(Stop::TooLarge(_)) if wanted.record_bytes_max < limit::ADMIN_ANSWER_BYTES_MAX => {
@@ -189,14 +195,25 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn answer(&self, page: Page, (start, end): Bounds, room: Held) -> Answer {
+    fn answer(&self, page: Page, (start, end): Bounds, mut room: Held) -> Answer {
         let mut body =
             format!(r#"{{"topic":{},"partition":{},"records":["#, json!(self.topic), self.partition).into_bytes();
         body.extend_from_slice(&page.json);
         let rest = format!(r#"],"next_offset":{},"start":{},"end":{}}}"#, page.next.0, start.0, end.0);
         body.extend_from_slice(rest.as_bytes());
+        room.resize(body.len());
         Answer { room: Some(room), ..Answer::of(200, Bytes::from(body)) }
     }
+}
+
+/// Below a partition's end there is something to read, if only that compaction left nothing. Where nothing was
+/// read there was no memory for it, and nobody is to take that for the end.
+fn check_read(from: Offset, end: Offset, bytes: usize) -> Result<(), Refusal> {
+    if bytes > 0 || from >= end {
+        return Ok(());
+    }
+    let message = "reads of others take all the memory that there is for them; try again";
+    Err(Refusal::new(Code::Busy, message))
 }
 
 fn stored(chunk: Chunk) -> Option<Stored> {
@@ -204,9 +221,17 @@ fn stored(chunk: Chunk) -> Option<Stored> {
 }
 
 /// Does it where it holds up nobody, when it has a turn.
-async fn decode<T: Send + 'static>(api: &Inner, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+async fn decode<T: Send + 'static>(
+    turns: Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
     let stops = || Refusal::new(Code::Unavailable, "the node stops; try again");
-    let _turn = api.decoding.acquire().await.map_err(|_| stops())?;
+    let turn = turns.acquire_owned().await.map_err(|_| stops())?;
+    let work = move || {
+        // The work goes on when nobody waits for it any more, and so the turn does.
+        let _turn = turn;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.map_err(|_| stops())
 }
 
@@ -247,5 +272,34 @@ fn find_record(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
         Ok(Some((offset, timestamp))) => Search::Found(Offset(offset as u64), Timestamp(timestamp)),
         Err(RecordError::TooLarge { .. }) => Search::TooMuch,
         Ok(None) | Err(_) => Search::Nothing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_an_answer_only_at_the_end() {
+        assert_eq!(check_read(Offset(5), Offset(5), 0), Ok(()));
+        assert_eq!(check_read(Offset(4), Offset(5), 1), Ok(()));
+        assert_eq!(check_read(Offset(4), Offset(5), 0).unwrap_err().code, Code::Busy);
+    }
+
+    #[tokio::test]
+    async fn work_keeps_its_turn_when_nobody_waits_for_it_any_more() {
+        let turns = Arc::new(Semaphore::new(1));
+        let (began, begins) = tokio::sync::oneshot::channel();
+        let (go_on, waits) = std::sync::mpsc::channel::<()>();
+        let asked = tokio::spawn(decode(turns.clone(), move || {
+            began.send(()).unwrap();
+            waits.recv()
+        }));
+        begins.await.unwrap();
+        asked.abort();
+        assert!(asked.await.is_err());
+        assert!(turns.try_acquire().is_err());
+        go_on.send(()).unwrap();
+        assert!(turns.acquire().await.is_ok());
     }
 }

@@ -9,7 +9,7 @@ use crate::shape::{Assignment, Group, GroupEntry, GroupList, GroupOffset, GroupS
 use broker::group::{self, Description, GroupReply, GroupRequest, MemberDescription};
 use broker::request::{FetchedOffset, Lag, LagQuery, OffsetFetch};
 use broker::{BrokerError, Reply, Request};
-use model::{Offset, limit};
+use model::{Name, Offset, limit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -98,9 +98,8 @@ pub(super) fn committed(offset: &FetchedOffset) -> Option<Offset> {
 pub(crate) async fn describe(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
     let name = call.name(0);
     let found = find(&api, name).await?;
-    let mut offsets = offsets(&found, positions(&api, name).await?);
-    let left = offsets.len().saturating_sub(offsets_shown(&offsets));
-    offsets.truncate(offsets.len() - left);
+    let Standing { offsets, left_out, .. } = Standing::new(&found, positions(&api, name).await?);
+    let mut offsets: Vec<GroupOffset> = offsets.into_values().collect();
     let asked = |offset: &GroupOffset| LagQuery {
         partition: partition_ref(&offset.topic, offset.partition),
         position: Offset(offset.committed.unwrap_or(0)),
@@ -123,27 +122,94 @@ pub(crate) async fn describe(api: Arc<Inner>, call: Call) -> Result<Answer, Refu
         coordinator: api.broker.node().0,
         members: found.members.into_iter().map(member).collect(),
         offsets,
-        offsets_left_out: left as u64,
+        offsets_left_out: left_out,
     };
     Answer::json(200, &group)
 }
 
-/// How many of these an answer holds.
-fn offsets_shown(offsets: &[GroupOffset]) -> usize {
-    /// What one takes besides its texts, at most.
-    const BYTES: usize = 256;
-    let mut bytes = 0;
-    let fits = |offset: &&GroupOffset| {
-        bytes += BYTES + offset.topic.len() + offset.metadata.len() + offset.member.as_ref().map_or(0, String::len);
-        bytes <= limit::ADMIN_ANSWER_BYTES_MAX
-    };
-    offsets.iter().take_while(fits).count()
+/// Where a group stands in its partitions: what an answer holds of it.
+#[derive(Default)]
+struct Standing {
+    offsets: BTreeMap<(String, u32), GroupOffset>,
+    /// What they take.
+    bytes: usize,
+    /// How many more there are.
+    left_out: u64,
 }
 
-/// Where the group stands in every partition that it has a position or a member for.
-fn offsets(group: &Description, positions: Vec<FetchedOffset>) -> Vec<GroupOffset> {
-    let mut offsets = BTreeMap::<(String, u32), GroupOffset>::new();
-    let nothing = |topic: &str, partition| GroupOffset {
+/// What one takes besides its texts, at most.
+const OFFSET_BYTES: usize = 256;
+
+const _: () = assert!(limit::ADMIN_ANSWER_BYTES_MAX / OFFSET_BYTES <= limit::GROUP_POSITIONS_MAX);
+
+impl Standing {
+    /// Where the group stands in every partition that it has a position or a member for. What members were
+    /// assigned is what some client said: many partitions, and names as long as it liked.
+    fn new(group: &Description, mut positions: Vec<FetchedOffset>) -> Self {
+        let mut standing = Standing::default();
+        positions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        let fits = |position: &FetchedOffset| {
+            let metadata = position.committed.as_ref().map_or(0, |committed| committed.metadata.len());
+            standing.make_room(position.topic.len() + metadata)
+        };
+        let shown = positions.iter().map(fits).take_while(|fits| *fits).count();
+        let hidden = positions.split_off(shown);
+        standing.left_out = hidden.len() as u64;
+        for position in positions {
+            standing.add_position(position);
+        }
+        let is_hidden = |topic: &str, partition: u32| {
+            let found =
+                hidden.binary_search_by(|other| (other.topic.as_str(), other.partition).cmp(&(topic, partition)));
+            found.is_ok()
+        };
+        for member in &group.members {
+            let assigned = group::assignment::partitions(&member.assignment).unwrap_or_default();
+            for (topic, partitions) in assigned.iter().filter(|(topic, _)| Name::new(topic).is_ok()) {
+                for partition in partitions.iter().filter(|partition| !is_hidden(topic, **partition)) {
+                    standing.add_member(topic, *partition, &member.member);
+                }
+            }
+        }
+        standing
+    }
+
+    /// Whether there is room for so many bytes of texts; they take it then.
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let bytes = self.bytes + OFFSET_BYTES + bytes;
+        let fits = bytes <= limit::ADMIN_ANSWER_BYTES_MAX;
+        if fits {
+            self.bytes = bytes;
+        }
+        fits
+    }
+
+    fn add_position(&mut self, position: FetchedOffset) {
+        let mut offset = nothing(&position.topic, position.partition);
+        offset.committed = committed(&position).map(|offset| offset.0);
+        if let Some(committed) = position.committed {
+            offset.committed_at = Some(committed.time.timestamp().0);
+            offset.metadata = committed.metadata;
+        }
+        self.offsets.insert((position.topic, position.partition), offset);
+    }
+
+    fn add_member(&mut self, topic: &str, partition: u32, member: &str) {
+        // As many texts as it takes, at most.
+        if !self.make_room(topic.len() + member.len()) {
+            self.left_out += 1;
+            // Without its member it would not be what it is.
+            self.offsets.remove(&(topic.to_owned(), partition));
+            return;
+        }
+        let offset = self.offsets.entry((topic.to_owned(), partition));
+        offset.or_insert_with(|| nothing(topic, partition)).member = Some(member.to_owned());
+    }
+}
+
+/// A partition of which nothing is known yet.
+fn nothing(topic: &str, partition: u32) -> GroupOffset {
+    GroupOffset {
         topic: topic.to_owned(),
         partition,
         committed: None,
@@ -154,25 +220,7 @@ fn offsets(group: &Description, positions: Vec<FetchedOffset>) -> Vec<GroupOffse
         lag: None,
         lag_seconds: None,
         member: None,
-    };
-    for position in positions {
-        let mut offset = nothing(&position.topic, position.partition);
-        offset.committed = committed(&position).map(|offset| offset.0);
-        if let Some(committed) = position.committed {
-            offset.committed_at = Some(committed.time.timestamp().0);
-            offset.metadata = committed.metadata;
-        }
-        offsets.insert((position.topic, position.partition), offset);
     }
-    for member in &group.members {
-        for (topic, partitions) in group::assignment::partitions(&member.assignment).unwrap_or_default() {
-            for partition in partitions {
-                let offset = offsets.entry((topic.clone(), partition));
-                offset.or_insert_with(|| nothing(&topic, partition)).member = Some(member.member.clone());
-            }
-        }
-    }
-    offsets.into_values().collect()
 }
 
 fn fill(offset: &mut GroupOffset, lag: Lag) {
@@ -210,24 +258,34 @@ mod tests {
     use bytes::Bytes;
     use machine::messaging::group::Committed;
 
-    #[test]
-    fn every_partition_with_a_position_or_a_member_is_told() {
-        let member = MemberDescription {
-            member: "m".into(),
-            instance: None,
-            client_id: "c".into(),
-            client_host: "127.0.0.1".into(),
-            metadata: Bytes::new(),
-            assignment: Bytes::from_static(b"\0\x01\0\0\0\x01\0\x01t\0\0\0\x02\0\0\0\x01\0\0\0\x02"),
-        };
-        let group = Description {
+    fn group_of(members: Vec<MemberDescription>) -> Description {
+        Description {
             group: "g".into(),
             state: group::GroupState::Stable,
             protocol_type: "consumer".into(),
             protocol: "range".into(),
-            members: vec![member],
-        };
-        let position = |partition, offset| FetchedOffset {
+            members,
+        }
+    }
+
+    fn assigned(name: &str, topic: &str, partitions: std::ops::Range<u32>) -> MemberDescription {
+        let mut assignment = b"\0\x01\0\0\0\x01".to_vec();
+        assignment.extend_from_slice(&(topic.len() as u16).to_be_bytes());
+        assignment.extend_from_slice(topic.as_bytes());
+        assignment.extend_from_slice(&(partitions.len() as u32).to_be_bytes());
+        partitions.for_each(|partition| assignment.extend_from_slice(&partition.to_be_bytes()));
+        MemberDescription {
+            member: name.into(),
+            instance: None,
+            client_id: "c".into(),
+            client_host: "127.0.0.1".into(),
+            metadata: Bytes::new(),
+            assignment: Bytes::from(assignment),
+        }
+    }
+
+    fn position(partition: u32, offset: u64, metadata: &str) -> FetchedOffset {
+        FetchedOffset {
             topic: "t".into(),
             id: model::TopicId([1; 16]),
             partition,
@@ -235,11 +293,19 @@ mod tests {
             committed: Some(Committed {
                 offset: Offset(offset),
                 leader_epoch: -1,
-                metadata: "note".into(),
+                metadata: metadata.into(),
                 time: model::Hlc(5 << 16),
             }),
-        };
-        let told = offsets(&group, vec![position(0, 10), position(1, 20), position(3, u64::MAX)]);
+        }
+    }
+
+    #[test]
+    fn every_partition_with_a_position_or_a_member_is_told() {
+        let group = group_of(vec![assigned("m", "t", 1..3)]);
+        let positions = vec![position(3, u64::MAX, "note"), position(0, 10, "note"), position(1, 20, "note")];
+        let standing = Standing::new(&group, positions);
+        assert_eq!(standing.left_out, 0);
+        let told: Vec<_> = standing.offsets.into_values().collect();
         let facts: Vec<_> =
             told.iter().map(|offset| (offset.partition, offset.committed, offset.member.as_deref())).collect();
         assert_eq!(facts, [(0, Some(10), None), (1, Some(20), Some("m")), (2, None, Some("m")), (3, None, None)]);
@@ -248,38 +314,39 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_holds_so_many_positions_and_no_more() {
+        let metadata = "x".repeat(4096);
+        let positions = |count: u32| (0..count).map(|partition| position(partition, 1, &metadata)).collect();
+        // What is left out is so once, whoever was assigned it.
+        let standing = Standing::new(&group_of(vec![assigned("m", "t", 9_000..10_000)]), positions(10_000));
+        let shown = standing.offsets.len();
+        assert!((3_000..5_000).contains(&shown), "{shown}");
+        assert_eq!(standing.left_out, 10_000 - shown as u64);
+        let few = Standing::new(&group_of(Vec::new()), positions(100));
+        assert_eq!((few.offsets.len(), few.left_out), (100, 0));
+    }
+
+    #[test]
+    fn a_hostile_assignment_is_not_multiplied() {
+        let long = "n".repeat(30_000);
+        let standing = Standing::new(&group_of(vec![assigned("m", &long, 0..500_000)]), Vec::new());
+        assert_eq!((standing.offsets.len(), standing.left_out), (0, 0), "there is no such topic");
+        for member in [assigned("m", "t", 0..500_000), assigned(&long, "t", 0..500_000)] {
+            let standing = Standing::new(&group_of(vec![member]), Vec::new());
+            assert!(standing.bytes <= limit::ADMIN_ANSWER_BYTES_MAX && !standing.offsets.is_empty());
+            assert_eq!(standing.offsets.len() as u64 + standing.left_out, 500_000);
+        }
+    }
+
+    #[test]
     fn lag_is_not_known_where_nothing_was_committed() {
         let lag = Lag { start: Offset(1), end: Offset(10), records: 9, millis: Some(1500) };
-        let mut offset = offsets_of_one();
+        let mut offset = nothing("t", 0);
         fill(&mut offset, lag);
         assert_eq!((offset.start, offset.end, offset.lag, offset.lag_seconds), (Some(1), Some(10), None, None));
         offset.committed = Some(1);
         fill(&mut offset, lag);
         assert_eq!((offset.lag, offset.lag_seconds), (Some(9), Some(1.5)));
-    }
-
-    fn offsets_of_one() -> GroupOffset {
-        GroupOffset {
-            topic: "t".into(),
-            partition: 0,
-            committed: None,
-            committed_at: None,
-            metadata: String::new(),
-            start: None,
-            end: None,
-            lag: None,
-            lag_seconds: None,
-            member: None,
-        }
-    }
-
-    #[test]
-    fn an_answer_holds_so_many_positions_and_no_more() {
-        let large = GroupOffset { metadata: "x".repeat(4096), ..offsets_of_one() };
-        let all = vec![large; 10_000];
-        let shown = offsets_shown(&all);
-        assert!((3_000..5_000).contains(&shown), "{shown}");
-        assert_eq!(offsets_shown(&all[..100]), 100);
     }
 
     #[test]

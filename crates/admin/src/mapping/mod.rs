@@ -11,7 +11,7 @@ pub(crate) mod produce;
 pub(crate) mod topics;
 pub(crate) mod trim;
 
-use crate::api::Inner;
+use crate::api::{Inner, in_time};
 use crate::refusal::Refusal;
 use crate::shape::Code;
 use broker::request::{NodeInfo, PartitionRef, TopicInfo, TopicRef, TopicsQuery};
@@ -27,10 +27,10 @@ fn partition_ref(topic: &str, partition: u32) -> PartitionRef {
     PartitionRef { topic: TopicRef::Name(topic.to_owned()), partition }
 }
 
-/// The topic of this name.
+/// The topic of this name. A description takes memory for answers before it is made.
 async fn find_topic(api: &Inner, name: &str) -> Result<TopicInfo, Refusal> {
     let query = TopicsQuery { topics: Some(vec![TopicRef::Name(name.to_owned())]), create_missing: false };
-    let Reply::Topics(mut found) = api.ask(Request::Topics(query)).await else { return Err(mismatch()) };
+    let Reply::Topics(mut found) = in_time(api.ask(Request::Topics(query))).await? else { return Err(mismatch()) };
     found.pop().unwrap_or(Err(BrokerError::UnknownTopic)).map_err(|error| refusal(&error, Subject::Topic(name)))
 }
 

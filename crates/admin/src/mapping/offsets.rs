@@ -34,14 +34,12 @@ pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refus
         Some(topics) => named(&api, topics).await?,
         None => old.keys().cloned().collect(),
     };
-    if places.len() > limit::GROUP_POSITIONS_MAX {
-        let message = format!("a group has at most {} positions, these are more", limit::GROUP_POSITIONS_MAX);
-        return Err(Refusal::new(Code::LimitReached, message));
-    }
     let mut moved = Vec::with_capacity(places.len());
     for (topic, partition) in places {
         let old = old.get(&(topic.clone(), partition)).copied();
         moved.push(moved_one(&api, topic, partition, old, &to).await?);
+        // Where nothing has to be waited for, others have their turn as well.
+        tokio::task::yield_now().await;
     }
     if !dry_run {
         commit(&api, group, &moved).await?;
@@ -75,19 +73,48 @@ fn known(positions: Vec<FetchedOffset>) -> Positions {
     positions.into_iter().filter_map(known).collect()
 }
 
-/// The partitions that are named, each once.
-async fn named(api: &Inner, topics: Vec<TopicPartitions>) -> Result<BTreeSet<(String, u32)>, Refusal> {
-    let mut places = BTreeSet::new();
-    for TopicPartitions { topic, partitions } in topics {
+/// The partitions that are named, each once and no more than a group has positions.
+async fn named(api: &Inner, topics: Vec<TopicPartitions>) -> Result<Vec<(String, u32)>, Refusal> {
+    let mut places = Vec::new();
+    for (topic, partitions) in each_once(topics) {
         let count = find_topic(api, &topic).await?.partitions.len() as u32;
-        for partition in partitions.unwrap_or_else(|| (0..count).collect()) {
-            if partition >= count {
-                return Err(refusal(&BrokerError::UnknownPartition, Subject::Partition(&topic, partition)));
-            }
-            places.insert((topic.clone(), partition));
-        }
+        add_places(&mut places, &topic, partitions, count)?;
+        tokio::task::yield_now().await;
     }
     Ok(places)
+}
+
+/// What is named of each topic, which is all of it where no partitions are.
+fn each_once(topics: Vec<TopicPartitions>) -> BTreeMap<String, Option<BTreeSet<u32>>> {
+    let mut named = BTreeMap::<String, Option<BTreeSet<u32>>>::new();
+    for TopicPartitions { topic, partitions } in topics {
+        let so_far = named.entry(topic).or_insert_with(|| Some(BTreeSet::new()));
+        match (so_far.as_mut(), partitions) {
+            (Some(so_far), Some(more)) => so_far.extend(more),
+            _ => *so_far = None,
+        }
+    }
+    named
+}
+
+/// Adds partitions of a topic that has so many.
+fn add_places(
+    places: &mut Vec<(String, u32)>,
+    topic: &str,
+    partitions: Option<BTreeSet<u32>>,
+    count: u32,
+) -> Result<(), Refusal> {
+    let more = partitions.as_ref().map_or(count as usize, BTreeSet::len);
+    if let Some(missing) = partitions.as_ref().and_then(BTreeSet::last).filter(|last| **last >= count) {
+        return Err(refusal(&BrokerError::UnknownPartition, Subject::Partition(topic, *missing)));
+    }
+    if places.len() + more > limit::GROUP_POSITIONS_MAX {
+        let message = format!("a group has at most {} positions, these are more", limit::GROUP_POSITIONS_MAX);
+        return Err(Refusal::new(Code::LimitReached, message));
+    }
+    let partitions = partitions.unwrap_or_else(|| (0..count).collect());
+    places.extend(partitions.into_iter().map(|partition| (topic.to_owned(), partition)));
+    Ok(())
 }
 
 async fn moved_one(
@@ -180,6 +207,29 @@ pub(crate) async fn delete(api: Arc<Inner>, call: Call) -> Result<Answer, Refusa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_topic_named_many_times_is_one() {
+        let named = |topic: &str, partitions: Option<&[u32]>| TopicPartitions {
+            topic: topic.into(),
+            partitions: partitions.map(<[u32]>::to_vec),
+        };
+        let topics = vec![named("b", Some(&[2, 1])), named("a", None), named("b", Some(&[1])), named("a", Some(&[7]))];
+        let once: Vec<_> = each_once(topics).into_iter().collect();
+        assert_eq!(once, [("a".to_owned(), None), ("b".to_owned(), Some([1, 2].into()))]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_before_it_is_made() {
+        let mut places = Vec::new();
+        let most = limit::TOPIC_PARTITIONS_MAX;
+        let refused = (0..1000).find_map(|_| add_places(&mut places, "t", None, most).err()).unwrap();
+        assert_eq!(refused.code, Code::LimitReached);
+        assert!(places.len() <= limit::GROUP_POSITIONS_MAX);
+        let missing = add_places(&mut Vec::new(), "t", Some([0, 9].into()), 9).unwrap_err();
+        assert_eq!(missing.code, Code::UnknownPartition);
+        assert!(missing.message.contains("partition 9"), "{missing}");
+    }
 
     #[test]
     fn targets_stay_inside_of_the_partition() {

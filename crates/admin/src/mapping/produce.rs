@@ -9,6 +9,7 @@ use crate::refusal::Refusal;
 use crate::shape::{Acks, Code, Compression, Header, NewRecord, NewRecords, Problem, Written, WrittenRecord};
 use batch::inspection::{self, Fault};
 use batch::{Batch, BatchBuilder, Compression as Codec, Record};
+use broker::memory::Held;
 use broker::request::{AppendPart, AppendRefusal, Appended, TopicInfo};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
@@ -26,12 +27,12 @@ const HEADER_BYTES: usize = 10;
 
 pub(crate) async fn write(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
     let topic = call.name(0).to_owned();
-    let body = call.body;
+    let (body, rooms) = (call.body, call.rooms);
     // Little is done here, much where it holds up nobody.
     let wanted: NewRecords = if body.len() <= limit::INSPECT_INLINE_BYTES_MAX {
         body::read(&body)?
     } else {
-        blocking(move || body::read(&body)).await?
+        blocking(rooms.clone(), move || body::read(&body)).await?
     };
     if wanted.records.is_empty() {
         return Err(Refusal::new(Code::InvalidBody, "there are no records to write"));
@@ -41,7 +42,7 @@ pub(crate) async fn write(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal
     let codec = codec(wanted.compression.unwrap_or_default());
     let count = wanted.records.len();
     let first = api.spread.fetch_add(count as u32, Relaxed);
-    let batches = blocking(move || batches(wanted.records, &info, codec, first, now())).await?;
+    let batches = blocking(rooms.clone(), move || batches(wanted.records, &info, codec, first, now())).await?;
     let part = |batch: &NewBatch| AppendPart {
         to: partition_ref(&topic, batch.partition),
         bytes: batch.bytes.clone(),
@@ -53,8 +54,15 @@ pub(crate) async fn write(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal
     answer(&topic, count, batches, outcomes)
 }
 
-/// Does it on another thread.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Refusal> + Send + 'static) -> Result<T, Refusal> {
+/// Does it on another thread. It goes on when the client leaves, and so its rooms are given up no earlier.
+async fn blocking<T: Send + 'static>(
+    rooms: Arc<Vec<Held>>,
+    work: impl FnOnce() -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let work = move || {
+        let _rooms = rooms;
+        work()
+    };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refusal::new(Code::Unavailable, "the node stops")))
 }
 
@@ -309,6 +317,25 @@ mod tests {
             assert_eq!(read[1], empty);
             let inspected = inspect(&batches[0].bytes, &StreamConfig::default(), Timestamp(NOW), 10_000);
             assert!(inspected.unwrap().is_some(), "a batch made here is one that is accepted");
+        }
+    }
+
+    #[test]
+    fn timestamps_may_be_as_far_apart_as_they_can() {
+        let at = |time: i64| NewRecord { timestamp: Some(Time(time)), ..NewRecord::default() };
+        let last = i64::MAX;
+        for (times, greatest) in [([last, 0], last), ([0, last], last), ([0, 0], 0)] {
+            let batches = batches(times.map(at).to_vec(), &topic(1, 10_000), Codec::None, 0, NOW).unwrap();
+            let batch = Batch::split_from(&mut batches[0].bytes.clone()).unwrap();
+            assert_eq!((batch.base_timestamp(), batch.max_timestamp()), (times[0], greatest));
+            let read: Vec<Record> = batch.records(1000).unwrap().map(Result::unwrap).collect();
+            assert_eq!(read.iter().map(|record| times[0] + record.timestamp_delta).collect::<Vec<_>>(), times);
+            // Refused or not, it is looked at without harm.
+            let _ = inspect(&batches[0].bytes, &StreamConfig::default(), Timestamp(NOW), 10_000);
+        }
+        for before_1970 in ["-1", "-9223372036854775808", "\"-1\"", "9223372036854775808", "\"0000-01-01T00:00:00Z\""] {
+            let body = format!(r#"{{"records":[{{"timestamp":{before_1970}}}]}}"#);
+            assert_eq!(body::read::<NewRecords>(body.as_bytes()).unwrap_err().code, Code::InvalidBody, "{before_1970}");
         }
     }
 

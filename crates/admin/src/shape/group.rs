@@ -118,8 +118,8 @@ pub struct GroupOffset {
     pub end: Option<u64>,
     /// Records left to consume; null when unknown.
     pub lag: Option<u64>,
-    /// The age of the next record to be consumed, by its batch's greatest timestamp: 0 when there is
-    /// none, null when unknown.
+    /// The age of the next record to be consumed, by the greatest timestamp of its batch, or of the small
+    /// batches that the index has it in one place with: 0 when there is none, null when unknown.
     pub lag_seconds: Option<f64>,
     /// The member that the partition is assigned to.
     pub member: Option<String>,

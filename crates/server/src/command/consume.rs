@@ -15,6 +15,7 @@ use admin::shape::{Code, Partition, Records, Topic};
 use clap::Args;
 use model::limit;
 use std::collections::BTreeMap;
+use std::thread;
 use std::time::Duration;
 
 const EXAMPLES: &str = "Examples:
@@ -31,6 +32,8 @@ RFC 3339, '10m ago', now, or milliseconds such as 1764460800000ms. --to is the f
 Without --follow it ends where the topic ended when it began.";
 /// Memory for what was read of all partitions and not printed yet.
 const BYTES_READ_MAX: usize = 16 * limit::MIB;
+/// Before a partition is asked again of which nothing came although there is more.
+const PAUSE: Duration = Duration::from_millis(500);
 /// The least that is read of a partition at once.
 const BYTES_READ_MIN: usize = 64 * limit::KIB;
 
@@ -262,7 +265,12 @@ impl Reader<'_> {
             wait: Duration::ZERO,
         };
         match self.api.read(self.topic, partition, read) {
-            Ok(records) => merge.add(partition, span.take(records)),
+            Ok(records) => {
+                merge.add(partition, span.take(records)?);
+                if span.stands_still() {
+                    thread::sleep(PAUSE);
+                }
+            }
             Err(Refusal::Refused(problem)) if problem.code == Code::OffsetOutOfRange => {
                 let first = Read { from: Position::Earliest, records_max: 1, ..read };
                 let start = self.read(partition, first)?.start;

@@ -1,17 +1,23 @@
 //! The part of a partition that is still to be read.
 
+use super::failure::Failure;
 use admin::shape::{Record, Records};
+
+/// How many answers in a row may lead nowhere.
+const STILL_MAX: u32 = 5;
 
 /// From the next offset up to, and without, the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     next: u64,
     end: u64,
+    /// Answers in a row that led nowhere.
+    still: u32,
 }
 
 impl Span {
     pub(crate) fn new(next: u64, end: u64) -> Self {
-        Span { next, end: end.max(next) }
+        Span { next, end: end.max(next), still: 0 }
     }
 
     pub(crate) fn next(&self) -> u64 {
@@ -27,14 +33,31 @@ impl Span {
         self.next == self.end
     }
 
+    /// Whether the last answer led nowhere, so that it makes sense to wait before the next one is asked for.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.still > 0
+    }
+
     /// Takes what was read, without what lies behind the end.
-    pub(crate) fn take(&mut self, read: Records) -> Vec<Record> {
-        // An answer that does not lead on would be asked for again and again.
-        let moved = read.next_offset > self.next;
-        self.next = if moved { read.next_offset.min(self.end) } else { self.end };
+    ///
+    /// # Errors
+    /// When answers lead nowhere again and again. What is left is not read then, and may be there.
+    pub(crate) fn take(&mut self, read: Records) -> Result<Vec<Record>, Failure> {
+        if read.next_offset <= self.next && !self.is_done() {
+            self.still += 1;
+            if self.still < STILL_MAX {
+                return Ok(Vec::new());
+            }
+            return Err(Failure::failed(format!(
+                "partition {} of topic {} cannot be read from offset {} on, although it goes on to {}; try again \
+                 with --from {}",
+                read.partition, read.topic, self.next, self.end, self.next
+            )));
+        }
+        (self.next, self.still) = (read.next_offset.clamp(self.next, self.end), 0);
         let mut records = read.records;
         records.retain(|record| record.offset < self.end);
-        records
+        Ok(records)
     }
 
     /// Goes on at a later offset, because what was before it is gone; how many offsets were passed over.
@@ -72,20 +95,31 @@ mod tests {
     #[test]
     fn it_ends_where_it_was_to_end() {
         let mut span = Span::new(5, 9);
-        assert_eq!(offsets(&span.take(read(&[5, 7], 8))), [5, 7]);
+        assert_eq!(offsets(&span.take(read(&[5, 7], 8)).unwrap()), [5, 7]);
         assert_eq!((span.next(), span.left()), (8, 1));
-        assert_eq!(offsets(&span.take(read(&[8, 9, 10], 11))), [8]);
+        assert_eq!(offsets(&span.take(read(&[8, 9, 10], 11)).unwrap()), [8]);
         assert!(span.is_done());
         assert!(Span::new(9, 5).is_done());
     }
 
     #[test]
-    fn a_gap_leads_on_and_nothing_does_not() {
+    fn a_gap_leads_on_and_nothing_is_no_end() {
         let mut span = Span::new(5, 9);
-        assert!(span.take(read(&[], 7)).is_empty());
+        assert_eq!(span.take(read(&[], 7)), Ok(Vec::new()));
         assert_eq!(span.next(), 7);
-        assert!(span.take(read(&[], 7)).is_empty());
-        assert!(span.is_done(), "it would be asked for for ever");
+        for _ in 0..2 {
+            for _ in 1..STILL_MAX {
+                assert_eq!(span.take(read(&[], span.next())), Ok(Vec::new()));
+                assert!(span.stands_still() && !span.is_done());
+            }
+            if span.next() == 7 {
+                assert_eq!(offsets(&span.take(read(&[7], 8)).unwrap()), [7]);
+                assert!(!span.stands_still());
+            }
+        }
+        let Err(Failure::Failed(why)) = span.take(read(&[], 8)) else { panic!("it would be asked for for ever") };
+        assert!(why.contains("partition 0 of topic t") && why.contains("--from 8"), "{why}");
+        assert!(!span.is_done());
     }
 
     #[test]
