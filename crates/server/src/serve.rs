@@ -147,7 +147,7 @@ async fn kafka_listener(
 }
 
 fn cannot_bind(listener: &str, address: SocketAddr, error: &io::Error) -> String {
-    format!("cannot listen on {address}: {error}. --listen {listener}=ADDRESS:PORT names another place")
+    format!("cannot listen on {listener}={address}: {error}. --listen {listener}=ADDRESS:PORT names another place")
 }
 
 fn is_loopback(address: SocketAddr) -> bool {
