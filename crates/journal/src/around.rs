@@ -37,6 +37,11 @@ struct Target {
 }
 
 impl Around {
+    /// Nobody has that file open any more. Held open here, it would keep its place on disk when it is removed.
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.target.take_if(|target| target.number == number);
+    }
+
     /// Writes all of `parts` at `position` of `file`, and zeros up to the end of the block, where nothing
     /// but zeros may be. False, and nothing was written, when that cannot be done with this file here.
     ///
@@ -181,6 +186,22 @@ mod tests {
         file.read_at(0, &mut found).unwrap();
         assert!(found[..4500] == [1; 4500] && found[4500..] == [2; 500]);
         assert_eq!(file.length().unwrap(), 5000);
+    }
+
+    #[test]
+    fn a_file_that_nobody_uses_is_closed() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Folder::open(folder.path()).unwrap();
+        let path = folder.path().canonicalize().unwrap().join("a");
+        let open = || {
+            let files = std::fs::read_dir("/proc/self/fd").unwrap();
+            files.filter(|file| std::fs::read_link(file.as_ref().unwrap().path()).is_ok_and(|to| to == path)).count()
+        };
+        let file = disk.create("a", 1 << 20).unwrap();
+        file.write_around(0, &[IoSlice::new(&[1; 5000])]).unwrap();
+        assert!(open() >= 1);
+        drop(file);
+        assert_eq!(open(), 0);
     }
 
     #[test]

@@ -155,6 +155,12 @@ impl Folder {
     }
 }
 
+impl Drop for FolderFile {
+    fn drop(&mut self) {
+        self.around.lock().forget(self.number);
+    }
+}
+
 fn read_boot_id() -> io::Result<u128> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
