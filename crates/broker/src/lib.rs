@@ -10,6 +10,7 @@
 
 mod alter;
 mod append;
+pub mod batches;
 pub mod broker;
 mod delivery;
 #[cfg(test)]

@@ -367,7 +367,7 @@ pub struct AppendPart {
     pub bytes: Bytes,
     /// Overrides the topic's durability.
     pub durability: Option<Durability>,
-    /// Looks into them: the broker does not know their form.
+    /// Looks into them, as their form asks for: batches have [`crate::batches::inspect`].
     pub inspect: Inspect,
 }
 

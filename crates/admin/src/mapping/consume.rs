@@ -8,9 +8,9 @@ use crate::api::{Call, Inner, answer_room};
 use crate::query::Position;
 use crate::refusal::Refusal;
 use crate::shape::{Code, Encoding};
-use batch::{RecordError, search};
+use broker::batches::find_record;
 use broker::memory::Held;
-use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery, ReadRange, Search};
+use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart, ReadQuery, ReadRange};
 use broker::{BrokerError, Chunk, Reply, Request};
 use bytes::Bytes;
 use model::{Offset, Timestamp, limit};
@@ -264,15 +264,6 @@ pub(super) async fn find_time(api: &Inner, topic: &str, partition: u32, time: Ti
     let (_, end) = bounds(api, topic, partition).await?;
     let found = find(api, topic, partition, &[OffsetSpec::AtOrAfter(time)]).await?.into_iter().next();
     Ok(found.and_then(|found| found.offset).unwrap_or(end))
-}
-
-/// Looks for the first record that is not before `time`. See [`broker::request::FindRecord`].
-fn find_record(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
-    match search::first(piece, time.0, limit) {
-        Ok(Some((offset, timestamp))) => Search::Found(Offset(offset as u64), Timestamp(timestamp)),
-        Err(RecordError::TooLarge { .. }) => Search::TooMuch,
-        Ok(None) | Err(_) => Search::Nothing,
-    }
 }
 
 #[cfg(test)]

@@ -7,15 +7,14 @@ use crate::api::{Call, Inner, now};
 use crate::body;
 use crate::refusal::Refusal;
 use crate::shape::{Acks, Code, Compression, Header, NewRecord, NewRecords, Problem, Written, WrittenRecord};
-use batch::inspection::{self, Fault};
 use batch::{Batch, BatchBuilder, Compression as Codec, Record};
+use broker::batches::inspect;
 use broker::memory::Held;
 use broker::request::{AppendPart, AppendRefusal, Appended, TopicInfo};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
-use model::config::StreamConfig;
 use model::piece::BATCH_HEAD_BYTES;
-use model::{Durability, Timestamp, limit};
+use model::{Durability, limit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -64,20 +63,6 @@ async fn blocking<T: Send + 'static>(
         work()
     };
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Refusal::new(Code::Unavailable, "the node stops")))
-}
-
-/// Looks at a batch as it is appended. See [`broker::request::Inspect`].
-fn inspect(bytes: &Bytes, config: &StreamConfig, now: Timestamp, limit: usize) -> Result<Option<Bytes>, BrokerError> {
-    inspection::inspect(bytes, config, now, limit).map_err(|refused| {
-        let error = match refused.fault {
-            Fault::Record(why) => BrokerError::InvalidRecord(why),
-            Fault::Timestamp(why) => BrokerError::InvalidTimestamp(why),
-        };
-        match refused.nth {
-            Some(nth) => BrokerError::InRecord { nth, error: Box::new(error) },
-            None => error,
-        }
-    })
 }
 
 fn codec(compression: Compression) -> Codec {
@@ -242,6 +227,8 @@ mod tests {
     use crate::shape::{Data, Time};
     use broker::Settings;
     use broker::request::PartitionInfo;
+    use model::Timestamp;
+    use model::config::StreamConfig;
     use model::{LeaderEpoch, NodeId, Offset, TopicId};
 
     const NOW: i64 = 1_000_000;

@@ -10,7 +10,6 @@ mod fetch_session;
 mod group;
 mod group_admin;
 mod grow;
-mod inspection;
 mod metadata;
 mod offsets;
 mod produce;

@@ -7,11 +7,10 @@ use crate::codec::error_code::ErrorCode;
 use crate::codec::list_offsets::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse, ListOffsetsTopicResponse,
 };
-use batch::{RecordError, search};
-use broker::request::{FoundOffset, OffsetQuery, OffsetSpec, Search};
+use broker::batches::find_record;
+use broker::request::{FoundOffset, OffsetQuery, OffsetSpec};
 use broker::{Reply, Request};
-use bytes::Bytes;
-use model::{LeaderEpoch, Offset, Timestamp};
+use model::{LeaderEpoch, Timestamp};
 
 /// The offset that nothing has.
 const NONE: i64 = -1;
@@ -61,7 +60,7 @@ pub(super) fn handle(version: i16, request: ListOffsetsRequest) -> Step {
                 Some(Asked::Offset(which)) => {
                     let epoch = u32::try_from(partition.current_leader_epoch).ok().map(LeaderEpoch);
                     let partition = partition_ref(&name, partition.partition_index);
-                    queries.push(OffsetQuery { partition, which, find, epoch });
+                    queries.push(OffsetQuery { partition, which, find: find_record, epoch });
                     places.push((topics.len(), partitions.len()));
                 }
                 None => answer.error_code = ErrorCode::UnsupportedVersion.code(),
@@ -94,19 +93,13 @@ fn fill(partition: &mut ListOffsetsPartitionResponse, found: &FoundOffset) {
     partition.leader_epoch = found.epoch.map_or(-1, |epoch| epoch.0 as i32);
 }
 
-/// Looks for the first record that is not before `time`. See [`broker::request::FindRecord`].
-fn find(piece: &Bytes, time: Timestamp, limit: usize) -> Search {
-    match search::first(piece, time.0, limit) {
-        Ok(Some((offset, timestamp))) => Search::Found(Offset(offset as u64), Timestamp(timestamp)),
-        Err(RecordError::TooLarge { .. }) => Search::TooMuch,
-        Ok(None) | Err(_) => Search::Nothing,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use batch::{BatchBuilder, Compression, Record};
+    use broker::request::Search;
+    use bytes::Bytes;
+    use model::Offset;
 
     #[test]
     fn a_large_batch_is_searched_elsewhere() {
@@ -119,10 +112,10 @@ mod tests {
         let records = (0..10).map(record).collect();
         let plain = batch::Batch::checked(BatchBuilder { base_timestamp: 100, records, ..Default::default() }.encode());
         let piece = plain.compressed(Compression::Zstd, 1 << 20).unwrap().into_bytes();
-        assert_eq!(find(&piece, Timestamp(100), 9000), Search::Found(Offset(0), Timestamp(100)));
-        assert_eq!(find(&piece, Timestamp(109), 9000), Search::TooMuch);
-        assert_eq!(find(&piece, Timestamp(109), 1 << 20), Search::Found(Offset(9), Timestamp(109)));
-        assert_eq!(find(&piece, Timestamp(110), 1 << 20), Search::Nothing);
+        assert_eq!(find_record(&piece, Timestamp(100), 9000), Search::Found(Offset(0), Timestamp(100)));
+        assert_eq!(find_record(&piece, Timestamp(109), 9000), Search::TooMuch);
+        assert_eq!(find_record(&piece, Timestamp(109), 1 << 20), Search::Found(Offset(9), Timestamp(109)));
+        assert_eq!(find_record(&piece, Timestamp(110), 1 << 20), Search::Nothing);
     }
 
     #[test]

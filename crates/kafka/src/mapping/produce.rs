@@ -45,7 +45,7 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
             if let Ok(bytes) = checked {
                 let to = partition_ref(&target, partition.index);
                 asked.push((targets.len(), partition.index));
-                parts.push(AppendPart { to, bytes, durability, inspect: super::inspection::inspect });
+                parts.push(AppendPart { to, bytes, durability, inspect: broker::batches::inspect });
             }
         }
         targets.push(target);
