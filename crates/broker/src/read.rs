@@ -13,6 +13,7 @@ use model::limit;
 use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
 use shard::{Role, Shard};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,6 +31,7 @@ pub(crate) struct Found {
 impl Broker {
     /// Reads what there is; when that is less than asked for, waits for more.
     pub(crate) async fn read(self, query: ReadQuery) -> Reply {
+        let query = Arc::new(query);
         let deadline = Instant::now() + query.max_wait;
         let streams = query.parts.iter().filter_map(|part| Some(self.inner.resolve(&part.from).ok()?.stream));
         // Registered before looking, so that what comes in between is not missed.
@@ -77,64 +79,13 @@ impl Broker {
 
     /// Reads so many bytes and no more, beyond the first piece. With none, only what is wrong is told, and
     /// where partitions begin and end.
-    async fn read_now(&self, query: &ReadQuery, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
-        let mut left = query.max_bytes.min(most);
-        let mut nothing_yet = most > 0;
-        let mut parts = Vec::with_capacity(query.parts.len());
-        for range in &query.parts {
-            let part = self.read_part(range, left, nothing_yet, query.in_files).await;
-            if let Ok(part) = &part {
-                let bytes = part.bytes();
-                left = left.saturating_sub(bytes);
-                nothing_yet &= bytes == 0;
-            }
-            parts.push(part);
+    async fn read_now(&self, query: &Arc<ReadQuery>, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
+        if query.parts.iter().all(|range| self.inner.in_memory(range)) {
+            return self.inner.read_parts(query, most);
         }
-        parts
-    }
-
-    async fn read_part(
-        &self,
-        range: &ReadRange,
-        left: usize,
-        nothing_yet: bool,
-        in_files: bool,
-    ) -> Result<ReadPart, BrokerError> {
-        let found = self.inner.find_stream(&range.from, range.epoch)?;
-        let (topic, start, end) = (found.topic, found.state.start, found.state.end);
-        let agreed = range.last_epoch.map(|epoch| divergence(&found, epoch, range.offset)).transpose()?;
-        if let Some(agreed) = agreed.flatten() {
-            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
-        }
-        if range.offset < start || range.offset > end {
-            return Err(BrokerError::OffsetOutOfRange);
-        }
-        let max_bytes = range.max_bytes.min(left);
-        if range.offset == end || (max_bytes == 0 && !nothing_yet) {
-            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
-        }
-        let (journal, id, from) = (found.shard.journal().clone(), found.id, range.offset);
-        let in_memory = journal.in_memory(id, from);
-        let read = move || match in_files {
-            true => journal.read_chunks(id, from, end, max_bytes),
-            false => Ok(journal.read(id, from, end, max_bytes)?.into_iter().map(Chunk::Slice).collect()),
-        };
-        let chunks = match in_memory {
-            true => read(),
-            false => tokio::task::spawn_blocking(read).await.map_err(|_| BrokerError::Unavailable)?,
-        };
-        let mut chunks = chunks.map_err(|error| {
-            tracing::error!(stream = %id, %error, "cannot read");
-            match error {
-                ReadError::Damaged { .. } => BrokerError::Damaged,
-                ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
-            }
-        })?;
-        // The first piece of an answer may be larger than asked for, the others not.
-        if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
-            chunks.clear();
-        }
-        Ok(ReadPart { topic, end, start, chunks, diverges: None })
+        let (inner, parts) = (self.inner.clone(), query.clone());
+        let read = tokio::task::spawn_blocking(move || inner.read_parts(&parts, most)).await;
+        read.unwrap_or_else(|_| query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect())
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
@@ -245,6 +196,71 @@ fn epoch_end(stream: &Stream, current: LeaderEpoch, asked: i32) -> EpochEnd {
 }
 
 impl Inner {
+    /// Whether reading will not touch a file. What will find nothing does not, either.
+    fn in_memory(&self, range: &ReadRange) -> bool {
+        self.find_stream(&range.from, range.epoch).map_or(true, |found| {
+            range.offset >= found.state.end || found.shard.journal().in_memory(found.id, range.offset)
+        })
+    }
+
+    /// May read files.
+    fn read_parts(&self, query: &ReadQuery, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
+        let mut left = query.max_bytes.min(most);
+        let mut nothing_yet = most > 0;
+        let mut parts = Vec::with_capacity(query.parts.len());
+        for range in &query.parts {
+            let part = self.read_part(range, left, nothing_yet, query.in_files);
+            if let Ok(part) = &part {
+                let bytes = part.bytes();
+                left = left.saturating_sub(bytes);
+                nothing_yet &= bytes == 0;
+            }
+            parts.push(part);
+        }
+        parts
+    }
+
+    fn read_part(
+        &self,
+        range: &ReadRange,
+        left: usize,
+        nothing_yet: bool,
+        in_files: bool,
+    ) -> Result<ReadPart, BrokerError> {
+        let found = self.find_stream(&range.from, range.epoch)?;
+        let (topic, start, end) = (found.topic, found.state.start, found.state.end);
+        let agreed = range.last_epoch.map(|epoch| divergence(&found, epoch, range.offset)).transpose()?;
+        if let Some(agreed) = agreed.flatten() {
+            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
+        }
+        if range.offset < start || range.offset > end {
+            return Err(BrokerError::OffsetOutOfRange);
+        }
+        let max_bytes = range.max_bytes.min(left);
+        if range.offset == end || (max_bytes == 0 && !nothing_yet) {
+            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
+        }
+        let (journal, id, from) = (found.shard.journal(), found.id, range.offset);
+        let chunks = match in_files {
+            true => journal.read_chunks(id, from, end, max_bytes),
+            false => {
+                journal.read(id, from, end, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect())
+            }
+        };
+        let mut chunks = chunks.map_err(|error| {
+            tracing::error!(stream = %id, %error, "cannot read");
+            match error {
+                ReadError::Damaged { .. } => BrokerError::Damaged,
+                ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
+            }
+        })?;
+        // The first piece of an answer may be larger than asked for, the others not.
+        if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
+            chunks.clear();
+        }
+        Ok(ReadPart { topic, end, start, chunks, diverges: None })
+    }
+
     fn note_read(&self, parts: &[Result<ReadPart, BrokerError>]) {
         for part in parts.iter().flatten().filter(|part| !part.chunks.is_empty()) {
             let records = part.chunks.iter().map(Chunk::count).sum();

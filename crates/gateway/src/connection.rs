@@ -2,25 +2,21 @@
 
 use crate::counters::Counters;
 use crate::input::Input;
+use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::session::{Output, RequestId, Session};
 use broker::memory::Held;
-use broker::{Broker, FileRange, Memory, Reply};
-use bytes::Buf;
+use broker::{Broker, Memory, Reply};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use model::limit;
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
-use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Slices of one write: what the system takes at once.
-const WRITE_SLICES_MAX: usize = 1024;
 /// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
 /// `connections.max.idle.ms`. Its machine may be gone without a word, and its seat is wanted.
 const IDLE: Duration = Duration::from_secs(600);
@@ -53,7 +49,7 @@ pub(crate) async fn run(
         pending,
         input: Input::new(memory.clone()),
         waiting: None,
-        output: VecDeque::new(),
+        output: Outgoing::default(),
         taken: Vec::new(),
         memory,
         stall,
@@ -110,7 +106,7 @@ struct Connection<'a> {
     pending: FuturesUnordered<PendingReply>,
     input: Input,
     waiting: Option<Wait>,
-    output: VecDeque<Output>,
+    output: Outgoing,
     /// On its way from the session to the output.
     taken: Vec<Output>,
     memory: Memory,
@@ -165,7 +161,7 @@ impl Connection<'_> {
     async fn flush(&mut self, session: &mut dyn Session) -> Result<(), End> {
         loop {
             session.take_output(&mut self.taken);
-            self.output.extend(self.taken.drain(..).filter(|output| !output.is_empty()));
+            self.taken.drain(..).for_each(|part| self.output.push(part));
             if self.output.is_empty() {
                 return Ok(());
             }
@@ -248,57 +244,27 @@ impl Connection<'_> {
     /// Sends all of the output, of a session that holds so many bytes of answers.
     async fn send(&mut self, held: usize) -> Result<(), End> {
         let mut patience = Patience::start();
-        while let Some(first) = self.output.front() {
-            if let Output::File(range) = first {
-                let range = range.clone();
-                self.send_file(range, held, &mut patience).await?;
-                self.output.pop_front();
-                continue;
-            }
-            let bytes = self.output.iter().map_while(|output| match output {
-                Output::Bytes(bytes) => Some(IoSlice::new(bytes)),
-                Output::File(_) => None,
-            });
-            let slices: Vec<IoSlice<'_>> = bytes.take(WRITE_SLICES_MAX).collect();
-            let written = match self.stream.try_write_vectored(&slices) {
-                Ok(0) => return Err(End::Socket(io::ErrorKind::WriteZero.into())),
-                Ok(written) => written,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    drop(slices);
-                    self.writable(held, &patience).await?;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
+        while !self.output.is_empty() {
+            let sent = match self.output.has_files() {
+                true => self.send_elsewhere().await?,
+                false => self.output.send(&self.stream)?,
             };
-            patience.progress(written);
-            self.sent(written);
+            self.counters.bytes_out.fetch_add(sent as u64, Relaxed);
+            patience.progress(sent);
+            if !self.output.is_empty() {
+                self.writable(held, &patience).await?;
+            }
         }
         Ok(())
     }
 
-    /// Sends a part of a file. The disk may let us wait, so this is done where nobody else waits with us.
-    async fn send_file(&mut self, range: FileRange, held: usize, patience: &mut Patience) -> Result<(), End> {
-        let mut sent = 0;
-        while sent < range.len() {
-            self.writable(held, patience).await?;
-            let (socket, part) = (self.stream.clone(), range.clone());
-            let work = move || {
-                let mut now = sent;
-                while now < part.len() {
-                    match socket.try_io(Interest::WRITABLE, || part.send(&*socket, now)) {
-                        Ok(count) => now += count,
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(error) => return Err(error),
-                    }
-                }
-                Ok(now)
-            };
-            let now = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)??;
-            self.counters.bytes_out.fetch_add((now - sent) as u64, Relaxed);
-            patience.progress(now - sent);
-            sent = now;
-        }
-        Ok(())
+    /// Sends what the socket takes where nobody else waits with us, for the disk may let us wait.
+    async fn send_elsewhere(&mut self) -> Result<usize, End> {
+        let (stream, mut output) = (self.stream.clone(), std::mem::take(&mut self.output));
+        let work = move || (output.send(&stream), output);
+        let (sent, rest) = tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?;
+        self.output = rest;
+        Ok(sent?)
     }
 
     /// Waits until the socket takes something, unless it has taken too little for too long.
@@ -308,19 +274,6 @@ impl Connection<'_> {
             if let Ok(writable) = tokio::time::timeout(left, self.stream.writable()).await {
                 return Ok(writable?);
             }
-        }
-    }
-
-    /// So many bytes of the output are gone.
-    fn sent(&mut self, mut count: usize) {
-        self.counters.bytes_out.fetch_add(count as u64, Relaxed);
-        while let Some(Output::Bytes(bytes)) = self.output.front_mut() {
-            if count < bytes.len() {
-                bytes.advance(count);
-                return;
-            }
-            count -= bytes.len();
-            self.output.pop_front();
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod connection;
 pub mod counters;
 mod input;
 pub mod listener;
+mod outgoing;
 pub mod patience;
 pub mod protocol;
 pub mod seats;

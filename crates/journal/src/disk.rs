@@ -3,6 +3,7 @@
 
 use crate::around::Around;
 use parking_lot::Mutex;
+use rustix::io::ReadWriteFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
@@ -57,6 +58,9 @@ pub trait Disk: Send + Sync + 'static {
     fn boot_id(&self) -> u128;
 }
 
+/// How far ahead of a reader the system is told to read.
+const AHEAD_BYTES: u64 = 4 << 20;
+
 /// An open file.
 pub trait DiskFile: Send + Sync {
     /// Its length.
@@ -103,6 +107,9 @@ pub trait DiskFile: Send + Sync {
     fn descriptor(&self) -> Option<&File> {
         None
     }
+
+    /// Somebody reads upwards and has come to `position`: the operating system may read on before it is asked to.
+    fn expect_reads(&self, _position: u64) {}
 }
 
 /// Gives a small file new content, all of it or none. On stable storage on return.
@@ -133,6 +140,8 @@ struct FolderFile {
     /// Which of the folder's opened files.
     number: u64,
     around: Arc<Mutex<Around>>,
+    /// Up to where the system was last told to read ahead.
+    ahead: AtomicU64,
 }
 
 impl Folder {
@@ -151,7 +160,7 @@ impl Folder {
 
     fn opened(&self, file: File) -> Arc<dyn DiskFile> {
         let number = self.opened.fetch_add(1, Relaxed);
-        Arc::new(FolderFile { file, number, around: self.around.clone() })
+        Arc::new(FolderFile { file, number, around: self.around.clone(), ahead: AtomicU64::new(0) })
     }
 }
 
@@ -165,6 +174,15 @@ fn read_boot_id() -> io::Result<u128> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).map_err(|_| io::Error::other("the kernel's boot id is not a UUID"))
+}
+
+impl FolderFile {
+    /// Whether the byte at `position` can be read without waiting for the disk.
+    fn is_cached(&self, position: u64) -> bool {
+        let mut byte = [0];
+        let mut buffer = [io::IoSliceMut::new(&mut byte)];
+        rustix::io::preadv2(&self.file, &mut buffer, position, ReadWriteFlags::NOWAIT).is_ok_and(|read| read > 0)
+    }
 }
 
 impl Disk for Folder {
@@ -260,11 +278,53 @@ impl DiskFile for FolderFile {
     fn descriptor(&self) -> Option<&File> {
         Some(&self.file)
     }
+
+    fn expect_reads(&self, position: u64) {
+        let told = self.ahead.load(Relaxed);
+        let Some((from, to)) = read_ahead(position, told) else { return };
+        self.ahead.store(to, Relaxed);
+        // What was read before is mostly still there, and then going through all of it is in vain.
+        if self.is_cached(to - 1) {
+            return;
+        }
+        // A hint: nothing follows from a refusal.
+        let length = std::num::NonZeroU64::new(to - from);
+        let _ = rustix::fs::fadvise(&self.file, from, length, rustix::fs::Advice::WillNeed);
+    }
+}
+
+/// What to read ahead of a reader at `position`, when it was told before to read up to `told`; nothing while
+/// much of that lies before the reader. For a reader elsewhere it begins anew.
+fn read_ahead(position: u64, told: u64) -> Option<(u64, u64)> {
+    let to = position + AHEAD_BYTES;
+    match told.checked_sub(position) {
+        Some(left) if left > AHEAD_BYTES => Some((position, to)),
+        Some(left) if left >= AHEAD_BYTES / 2 => None,
+        Some(_) => Some((told, to)),
+        None => Some((position, to)),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_is_read_ahead_of_a_reader_once() {
+        let mut told = 0;
+        let mut read = Vec::new();
+        for position in (0..10 * AHEAD_BYTES).step_by(1 << 20) {
+            if let Some((from, to)) = read_ahead(position, told) {
+                read.push((from, to));
+                told = to;
+            }
+            assert!(told >= position + AHEAD_BYTES / 2);
+        }
+        assert!(read.windows(2).all(|pair| pair[0].1 == pair[1].0), "{read:?}");
+        // Readers who are elsewhere get theirs.
+        assert_eq!(read_ahead(0, told), Some((0, AHEAD_BYTES)));
+        assert_eq!(read_ahead(told + 1, told), Some((told + 1, told + 1 + AHEAD_BYTES)));
+    }
 
     #[test]
     fn writes_of_many_slices_land_back_to_back() {

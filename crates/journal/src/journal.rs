@@ -3,6 +3,7 @@
 //! Nothing here blocks on the disk except where its documentation says so.
 
 use crate::canary::Fault;
+use crate::cursors::Cursors;
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile};
 use crate::file::FileId;
@@ -173,6 +174,7 @@ pub struct Journal {
     pub(crate) damaged: AtomicUsize,
     /// Bytes written to log files when pieces were last read from a file; `u64::MAX` before.
     pub(crate) read_behind_at: AtomicU64,
+    pub(crate) cursors: Cursors,
     /// Counters, for metrics.
     pub counters: Arc<Counters>,
 }

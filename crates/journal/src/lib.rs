@@ -18,6 +18,7 @@ pub mod canary;
 pub mod checkpoint;
 mod compact;
 pub mod compacted;
+mod cursors;
 pub mod damage;
 pub mod disk;
 pub mod file;

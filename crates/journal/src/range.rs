@@ -6,9 +6,6 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// How far ahead of a reader the system is told to read.
-const AHEAD_BYTES: u64 = 4 << 20;
-
 /// Tells the system that what is read of this file is not needed again soon: whoever catches up shall not
 /// drive out of memory what others read again and again.
 pub(crate) fn expect_single_reads(file: &dyn DiskFile) {
@@ -33,7 +30,9 @@ impl fmt::Debug for FileRange {
 }
 
 impl FileRange {
-    pub(crate) fn new(file: Arc<dyn DiskFile>, position: u64, length: usize) -> Self {
+    /// So many bytes of `file` from `position` on, which are there and stay as they are.
+    #[must_use]
+    pub fn new(file: Arc<dyn DiskFile>, position: u64, length: usize) -> Self {
         FileRange { file, position, length }
     }
 
@@ -57,29 +56,31 @@ impl FileRange {
         self.length += bytes;
     }
 
+    /// Leaves out so many bytes at the front, or all there are.
+    pub fn advance(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.length);
+        self.position += bytes as u64;
+        self.length -= bytes;
+    }
+
     pub(crate) fn is_in(&self, file: &Arc<dyn DiskFile>) -> bool {
         Arc::ptr_eq(&self.file, file)
     }
 
     /// Has the system read what follows before somebody waits for it.
     pub(crate) fn expect_more(&self) {
-        if let Some(file) = self.file.descriptor() {
-            let length = std::num::NonZeroU64::new(AHEAD_BYTES);
-            // A hint: nothing follows from a refusal.
-            let _ = rustix::fs::fadvise(file, self.end(), length, rustix::fs::Advice::WillNeed);
-        }
+        self.file.expect_reads(self.end());
     }
 
-    /// Sends bytes from the `sent`th on to a socket that does not block, as many as it takes. Waits for the
-    /// disk.
+    /// Sends bytes to a socket that does not block, as many as it takes. Waits for the disk.
     ///
     /// # Errors
     /// `WouldBlock` when the socket takes none, `UnexpectedEof` when the file has none, or as the operating
     /// system says.
-    pub fn send(&self, socket: impl AsFd, sent: usize) -> io::Result<usize> {
+    pub fn send(&self, socket: impl AsFd) -> io::Result<usize> {
         let file = self.file.descriptor().ok_or(io::ErrorKind::Unsupported)?;
-        let mut position = self.position + sent as u64;
-        let sent = rustix::fs::sendfile(socket, file, Some(&mut position), self.length - sent)?;
+        let mut position = self.position;
+        let sent = rustix::fs::sendfile(socket, file, Some(&mut position), self.length)?;
         if sent == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(sent) }
     }
 

@@ -1,6 +1,7 @@
 //! Reading pieces by stream and offset.
 
 use crate::canary::Fault;
+use crate::cursors::Passed;
 use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::frame::HEAD_BYTES;
@@ -60,6 +61,15 @@ impl Chunk {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// One past the last offset.
+    #[must_use]
+    pub fn end(&self) -> Offset {
+        match self {
+            Chunk::Slice(slice) => slice.end(),
+            Chunk::File { end, .. } => *end,
+        }
     }
 
     /// How many offsets its pieces take: as many as they have records, unless compaction removed some.
@@ -126,16 +136,6 @@ struct Place {
     first: Offset,
     /// From here on another file may have extents in between.
     before: Offset,
-}
-
-/// Finished files that need not be looked at again while a stream is read upwards: those first by
-/// rank that had nothing at or above an offset passed since. Without it, reading a stream to its end
-/// would look into every file once for each file.
-#[derive(Default)]
-struct Passed {
-    /// Of these.
-    files: Arc<Vec<Arc<Finished>>>,
-    count: usize,
 }
 
 /// What reading an extent gave.
@@ -213,9 +213,24 @@ impl Journal {
         bytes_max: usize,
         in_files: bool,
     ) -> Result<Vec<Chunk>, ReadError> {
+        let mut passed = self.cursors.take(stream, from);
+        let chunks = self.read_on(&mut passed, stream, from..to, bytes_max, in_files)?;
+        if let Some(last) = chunks.last() {
+            self.cursors.put(stream, last.end(), &passed);
+        }
+        Ok(chunks)
+    }
+
+    fn read_on(
+        &self,
+        passed: &mut Passed,
+        stream: StreamId,
+        Range { start: from, end: to }: Range<Offset>,
+        bytes_max: usize,
+        in_files: bool,
+    ) -> Result<Vec<Chunk>, ReadError> {
         let mut chunks = Vec::new();
         let mut left = bytes_max;
-        let mut passed = Passed::default();
         let (mut next, mut gone) = (from, None);
         while next < to {
             if let Some(recent) = self.read_recent(stream, next, to, left, chunks.is_empty()) {
@@ -225,7 +240,7 @@ impl Journal {
                 chunks.extend(recent.into_iter().map(Chunk::Slice));
                 continue;
             }
-            let located = self.locate(&mut passed, stream, next, to, left, chunks.is_empty())?;
+            let located = self.locate(passed, stream, next, to, left, chunks.is_empty())?;
             if located.iter().any(|located| matches!(located.source, Source::File(_))) {
                 self.read_behind_at.store(self.counters.log_bytes.load(Relaxed), Relaxed);
             }

@@ -5,6 +5,7 @@
 //! everything from that index on. What is no frame is a torn tail and is cut, unless a later frame
 //! shows that it was once on stable storage: then it is damage.
 
+use crate::cursors::Cursors;
 use crate::disk::{Disk, DiskFile};
 use crate::file::{FileId, FileKind, HEADER_BYTES, name, parse_name};
 use crate::frame::Kind;
@@ -159,6 +160,7 @@ impl Journal {
             installs: AtomicU64::new(0),
             damaged: Default::default(),
             read_behind_at: AtomicU64::new(u64::MAX),
+            cursors: Cursors::default(),
             counters: Default::default(),
         });
         journal.options.cache.join();

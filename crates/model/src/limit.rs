@@ -58,7 +58,7 @@ pub const TAIL_CACHE_BYTES: usize = 128 * MIB;
 pub const PIN_BYTES_MIN: usize = 4 * KIB;
 
 /// Pieces that lie in a file in a row go from there to a socket when they are so many bytes.
-pub const SEND_FILE_BYTES_MIN: usize = 64 * KIB;
+pub const SEND_FILE_BYTES_MIN: usize = 16 * KIB;
 
 /// Leader epochs remembered per stream.
 pub const STREAM_EPOCHS_MAX: usize = 64;
