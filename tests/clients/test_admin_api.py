@@ -2,9 +2,11 @@
 
 import base64
 import json
+import re
 import struct
 import threading
 import time
+import urllib.request
 
 import confluent_kafka
 import pytest
@@ -43,6 +45,12 @@ def consume(broker, topic: str, count: int, partition: int = 0) -> list:
     reader.close()
     assert len(messages) == count and not any(message.error() for message in messages)
     return messages
+
+
+def records_read(broker, topic: str) -> float:
+    with urllib.request.urlopen(f"http://{broker.http}/metrics", timeout=10) as answer:
+        metrics = answer.read().decode()
+    return float(re.search(rf'^mainstem_topic_records_out_total{{topic="{topic}"}} (\S+)', metrics, re.MULTILINE)[1])
 
 
 # The document.
@@ -464,6 +472,7 @@ def test_a_reader_waits_until_there_is_something(broker, api):
     assert time.monotonic() - began < 20
     assert [record["value"] for record in read[0]["records"]] == ["new"]
 
+    assert records_read(broker, "t") == 2, "each was read once, the one that was waited for too"
 
 def test_the_oldest_records_are_removed(broker, api):
     api.create("t", 2)

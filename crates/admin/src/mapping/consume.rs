@@ -28,18 +28,17 @@ pub(crate) async fn read(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal>
     let deadline = Instant::now() + Duration::from_millis(call.query.natural("wait_ms").unwrap_or(0));
     let reading = Reading::new(&api, &call);
     let mut from = reading.begin(&call).await?;
+    let mut part = reading.look(from, Duration::ZERO).await?;
     loop {
-        let (page, bounds, room) = reading.page(from).await?;
+        let (page, bounds, room) = reading.page(from, part).await?;
         // Where compaction left nothing there is a way to go on.
         let moved = page.next > from;
         from = page.next;
         if page.count > 0 || Instant::now() >= deadline {
             return Ok(reading.answer(page, bounds, room));
         }
-        if !moved {
-            drop(room);
-            reading.wait(from, deadline).await?;
-        }
+        drop(room);
+        part = if moved { reading.look(from, Duration::ZERO).await? } else { reading.wait(from, deadline).await? };
     }
 }
 
@@ -106,9 +105,8 @@ impl<'a> Reading<'a> {
         bounds(self.api, self.topic, self.partition).await
     }
 
-    /// What there is now, and the memory that its answer takes.
-    async fn page(&self, from: Offset) -> Result<(Page, Bounds, Held), Refusal> {
-        let part = self.look(from, self.wanted.bytes_max, false, Duration::ZERO).await?;
+    /// What was read at `from` as a page, and the memory that its answer takes.
+    async fn page(&self, from: Offset, part: ReadPart) -> Result<(Page, Bounds, Held), Refusal> {
         let (bounds, bytes) = ((part.start, part.end), part.bytes());
         check_read(from, part.end, bytes)?;
         // While it was read, the broker counted it.
@@ -155,8 +153,8 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Waits until there is something at `from`, or the deadline.
-    async fn wait(&self, from: Offset, deadline: Instant) -> Result<(), Refusal> {
+    /// Reads at `from` when there is something, and nothing at the deadline.
+    async fn wait(&self, from: Offset, deadline: Instant) -> Result<ReadPart, Refusal> {
         let busy = || {
             let message = format!("{} requests wait for records already; try again", limit::ADMIN_WAITS_MAX);
             Refusal::new(Code::Busy, message)
@@ -164,22 +162,18 @@ impl<'a> Reading<'a> {
         let _seat = self.api.waits.take().ok_or_else(busy)?;
         let mut stop = self.api.stop.clone();
         tokio::select! {
-            // Little is read: the page is, when there is one.
-            looked = self.look(from, 1, true, deadline.saturating_duration_since(Instant::now())) => looked.map(drop),
+            part = self.look(from, deadline.saturating_duration_since(Instant::now())) => part,
             _ = stop.wait_for(|stop| *stop) => Err(Refusal::new(Code::Unavailable, "the node stops; try again")),
         }
     }
 
-    async fn look(
-        &self,
-        from: Offset,
-        max_bytes: usize,
-        in_files: bool,
-        max_wait: Duration,
-    ) -> Result<ReadPart, Refusal> {
+    /// Reads what there is at `from`, and waits so long for something. What is read is counted as read, and so it
+    /// is read once.
+    async fn look(&self, from: Offset, max_wait: Duration) -> Result<ReadPart, Refusal> {
+        let max_bytes = self.wanted.bytes_max;
         let part = ReadRange { from: self.partition(), offset: from, max_bytes, epoch: None, last_epoch: None };
         let min_bytes = usize::from(!max_wait.is_zero());
-        let query = ReadQuery { parts: vec![part], min_bytes, max_wait, max_bytes, in_files };
+        let query = ReadQuery { parts: vec![part], min_bytes, max_wait, max_bytes, in_files: false };
         let Reply::Read { mut parts, .. } = self.api.ask(Request::Read(query)).await else { return Err(mismatch()) };
         match parts.pop().unwrap_or(Err(BrokerError::Unavailable)) {
             Err(BrokerError::OffsetOutOfRange) => {
