@@ -98,9 +98,20 @@ def test_a_name_that_points_here_is_not_ours(broker, api):
         assert answer.code == "foreign_host"
     for host in [f"127.0.0.1:{api.port}", "localhost", f"LOCALHOST:{api.port}", "[::1]:1"]:
         assert api.raw("GET", "/v1/topics", None, {"Host": host}).status == 200, host
-    # Health and metrics tell nothing that has to be kept, and probes come by any name.
+    # Metrics have names of topics and groups.
+    for headers, status in [
+        (["Host: evil.example"], b" 421 "), (["Host: 127.0.0.1", "Origin: http://evil.example"], b" 403 "),
+        (["Host: localhost"], b" 200 "),
+    ]:
+        assert status in exchange(broker, request("GET", "/metrics", *headers)).splitlines()[0], headers
+    # Health tells nothing that has to be kept, and probes come by any name.
     assert b" 200 " in exchange(broker, request("GET", "/health/live", "Host: evil.example")).splitlines()[0]
     assert b" 421 " in exchange(broker, b"GET /v1/node HTTP/1.0\r\n\r\n").splitlines()[0]
+    # A host in the target replaces that of the header.
+    for path in ["/v1/node", "/metrics"]:
+        for target, host, status in [("evil.example", api.host, b" 421 "), (api.host, "evil.example", b" 200 ")]:
+            answer = exchange(broker, request("GET", f"http://{target}:{api.port}{path}", f"Host: {host}"))
+            assert status in answer.splitlines()[0], (path, target)
     both = request("GET", "/v1/node", "Host: 127.0.0.1", "Origin: http://127.0.0.1", "Origin: https://evil.example")
     assert b"HTTP/1.1 4" in exchange(broker, both)
 

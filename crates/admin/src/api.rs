@@ -129,6 +129,14 @@ impl Api {
         judge(&self.inner.about.gate, head)
     }
 
+    /// Judges a request for something else on the same listener, such as metrics.
+    ///
+    /// # Errors
+    /// The answer, when whoever asks may not.
+    pub fn admit(&self, claims: &Claims<'_>) -> Result<(), Answer> {
+        Ok(self.inner.about.gate.check(claims)?)
+    }
+
     /// Room in memory for a body of so many bytes, before it is read.
     ///
     /// # Errors

@@ -5,9 +5,9 @@ use crate::http_admin::{self, Admin};
 use crate::metrics::Metrics;
 use crate::patience::Patient;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use broker::Broker;
 use gateway::seats::Refusals;
@@ -43,6 +43,7 @@ pub(crate) struct Server {
 struct Shared {
     broker: Broker,
     metrics: Metrics,
+    admin: Arc<Admin>,
 }
 
 impl Server {
@@ -69,17 +70,18 @@ impl Server {
     ) {
         let memory = broker.memory().clone();
         let api = admin::Api::new(broker.clone(), about, stop.clone());
-        let admin = Router::new()
+        let admin = Arc::new(Admin { api, counters: self.counters.clone() });
+        let of_admin = Router::new()
             .route("/v1", any(http_admin::handle))
             .route("/v1/", any(http_admin::handle))
             .route("/v1/{*rest}", any(http_admin::handle))
-            .with_state(Arc::new(Admin { api, counters: self.counters.clone() }));
+            .with_state(admin.clone());
         let router = Router::new()
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
             .route("/metrics", get(show_metrics))
-            .with_state(Arc::new(Shared { broker, metrics }))
-            .merge(admin);
+            .with_state(Arc::new(Shared { broker, metrics, admin }))
+            .merge(of_admin);
         let seats = Seats::new(limit::HTTP_CONNECTIONS_MAX);
         let mut refusals = Refusals::default();
         let mut connections = JoinSet::new();
@@ -191,12 +193,16 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
     }
 }
 
-async fn show_metrics(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+async fn show_metrics(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    match shared.metrics.text().await {
-        Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, [(header::CONTENT_TYPE, "text/plain")], error.to_string()),
+    if let Some(refused) = shared.admin.refusal(&request) {
+        return refused;
     }
+    let (status, kind, text) = match shared.metrics.text().await {
+        Ok(text) => (StatusCode::OK, OPENMETRICS, text),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, "text/plain", error.to_string()),
+    };
+    (status, [(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 #[cfg(test)]

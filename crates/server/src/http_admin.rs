@@ -6,7 +6,8 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, StatusCode, Uri};
 use axum::response::Response;
 use broker::memory::Held;
 use bytes::Bytes;
@@ -43,32 +44,50 @@ pub(crate) async fn handle(State(admin): State<Arc<Admin>>, request: Request) ->
         },
         Err(answer) => (answer, body.is_end_stream()),
     };
-    if let Some(last) = &answer.malformed
-        && let Some(times) = admin.counters.note_rejections(1)
-    {
-        tracing::warn!(listener = crate::http::NAME, times, last, "refused what a client sent");
+    admin.respond(answer, heard_out)
+}
+
+impl Admin {
+    /// The answer to a request for something else on this listener, when whoever asks may not.
+    pub(crate) fn refusal(&self, request: &Request) -> Option<Response> {
+        let refused = self.api.admit(&claims(request.uri(), request.headers())).err()?;
+        Some(self.respond(refused, request.body().is_end_stream()))
     }
-    let mut response = respond(answer);
-    if !heard_out {
-        // What was not read of the request stands in the way of the next one.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+
+    /// The answer as it goes out, with a line in the log when the client sent what makes no sense.
+    fn respond(&self, answer: Answer, heard_out: bool) -> Response {
+        if let Some(last) = &answer.malformed
+            && let Some(times) = self.counters.note_rejections(1)
+        {
+            tracing::warn!(listener = crate::http::NAME, times, last, "refused what a client sent");
+        }
+        let mut response = respond(answer);
+        if !heard_out {
+            // What was not read of the request stands in the way of the next one.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
     }
-    response
 }
 
 fn head<'a>(parts: &'a Parts, body: &Body) -> Head<'a> {
-    let text = |name| header(&parts.headers, name);
     Head {
         method: parts.method.as_str(),
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or_default(),
-        content_type: text(header::CONTENT_TYPE),
+        content_type: header(&parts.headers, header::CONTENT_TYPE),
         has_body: !body.is_end_stream(),
-        claims: Claims {
-            host: text(header::HOST),
-            origin: text(header::ORIGIN),
-            fetch_site: text(HeaderName::from_static("sec-fetch-site")),
-        },
+        claims: claims(&parts.uri, &parts.headers),
+    }
+}
+
+/// Where a request says that it comes from and goes. A host in its target, as proxies are asked, replaces what
+/// the header says (RFC 9112, 3.2.2).
+fn claims<'a>(target: &'a Uri, headers: &'a HeaderMap) -> Claims<'a> {
+    Claims {
+        host: target.authority().map(Authority::as_str).or_else(|| header(headers, header::HOST)),
+        origin: header(headers, header::ORIGIN),
+        fetch_site: header(headers, HeaderName::from_static("sec-fetch-site")),
     }
 }
 
