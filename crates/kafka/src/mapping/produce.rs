@@ -38,7 +38,7 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
                 None => Err(ErrorCode::InvalidRecord.into()),
             };
             if let Err(refusal) = &checked {
-                note(rejections, partition.index, &target, &format!("{:?}", refusal.code));
+                note(rejections, partition.index, &target, &refusal.why);
             }
             refused.push(checked.as_ref().err().cloned());
             responses.push(PartitionProduceResponse { index: partition.index, ..PartitionProduceResponse::default() });
@@ -100,16 +100,22 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
 struct Refusal {
     code: ErrorCode,
     message: Option<String>,
+    /// For the log.
+    why: String,
 }
 
 impl From<ErrorCode> for Refusal {
     fn from(code: ErrorCode) -> Self {
-        Refusal { code, message: None }
+        Refusal { code, message: None, why: code.to_string() }
     }
 }
 
 fn note(rejections: &Rejecting, partition: i32, topic: &TopicRef, why: &str) {
-    rejections.lock().note(format!("a batch for partition {partition} of {topic:?}: {why}"));
+    let topic = match topic {
+        TopicRef::Name(name) => format!("topic {name:?}"),
+        TopicRef::Id(id) => format!("the topic with the id {id}"),
+    };
+    rejections.lock().note(format!("a batch for partition {partition} of {topic}: {why}"));
 }
 
 /// Whether what is wrong is what was sent, and not when or where.
@@ -136,15 +142,17 @@ fn check(records: Bytes) -> Result<Bytes, Refusal> {
 }
 
 fn refusal(error: &BatchError) -> Refusal {
-    match error {
-        BatchError::Checksum { .. } => ErrorCode::CorruptMessage.into(),
+    let why = error.to_string();
+    let (code, message) = match error {
+        BatchError::Checksum { .. } => (ErrorCode::CorruptMessage, None),
         // What Kafka says of the formats before 0.11, and of those that never were.
-        BatchError::Magic(0 | 1) => ErrorCode::InvalidRecord.into(),
-        BatchError::Magic(_) => Refusal { code: ErrorCode::CorruptMessage, message: Some(error.to_string()) },
-        BatchError::Compression(_) => ErrorCode::UnsupportedCompressionType.into(),
-        BatchError::Length(_) => ErrorCode::CorruptMessage.into(),
-        BatchError::Truncated { .. } | BatchError::Count { .. } => ErrorCode::InvalidRecord.into(),
-    }
+        BatchError::Magic(0 | 1) => (ErrorCode::InvalidRecord, None),
+        BatchError::Magic(_) => (ErrorCode::CorruptMessage, Some(why.clone())),
+        BatchError::Compression(_) => (ErrorCode::UnsupportedCompressionType, None),
+        BatchError::Length(_) => (ErrorCode::CorruptMessage, None),
+        BatchError::Truncated { .. } | BatchError::Count { .. } => (ErrorCode::InvalidRecord, None),
+    };
+    Refusal { code, message, why }
 }
 
 fn refuse(partition: &mut PartitionProduceResponse, error: i16) {
