@@ -4,6 +4,7 @@ use crate::query::shown;
 use crate::refusal::{Refusal, nearest};
 use crate::shape::Code;
 use crate::shape::bounded::Object;
+use crate::words::plain;
 use serde::de::DeserializeOwned;
 
 /// Reads what a body says.
@@ -22,7 +23,7 @@ const UNKNOWN: &str = "unknown field `";
 
 fn refusal(error: &str) -> Refusal {
     let Some(said) = error.strip_prefix(UNKNOWN) else {
-        return Refusal::new(Code::InvalidBody, format!("the body is not as expected: {error}"));
+        return Refusal::new(Code::InvalidBody, format!("the body is not as expected: {}", plain(error)));
     };
     // What is not known may hold anything, but what is known does not.
     let (unknown, known) = said.rsplit_once("`, expected ").unwrap_or((said, ""));

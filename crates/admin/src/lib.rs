@@ -18,6 +18,7 @@ mod query;
 pub mod refusal;
 mod route;
 pub mod shape;
+pub mod words;
 
 pub use answer::Answer;
 pub use api::{About, Api, Call, Head};

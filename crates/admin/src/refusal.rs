@@ -74,10 +74,11 @@ pub(crate) fn nearest<'a>(unknown: &str, known: impl Iterator<Item = &'a str>) -
         return String::new();
     }
     let unknown = unknown.to_lowercase();
-    // What has hardly a letter in common was not meant.
+    let letters = unknown.chars().count();
+    // One letter in three may be wrong, and with as many mistakes as letters anything is like anything.
     let near = |known: &&str| {
         let distance = strsim::osa_distance(&unknown, known);
-        (distance <= known.len().max(3) / 2 + 1).then_some(distance)
+        (distance <= (letters / 3).max(1) && distance < letters).then_some(distance)
     };
     match known.filter_map(|known| Some((near(&known)?, known))).min() {
         Some((_, known)) => format!("; did you mean {known}?"),
@@ -95,7 +96,9 @@ mod tests {
         assert_eq!(nearest("partition"), "; did you mean partitions?");
         assert_eq!(nearest("Partitons"), "; did you mean partitions?");
         assert_eq!(nearest("config"), "; did you mean configs?");
-        assert_eq!(nearest("zzzzzzzzzzzz"), "");
+        for far in ["zzzzzzzzzzzz", "part", "foo", "n", ""] {
+            assert_eq!(nearest(far), "", "{far}");
+        }
     }
 
     #[test]

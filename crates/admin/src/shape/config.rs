@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for ConfigValue {
             type Value = ConfigValue;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, a number or a boolean")
+                f.write_str("text, a number, true or false")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<ConfigValue, E> {
                 Ok(ConfigValue(text.to_owned()))

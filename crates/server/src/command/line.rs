@@ -1,6 +1,7 @@
 //! A record as a line of JSON: what `consume --json` prints is what `produce --json` reads.
 
 use admin::shape::{Data, Header, NewRecord, Record, Time, TimestampType};
+use admin::words::plain;
 use serde::{Deserialize, Serialize};
 
 /// A record on a line. What can be left out is null when it is read.
@@ -30,7 +31,7 @@ pub(crate) struct Line {
 
 /// A record's timestamp: -1 where nobody said when, otherwise as the admin API has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a timestamp is milliseconds since 1970, or a time such as 2026-11-30T12:00:00Z")]
 enum Stamp {
     Millis(i64),
     Text(String),
@@ -62,7 +63,8 @@ impl Line {
             return Err("expected a JSON object such as {\"key\": \"k\", \"value\": \"v\"}".into());
         }
         // serde says where in its text it is; ours has one line, and the number of that is ours to say.
-        serde_json::from_slice(json).map_err(|error| error.to_string().replace(" at line 1 column", " at column"))
+        serde_json::from_slice(json)
+            .map_err(|error| plain(&error.to_string()).replace(" at line 1 column", " at column"))
     }
 
     /// As it is to be written.
@@ -143,6 +145,9 @@ mod tests {
             ("{\"vaule\":1}", "unknown field `vaule`"),
             ("{\"value\":1}", "expected text"),
             ("{nonsense", "at column"),
+            ("{", "it ends in the middle of an object at column"),
+            ("{\"partition\":-1}", "found the number -1, expected a whole number from 0 to 4294967295"),
+            ("{\"timestamp\":[]}", "a timestamp is milliseconds since 1970, or a time such as"),
             ("nonsense", "expected a JSON object"),
         ] {
             let said = Line::parse(json.as_bytes()).unwrap_err();

@@ -4,6 +4,7 @@ use super::failure::{Failure, in_words};
 use super::visible;
 use crate::setting::ENVIRONMENT_SERVER;
 use admin::shape::{ErrorBody, Problem};
+use admin::words::plain;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::env::VarError;
@@ -128,7 +129,11 @@ impl Server {
     pub(crate) fn ask<T: DeserializeOwned>(&self, ask: Ask<'_>) -> Result<T, Refusal> {
         let answer = self.exchange(ask)?;
         serde_json::from_slice(&answer).map_err(|error| {
-            let why = format!("{} answered what this program does not understand: {error}", self.address);
+            let why = format!(
+                "{} answered what this program does not understand: {}",
+                self.address,
+                plain(&error.to_string())
+            );
             Refusal::Unanswered(why + ". Is it of the same version?")
         })
     }
