@@ -40,7 +40,8 @@ pub(crate) struct TopOptions {
     #[command(flatten)]
     server: ServerFlag,
     /// How often it looks, and over how long rates are measured
-    #[arg(long, short, value_name = "SPAN", value_parser = interval, default_value = "1s")]
+    #[arg(long, short, value_name = "SPAN", value_parser = interval, default_value = "1s",
+          allow_hyphen_values = true)]
     interval: Duration,
     /// Show one screen and end
     #[arg(long)]

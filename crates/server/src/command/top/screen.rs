@@ -77,10 +77,13 @@ fn process(view: &View) -> String {
 
 fn traffic(view: &View) -> String {
     let Flow { records_in, bytes_in, records_out, bytes_out } = view.all;
+    let requests = view.requests_per_second.iter();
+    let requests: Vec<_> = requests.map(|(protocol, rate)| format!("{} {protocol}", amount::rate(*rate))).collect();
+    let requests = if requests.is_empty() { UNKNOWN.to_owned() } else { requests.join(", ") };
     [
         format!("in {} {}", amount::rate(records_in), amount::byte_rate(bytes_in)),
         format!("out {} {}", amount::rate(records_out), amount::byte_rate(bytes_out)),
-        format!("requests {} {}", shown(view.requests_per_second, amount::rate), latency(view.request_seconds)),
+        format!("requests {requests} {}", latency(view.request_seconds)),
         format!("fsync {}", latency(view.fsync_seconds)),
     ]
     .join(GAP)
@@ -183,6 +186,7 @@ mod tests {
             memory_bytes: Some(3.0 * 1024.0 * 1024.0),
             connections: [("kafka".to_owned(), 2.0), ("http".to_owned(), 1.0)].into(),
             fsync_seconds: Some(Latency { p50: 0.001, p99: 0.0155 }),
+            requests_per_second: [("kafka".to_owned(), 310.0)].into(),
             all: Flow { records_in: 12_345.0, bytes_in: 2048.0, records_out: 0.5, bytes_out: 0.0 },
             topics: (0..topics).map(topic).collect(),
             groups: (0..groups).map(group).collect(),
@@ -202,7 +206,7 @@ mod tests {
             [
                 "mainstem",
                 "cpu 25%   memory 3.0 MiB   open files -   connections 1 http, 2 kafka",
-                "in 12,345/s 2.0 KiB/s   out 0.5/s 0 B/s   requests - -   fsync p50 1.0ms p99 15ms",
+                "in 12,345/s 2.0 KiB/s   out 0.5/s 0 B/s   requests 310/s kafka -   fsync p50 1.0ms p99 15ms",
                 "! no room␛[2J",
                 "",
                 "topic    records in   bytes in  records out  bytes out",

@@ -8,6 +8,7 @@ use crossterm::terminal::{
     self, BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, EnterAlternateScreen, LeaveAlternateScreen,
 };
 use crossterm::{execute, queue};
+use rustix::termios::tcgetwinsize;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -92,10 +93,11 @@ impl Drop for Terminal {
     }
 }
 
-/// Columns and rows of the terminal. None where there is none, or it does not know.
+/// Columns and rows of the terminal that standard output is, which need not be the one that we were started from.
+/// None where it is none, or does not know.
 pub(super) fn size() -> Option<(usize, usize)> {
-    let (columns, rows) = terminal::size().ok()?;
-    (columns > 0 && rows > 0).then_some((columns.into(), rows.into()))
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col.into(), size.ws_row.into()))
 }
 
 fn meaning(input: &Input) -> Event {

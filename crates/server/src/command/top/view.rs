@@ -21,7 +21,8 @@ pub(crate) struct View {
     pub(crate) open_files: Option<f64>,
     /// By listener.
     pub(crate) connections: BTreeMap<String, f64>,
-    pub(crate) requests_per_second: Option<f64>,
+    /// By protocol. Those over HTTP are not counted.
+    pub(crate) requests_per_second: BTreeMap<String, f64>,
     pub(crate) request_seconds: Option<Latency>,
     pub(crate) fsync_seconds: Option<Latency>,
     pub(crate) all: Flow,
@@ -81,7 +82,7 @@ impl View {
             memory_bytes: now.total("process_resident_memory_bytes"),
             open_files: now.total("process_open_fds"),
             connections: connections.into_iter().map(|([listener], open)| (listener, open)).collect(),
-            requests_per_second: looks.rate("mainstem_protocol_requests_total"),
+            requests_per_second: looks.requests(),
             request_seconds: looks.latency("mainstem_protocol_request_seconds"),
             fsync_seconds: looks.latency("mainstem_journal_fsync_seconds"),
             all,
@@ -113,6 +114,17 @@ impl Looks<'_> {
         let then = self.then.histogram(name).unwrap_or_default();
         let lately = self.now.histogram(name)?.since(&then);
         Some(Latency { p50: lately.quantile(HALF)?, p99: lately.quantile(MOST)? })
+    }
+
+    fn requests(&self) -> BTreeMap<String, f64> {
+        const NAME: &str = "mainstem_protocol_requests_total";
+        let then = self.then.by(NAME, ["protocol"]);
+        let rate = |(key, now): ([String; 1], f64)| {
+            let rate = self.per_second(then.get(&key).copied().unwrap_or(0.0), now);
+            let [protocol] = key;
+            (protocol, rate)
+        };
+        self.now.by(NAME, ["protocol"]).into_iter().map(rate).collect()
     }
 
     fn topics(&self) -> Vec<Topic> {
@@ -190,7 +202,7 @@ mod tests {
     fn rates_are_what_happened_in_between() {
         let view = view(THEN, NOW);
         assert_eq!((view.cpu, view.memory_bytes, view.open_files), (Some(0.5), Some(4096.0), None));
-        assert_eq!(view.requests_per_second, Some(5.0));
+        assert_eq!(view.requests_per_second, [("kafka".to_owned(), 5.0)].into());
         assert_eq!(view.fsync_seconds, Some(Latency { p50: 0.001, p99: 0.01 }));
         assert_eq!(view.request_seconds, None);
         assert_eq!(view.connections["kafka"], 3.0);
