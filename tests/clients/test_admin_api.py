@@ -150,6 +150,7 @@ def test_a_topic_is_made_described_changed_and_removed(broker, api):
     assert changed.value == {
         "name": "orders",
         "partitions": 5,
+        "partitions_added": 2,
         "configs": {"retention.ms": "604800000", "retention.bytes": "7"},
         "validate_only": False,
     }
@@ -471,8 +472,8 @@ def test_a_reader_waits_until_there_is_something(broker, api):
     waiting.join(20)
     assert time.monotonic() - began < 20
     assert [record["value"] for record in read[0]["records"]] == ["new"]
-
     assert records_read(broker, "t") == 2, "each was read once, the one that was waited for too"
+
 
 def test_the_oldest_records_are_removed(broker, api):
     api.create("t", 2)
@@ -577,7 +578,7 @@ def test_a_group_its_members_and_how_far_behind_it_is(broker, read_half):
         # It is theirs while there are members.
         refused = api.post("/v1/groups/g/offsets", {"to": "earliest"})
         assert (refused.status, refused.code) == (409, "group_not_empty")
-        assert "1 members" in refused.message
+        assert "has 1 member and" in refused.message
         assert api.delete("/v1/groups/g").code == "group_not_empty"
         refused = api.delete("/v1/groups/g/offsets/t")
         assert (refused.status, refused.code) == (409, "group_consumes_topic")
@@ -621,7 +622,13 @@ def test_some_positions_are_moved_and_a_group_is_made_by_it(broker, read_half):
     assert committed(broker, "g") == [5, 10, 5]
     refused = api.post("/v1/groups/new/offsets", {"to": "latest"})
     assert (refused.status, refused.code) == (404, "unknown_group")
-    made = api.post("/v1/groups/new/offsets", {"topics": [{"topic": "t"}], "to": {"offset": 3}}).value
+    assert refused.message == 'there is no group new; "create": true makes it'
+    new = {"topics": [{"topic": "t"}], "to": {"offset": 3}}
+    assert api.post("/v1/groups/new/offsets", new).code == "unknown_group", "whose name may be misspelt"
+    assert api.post("/v1/groups/new/offsets", {"to": "latest", "create": True}).code == "unknown_group", "of what?"
+    assert api.post("/v1/groups//offsets", {**new, "create": True}).code == "invalid_name"
+    assert api.get("/v1/groups/new").status == 404
+    made = api.post("/v1/groups/new/offsets", {**new, "create": True}).value
     assert [(offset["old"], offset["new"]) for offset in made["offsets"]] == [(None, 3)] * 3
     assert committed(broker, "new") == [3, 3, 3]
 
@@ -650,7 +657,7 @@ def test_positions_and_groups_are_forgotten(broker, read_half):
     api.create("u")
     assert api.delete("/v1/groups/g/offsets/u").value["partitions"] == []
     assert api.delete(path).value["partitions"] == [0, 2]
-    api.post("/v1/groups/g2/offsets", {"topics": [{"topic": "t"}], "to": "latest"})
+    api.post("/v1/groups/g2/offsets", {"topics": [{"topic": "t"}], "to": "latest", "create": True})
     gone = api.delete("/v1/groups/g2")
     assert (gone.status, gone.body) == (204, b"")
     assert api.delete("/v1/groups/g2").code == "unknown_group"

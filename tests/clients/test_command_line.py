@@ -1,10 +1,16 @@
 """Every command of the command line against a live node, as people and as scripts use it."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
+import socket
+import struct
 import subprocess
+import termios
 
 import confluent_kafka
 import pytest
@@ -19,6 +25,8 @@ pytestmark = pytest.mark.python
 HOUR = 3_600_000
 # Nothing listens there.
 NOWHERE = "http://127.0.0.1:9"
+# As many as the broker's HTTP listener takes.
+CONNECTIONS = 64
 
 
 @pytest.fixture
@@ -76,6 +84,7 @@ def test_topics_from_their_making_to_their_end(mainstem):
     altered = mainstem("topic", "alter", "orders", "--partitions", "5", "--config", "cleanup.policy=compact", "--reset", "retention.ms")
     assert altered.startswith("altered orders, which has 5 partitions\n")
     assert "cleanup.policy  compact" in altered
+    assert mainstem("topic", "alter", "orders", "--partitions", "5") == "orders has 5 partitions already, nothing was altered\n"
     (configs,) = mainstem("topic", "describe", "orders").split("\n\n")[2:]
     assert rows(configs) == {"cleanup.policy": ["compact", "topic"]}
 
@@ -119,15 +128,36 @@ def test_a_topic_that_is_misspelt_is_told_what_was_meant(mainstem):
         ["topic", "describe", "oders"],
         ["topic", "alter", "oders", "--partitions", "2"],
         ["topic", "peek", "oders"],
-        ["topic", "delete", "customers", "oders", "--yes"],
+        ["topic", "delete", "oders", "--yes"],
         ["consume", "oders"],
         ["produce", "oders"],
     ]:
         said = mainstem.refused(*command)
         assert "oders" in said and "did you mean 'orders'?" in said, said
     assert "did you mean" not in mainstem.refused("topic", "describe", "something-else")
-    # The other name was right, and is still there.
     assert [topic["name"] for topic in mainstem.json("topic", "list")] == ["customers", "orders"]
+
+
+def test_a_refusal_of_one_name_keeps_none_of_the_others(mainstem, broker):
+    def done(*command):
+        ended = mainstem.run(*command)
+        return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+    mainstem("topic", "create", "b", "d")
+    assert done("topic", "create", "a", "b", "c", "d", "a") == (
+        1,
+        "created a with 1 partition\ncreated c with 1 partition\n",
+        'error: cannot create "b": there is a topic b already\nerror: cannot create "d": there is a topic d already\n',
+    )
+    assert done("topic", "delete", "zzz", "a", "b", "a", "--yes") == (
+        1, "deleted a\ndeleted b\n", "error: there is no topic zzz\n",
+    )
+    code, said, errors = done("topic", "delete", "c", "zzz", "--yes", "--json")
+    assert (code, json.loads(said), errors) == (1, {"deleted": ["c"]}, "error: there is no topic zzz\n")
+    commit(broker, "g", "d", {0: 0})
+    assert done("group", "delete", "nobody", "g", "g", "--yes") == (1, "deleted g\n", "error: there is no group nobody\n")
+    assert Commands(NOWHERE).refused("topic", "create", "x", "y", "z").endswith("names another. Not tried: y, z")
+    assert [topic["name"] for topic in mainstem.json("topic", "list")] == ["d"]
 
 
 def test_what_the_broker_refuses_is_said_in_a_sentence(mainstem):
@@ -137,9 +167,8 @@ def test_what_the_broker_refuses_is_said_in_a_sentence(mainstem):
         (["topic", "create", "x" * 300], "xxx"),
         (["topic", "create", ""], "name"),
         (["produce", "elsewhere"], "elsewhere. Make it by: mainstem topic create elsewhere"),
-        (["topic", "create", "u", "--partitions", "0"], "partitions"),
         (["topic", "create", "u", "--config", "retention.mss=1"], "retention.ms"),
-        (["topic", "alter", "t", "--partitions", "20000"], "partition"),
+        (["topic", "create", "u", "--config", "zzz=1"], "there is no topic configuration zzz"),
         (["topic", "alter", "t", "--config", "retention.ms=soon"], "retention.ms"),
         (["group", "describe", "g"], "g"),
         (["consume", "t", "--partition", "3"], "topic t has no partition 3, it has 1 partition"),
@@ -159,6 +188,15 @@ def test_wrong_usage_ends_with_2(mainstem):
         (["topic", "create", "u", "--config", "a"], "expected NAME=VALUE"),
         (["topic", "delete", "t"], "add --yes"),
         (["group", "delete", "g", "--server", "nonsense nonsense"], "expected http://HOST:PORT"),
+        (["topic", "list", "--server", "127.0.0.1"], '"127.0.0.1" names no port, expected http://HOST:PORT'),
+        (["topic", "list", "--server", "a:99999"], 'has "99999" for a port, which is a number from 1 to 65535'),
+        (["topic", "create", "u", "--partitions", "0"], "expected a whole number from 1 to 10000"),
+        (["topic", "create", "u", "--partitions", "-1"], "expected a whole number from 1 to 10000"),
+        (["topic", "alter", "t", "--partitions", "20000"], "expected a whole number from 1 to 10000"),
+        (["topic", "peek", "t", "-n", "-1"], "expected a whole number from 1 to 1000"),
+        (["consume", "t", "-n", "-1"], "expected a whole number, 0 or more"),
+        (["group", "reset", "g", "--topic", "t", "--to-offset", "-1"], "expected a whole number from 0 to"),
+        (["consume", "t", "--format", "{nope}"], 'a record has no "nope". There are: topic,'),
         (["consume", "t", "--from", "begining"], "neither earliest, latest"),
         (["consume", "t", "--format", "{vaule}"], "did you mean 'value'?"),
         (["produce", "t", "--compression", "zip"], "possible values: none, gzip, snappy, lz4, zstd"),
@@ -193,7 +231,15 @@ def test_the_flag_wins_over_the_environment_and_neither_reads_the_brokers_config
 def test_what_is_no_broker_is_recognised(mainstem, broker):
     """Somebody gives the port of Kafka instead of that of HTTP."""
     said = mainstem.refused("topic", "list", "--server", broker.kafka)
-    assert broker.kafka in said
+    assert broker.kafka in said and "not the port of HTTP but perhaps that of Kafka's clients" in said
+
+
+def test_a_broker_whose_connections_are_all_taken_is_told_of(mainstem, broker):
+    host, port = broker.http.rsplit(":", 1)
+    with contextlib.ExitStack() as held:
+        for _ in range(CONNECTIONS):
+            held.enter_context(socket.create_connection((host, int(port)), SECONDS))
+        assert "as many HTTP connections as it takes" in mainstem.refused("topic", "list")
 
 
 def test_lines_become_records_that_kafkas_clients_read(mainstem, broker):
@@ -377,7 +423,10 @@ def test_peeking_shows_the_newest_and_changes_nothing(numbers, broker):
     assert [line["value"] for line in numbers.lines("topic", "peek", "numbers", "-n", "2", "--partition", "0")] == ["24", "27"]
     assert len(numbers.lines("topic", "peek", "numbers")) == 10
     assert committed(broker, "group", "numbers", 1) == [1]
-    numbers("topic", "create", "empty")
+    numbers("topic", "create", "empty", "against")
+    lines = (f'{{"value":"{n}","timestamp":{1000 - n}}}\n' for n in range(3))
+    numbers("produce", "against", "--json", "--quiet", stdin="".join(lines).encode())
+    assert [line["offset"] for line in numbers.lines("topic", "peek", "against", "-n", "2")] == [1, 2], "whatever their time"
     done = numbers.run("topic", "peek", "empty")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"there are no records\n")
 
@@ -448,7 +497,9 @@ def test_a_group_is_shown_with_its_members_and_how_far_it_is_behind(numbers, bro
         shown = numbers("group", "describe", "with members")
         assert "state     stable\n" in shown and "someone" in shown and "numbers:0-2" in shown
         assert "members" in numbers.refused("group", "delete", "with members", "--yes")
-        assert "members" in numbers.refused("group", "reset", "with members", "--all-topics", "--to-latest", "--execute")
+        for more in [[], ["--execute"]]:
+            said = numbers.refused("group", "reset", "with members", "--all-topics", "--to-latest", *more)
+            assert said.startswith("group with members has 1 member and is "), said
     finally:
         consumer.close()
     assert "did you mean 'behind'?" in numbers.refused("group", "describe", "behnid")
@@ -487,6 +538,24 @@ def test_some_partitions_of_a_group_are_moved(numbers, broker):
     assert committed(broker, "g", "numbers", 3) == [0, 6, 0]
     assert "did you mean 'numbers'?" in numbers.refused("group", "reset", "g", "--topic", "nunbers", "--to-latest")
     assert "did you mean" not in numbers.refused("group", "reset", "nobody", "--all-topics", "--to-latest")
+
+
+def test_a_group_is_made_only_when_that_is_said(numbers, broker):
+    reset = ["group", "reset", "new", "--topic", "numbers", "--to-offset", "3"]
+    for more in [[], ["--execute"]]:
+        assert numbers.refused(*reset, *more) == "there is no group new; --create makes it"
+    assert numbers("group", "list") == ""
+    would = numbers.run(*reset, "--create")
+    assert (would.returncode, would.stderr) == (0, b"nothing was changed: add --execute to do it\n")
+    assert numbers("group", "list") == ""
+    assert numbers.run(*reset, "--create", "--execute").stderr == b"moved 3 offsets\n"
+    assert committed(broker, "new", "numbers", 3) == [3, 3, 3]
+    said = numbers.refused("group", "reset", "neww", "--topic", "numbers", "--to-latest")
+    assert said == "there is no group neww, did you mean 'new'? --create makes it"
+    for more in [[], ["--create", "--execute"]]:
+        said = numbers.refused("group", "reset", "", "--topic", "numbers", "--to-latest", *more)
+        assert said == "the name of the group is missing"
+    assert [group["group"] for group in numbers.json("group", "list")] == ["new"]
 
 
 def test_status_on_one_screen(numbers, broker):
@@ -533,6 +602,26 @@ def test_top_at_a_terminal(mainstem, broker):
         assert top.end() == 0
         assert b"\x1b[?1049l" in top.seen and b"\x1b[?25h" in top.seen
         assert top.is_as_before()
+
+
+def test_top_is_as_wide_as_the_terminal_that_shows_it(mainstem):
+    """Which is not the one that the command was started from."""
+    (_, started_from), (shown_at, shows) = pty.openpty(), pty.openpty()
+    for terminal, columns in [(started_from, 80), (shows, 200)]:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+
+    def take_terminal():
+        os.setsid()
+        fcntl.ioctl(started_from, termios.TIOCSCTTY, 0)
+
+    command = [mainstem.program, "top", "--once", "--interval", "200ms"]
+    given = {"stdout": shows, "stderr": subprocess.PIPE, "env": mainstem.environment, "preexec_fn": take_terminal}
+    done = subprocess.run(command, timeout=SECONDS, **given)
+    assert done.returncode == 0, done.stderr
+    title, *_ = os.read(shown_at, 65536).decode().splitlines()
+    assert len(title) > 80 and re.search(r"T[\d:.]+Z$", title), title
+    for terminal in [started_from, shown_at, shows]:
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "SIGTERM"])
@@ -630,9 +719,17 @@ def test_a_reader_that_has_seen_enough_ends_a_command_quietly(mainstem):
         command.stdout.close()
         assert command.wait(SECONDS) == 0, arguments
         assert command.stderr.read() == b"", arguments
-    full = mainstem.start("consume", "t", stdout=open("/dev/full", "wb"))
-    assert full.wait(SECONDS) == 1
-    assert full.stderr.read() == b"error: cannot write to standard output: no space left on device\n"
+    said = b"error: cannot write to standard output: no space left on device\n"
+    for arguments in [
+        ["consume", "t"], ["topic", "list"], ["status", "--json"], ["top", "--once"], ["completions", "bash"],
+        ["--help"], ["topic", "--help"], ["help"], ["--version"],
+    ]:
+        with open("/dev/full", "wb") as nowhere:
+            full = mainstem.start(*arguments, stdout=nowhere)
+        assert (full.wait(SECONDS), full.stderr.read()) == (1, said), arguments
+    helped = mainstem.start("--help")
+    helped.stdout.close()
+    assert (helped.wait(SECONDS), helped.stderr.read()) == (0, b"")
 
 
 def test_a_broker_that_dies_while_it_is_written_to(mainstem, broker):
@@ -660,6 +757,23 @@ def test_completions_need_no_broker(shell):
     assert "mainstem" in script and "if-not-exists" in script
     if shell == "bash":
         subprocess.run(["bash", "-n"], input=script.encode(), check=True, timeout=SECONDS)
+
+
+@pytest.mark.parametrize(("line", "values"), [
+    (["produce", "t", "--compression", ""], ["none", "gzip", "snappy", "lz4", "zstd"]),
+    (["produce", "--compression", "z"], ["zstd"]),
+    (["group", "list", "--state", "s"], ["stable"]),
+    (["group", "re"], ["reset"]),
+])
+def test_bash_completes_commands_and_values(tmp_path, line, values):
+    script = tmp_path / "completions"
+    script.write_text(Commands(NOWHERE)("completions", "bash"))
+    complete = 'source "$0"; COMP_WORDS=(mainstem "$@"); COMP_CWORD=$#; _mainstem mainstem "${@: -1}" "${COMP_WORDS[-2]}"'
+    shown = subprocess.run(
+        ["bash", "-c", complete + '; echo "${COMPREPLY[@]}"', str(script), *line],
+        capture_output=True, text=True, check=True, timeout=SECONDS,
+    )
+    assert shown.stdout.split() == values
 
 
 def test_every_help_has_an_example():

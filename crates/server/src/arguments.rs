@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::command::ClientCommand;
+use crate::command::{ClientCommand, number};
 use crate::setting::{ENVIRONMENT_FILE, Flag, SETTINGS, Setting};
 use crate::value::Value;
 use clap::error::{Error, ErrorKind};
@@ -62,13 +62,13 @@ pub(crate) struct SkipOptions {
     #[command(flatten)]
     pub(crate) flags: FolderFlags,
     /// The shard, as the log names it
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number::between(0, u32::MAX))]
     pub(crate) shard: u32,
     /// The entry's index, as the log names it
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number::natural)]
     pub(crate) index: u64,
     /// The last of several entries, of which --index is the first
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number::natural)]
     pub(crate) last: Option<u64>,
     /// Why, for whoever reads the log later
     #[arg(long, value_name = "TEXT")]
@@ -172,7 +172,7 @@ fn add_flags(command: clap::Command, settings: impl IntoIterator<Item = &'static
             None => command,
             Some(Flag::Own(name)) => {
                 let parser = move |text: &str| given(setting, text);
-                let arg = Arg::new(name.clone()).long(name).value_name(placeholder);
+                let arg = Arg::new(name.clone()).long(name).value_name(placeholder).allow_negative_numbers(true);
                 command.arg(arg.help(about).value_parser(parser))
             }
             Some(Flag::OfProtocol { name, protocol }) => {
@@ -297,6 +297,7 @@ mod tests {
             (["--listen", "kafka=9092"], "\"9092\" has no address, expected ADDRESS:PORT"),
             (["--advertise", "http=a:1"], "no protocol is called 'http', there are: kafka"),
             (["--advertise", "a:1"], "expected PROTOCOL=HOST:PORT"),
+            (["--shards", "-1"], "expected a number from 1 to 64, or auto"),
             (["--shards", "65"], "\"65\" is too much, expected a number from 1 to 64, or auto"),
         ] {
             let error = parse(&arguments).unwrap_err();

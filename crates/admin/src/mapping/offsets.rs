@@ -22,13 +22,13 @@ type Positions = BTreeMap<(String, u32), Offset>;
 
 pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
     let group = call.name(0);
-    let MoveOffsets { topics, to, dry_run } = body::read(&call.body)?;
+    let MoveOffsets { topics, to, create, dry_run } = body::read(&call.body)?;
     if let Target::Offset(offset) = to
         && offset > OFFSET_MAX
     {
         return Err(Refusal::new(Code::InvalidBody, format!("offset {offset} is more than {OFFSET_MAX}")));
     }
-    check_idle(&api, group, topics.is_some()).await?;
+    check_idle(&api, group, create, topics.is_some()).await?;
     let old = known(positions(&api, group).await?);
     let places = match topics {
         Some(topics) => named(&api, topics).await?,
@@ -47,21 +47,28 @@ pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refus
     Answer::json(200, &MovedOffsets { group: group.to_owned(), dry_run, offsets: moved })
 }
 
-/// A group with members is theirs. One that is not there can be made, when it is said of what.
-async fn check_idle(api: &Inner, group: &str, make: bool) -> Result<(), Refusal> {
+/// A group with members is theirs. One that is not there is made when that is asked for, and said of what: the
+/// group may as well be another whose name is misspelt.
+async fn check_idle(api: &Inner, group: &str, create: bool, named: bool) -> Result<(), Refusal> {
     match find(api, group).await {
         Ok(found) if matches!(found.state, GroupState::Empty | GroupState::Dead) => Ok(()),
         Ok(found) => {
-            let message = format!(
-                "group {} has {} members and is {}; stop its consumers first",
-                shown(group),
-                found.members.len(),
-                found.state.name()
-            );
+            let members = match found.members.len() {
+                1 => "1 member".to_owned(),
+                count => format!("{count} members"),
+            };
+            let (group, state) = (shown(group), found.state.name());
+            let message = format!("group {group} has {members} and is {state}; stop its consumers first");
             Err(Refusal::new(Code::GroupNotEmpty, message))
         }
-        Err(refusal) if refusal.code == Code::UnknownGroup && make => Ok(()),
-        Err(refusal) => Err(refusal),
+        Err(refusal) if refusal.code != Code::UnknownGroup => Err(refusal),
+        // Kafka's simple consumers may have one, but nobody means to make it.
+        Err(_) if group.is_empty() => Err(Refusal::new(Code::InvalidName, "the name of the group is missing")),
+        Err(_) if create && named => Ok(()),
+        Err(Refusal { message, .. }) => {
+            let how = if create { "name the topics of which to make it" } else { "\"create\": true makes it" };
+            Err(Refusal::new(Code::UnknownGroup, format!("{message}; {how}")))
+        }
     }
 }
 

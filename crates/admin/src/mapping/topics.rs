@@ -188,7 +188,9 @@ pub(crate) async fn alter(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal
         (name.clone(), value.unwrap_or_default())
     };
     let configs = changes.iter().map(in_force).collect();
-    Answer::json(200, &AlteredTopic { name: info.name, partitions: total.unwrap_or(count), configs, validate_only })
+    let partitions = total.unwrap_or(count);
+    let partitions_added = partitions.saturating_sub(count);
+    Answer::json(200, &AlteredTopic { name: info.name, partitions, partitions_added, configs, validate_only })
 }
 
 pub(crate) async fn delete(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {

@@ -20,6 +20,9 @@ pub struct MoveOffsets {
     pub topics: Option<Vec<TopicPartitions>>,
     /// Where to.
     pub to: Target,
+    /// Make the group if there is none; `topics` says what of, then.
+    #[serde(default)]
+    pub create: bool,
     /// Only say what would be done.
     #[serde(default)]
     pub dry_run: bool,

@@ -122,6 +122,9 @@ pub struct AlteredTopic {
     pub name: String,
     /// How many partitions it has.
     pub partitions: u32,
+    /// How many of them are new.
+    #[serde(default)]
+    pub partitions_added: u32,
     /// What is in force of the configurations that were named.
     pub configs: BTreeMap<String, String>,
     /// Whether it was only said that it could be done.

@@ -4,6 +4,7 @@ use super::failure::Failure;
 use super::nearest;
 use super::position::Position;
 use super::server::{Ask, Refusal, Server, path};
+use super::visible;
 use admin::shape::{
     AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState, MoveOffsets,
     MovedOffsets, Node, Records, Topic, TopicEntry, TopicList, Written,
@@ -173,7 +174,7 @@ impl Api {
                 // Without the list there is no hint, and what went wrong is said all the same.
                 let names = names().unwrap_or_default();
                 let hint = nearest::hint(name, names.iter().map(String::as_str));
-                Failure::Failed(format!("there is no {noun} {name}{hint}"))
+                Failure::Failed(format!("there is no {noun} {}{hint}", visible::line(name)))
             }
             other => other.into(),
         }

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::server::{Refusal, ServerFlag};
 use super::span::Span;
 use super::template::{Template, unescape};
-use super::{amount, follow};
+use super::{amount, follow, number};
 use admin::shape::{Code, Partition, Records, Topic};
 use clap::Args;
 use model::limit;
@@ -54,10 +54,12 @@ pub(crate) struct ConsumeOptions {
           conflicts_with = "follow")]
     to: Option<Position>,
     /// Of this partition only. May be given several times
-    #[arg(long = "partition", short, value_name = "NUMBER")]
+    #[arg(long = "partition", short, value_name = "NUMBER", allow_negative_numbers = true,
+          value_parser = number::between(0, u32::MAX))]
     partitions: Vec<u32>,
     /// At most so many records
-    #[arg(short = 'n', long = "records", value_name = "COUNT")]
+    #[arg(short = 'n', long = "records", value_name = "COUNT", allow_negative_numbers = true,
+          value_parser = number::natural)]
     count: Option<u64>,
     /// Wait for what comes
     #[arg(long, short)]
@@ -318,6 +320,9 @@ mod tests {
         assert_eq!(options(&["--from", "-10"]).unwrap().from, Some(Position::Last(10)));
         assert_eq!(options(&["--from=-10"]).unwrap().from, Some(Position::Last(10)));
         assert!(options(&["--to", "earliest"]).unwrap_err().contains("nothing is before the earliest"));
+        for arguments in [["-n", "-1"], ["--partition", "-1"], ["-n", "few"], ["-p", "99999999999"]] {
+            assert!(options(&arguments).unwrap_err().contains("expected a whole number"), "{arguments:?}");
+        }
         assert!(options(&["--from", "sonn"]).unwrap_err().contains("is neither earliest, latest"));
     }
 

@@ -14,6 +14,10 @@ pub(crate) enum Failure {
     Usage(String),
     /// It could not be done: what, for which name, and what to do.
     Failed(String),
+    /// The broker does not answer, and so nothing else can be done either.
+    Unanswered(String),
+    /// What went wrong was told already.
+    Told,
     /// Whoever read our output has seen enough, such as `head`.
     Unheard,
 }
@@ -39,6 +43,16 @@ impl Failure {
     pub(crate) fn after(self, before: &str) -> Self {
         match self {
             Failure::Failed(what) => Failure::Failed(format!("{before}{what}")),
+            Failure::Unanswered(what) => Failure::Unanswered(format!("{before}{what}")),
+            other => other,
+        }
+    }
+
+    /// The same with what to do behind its sentence, which may be a question.
+    pub(crate) fn with(self, advice: &str) -> Self {
+        match self {
+            Failure::Failed(what) if what.ends_with('?') => Failure::Failed(format!("{what} {advice}")),
+            Failure::Failed(what) => Failure::Failed(format!("{what}; {advice}")),
             other => other,
         }
     }
@@ -47,7 +61,8 @@ impl Failure {
     pub(crate) fn tell(&self) -> ExitCode {
         let (what, code) = match self {
             Failure::Usage(what) => (what, ExitCode::from(WRONG_USAGE)),
-            Failure::Failed(what) => (what, ExitCode::FAILURE),
+            Failure::Failed(what) | Failure::Unanswered(what) => (what, ExitCode::FAILURE),
+            Failure::Told => return ExitCode::FAILURE,
             Failure::Unheard => return ExitCode::SUCCESS,
         };
         // Nobody is left to be told that standard error is closed.

@@ -6,7 +6,7 @@ use super::moment::{self, Moment};
 use super::output::{Output, note};
 use super::server::{Refusal, ServerFlag};
 use super::table::{Table, facts};
-use super::{amount, confirmation};
+use super::{amount, confirmation, names, number, visible};
 use admin::shape::{
     Code, Group, GroupOffset, GroupState, MoveOffsets, MovedOffset, MovedOffsets, Target, Time, TopicPartitions,
 };
@@ -20,7 +20,8 @@ const EXAMPLES: &str = "Examples:
   mainstem group reset billing --topic orders --to-earliest
   mainstem group reset billing --topic orders:0,3 --to-time 2026-11-30T12:00:00Z --execute
   mainstem group delete billing --yes";
-const RESET_EXAMPLES: &str = "Without --execute it only shows what would be done. The group must have no members then.
+const RESET_EXAMPLES: &str =
+    "Without --execute it only shows what would be done. The group must have no members in either case.
 
 Examples:
   mainstem group reset billing --all-topics --to-latest
@@ -28,6 +29,8 @@ Examples:
   mainstem group reset billing --topic orders:0-3,7 --shift-by -100 --execute";
 /// Stands for what nobody can say at the moment.
 const UNKNOWN: &str = "-";
+/// The largest offset there can be.
+const OFFSET_MAX: u64 = i64::MAX as u64;
 
 /// Consumer groups: list, describe, move, delete
 #[derive(Debug, Args)]
@@ -115,17 +118,24 @@ struct ResetOptions {
     #[arg(long, group = "target")]
     to_current: bool,
     /// To this offset
-    #[arg(long, value_name = "OFFSET", group = "target")]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = number::between(0, OFFSET_MAX),
+          group = "target")]
     to_offset: Option<u64>,
     /// To the first record that is not older: RFC 3339, '10m ago' or 1764460800000ms
-    #[arg(long, value_name = "TIME", value_parser = Moment::parse, group = "target")]
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, allow_hyphen_values = true,
+          group = "target")]
     to_time: Option<Moment>,
     /// To the first record that is younger than this: 90s, '1h 30m', 2d or PT10M
-    #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, group = "target")]
+    #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, allow_hyphen_values = true,
+          group = "target")]
     by_duration: Option<i64>,
     /// So many records on, or back when negative
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, group = "target")]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, value_parser = number::signed,
+          group = "target")]
     shift_by: Option<i64>,
+    /// Make the group if there is none
+    #[arg(long, conflicts_with = "all_topics")]
+    create: bool,
     /// Do it
     #[arg(long)]
     execute: bool,
@@ -146,7 +156,7 @@ impl ResetOptions {
             _ => Target::Current,
         };
         let topics = (!self.all_topics).then(|| self.topics.clone());
-        MoveOffsets { topics, to, dry_run: !self.execute }
+        MoveOffsets { topics, to, create: self.create, dry_run: !self.execute }
     }
 }
 
@@ -278,6 +288,9 @@ fn reset(api: &Api, options: &ResetOptions, as_json: bool, output: &mut Output) 
         (Refusal::Refused(problem), [named]) if problem.code == Code::UnknownTopic => {
             api.failure_of_topic(&named.topic, refusal)
         }
+        (Refusal::Refused(problem), _) if problem.code == Code::UnknownGroup && !options.all_topics => {
+            api.failure_of_group(&options.name, refusal).with("--create makes it")
+        }
         _ => api.failure_of_group(&options.name, refusal),
     })?;
     if as_json {
@@ -324,27 +337,33 @@ fn change(old: u64, new: u64) -> String {
 }
 
 fn delete(api: &Api, names: &[String], yes: bool, as_json: bool, output: &mut Output) -> Result<(), Failure> {
-    // Before anything is asked or done: a misspelt name should not leave half of the work.
-    for name in names {
+    // What is not there is told before anything is asked.
+    let mut found = Vec::new();
+    let looked = names::each(&names::once(names), |name| {
         api.group(name).map_err(|refusal| api.failure_of_group(name, refusal))?;
+        found.push(name.to_owned());
+        Ok(())
+    });
+    if found.is_empty() || !matches!(looked, Ok(()) | Err(Failure::Told)) {
+        return looked;
     }
     if !yes {
-        confirmation::ask(&format!("delete {} with all offsets", amount::of(names.len() as u64, "group")), names)?;
+        confirmation::ask(&format!("delete {} with all offsets", amount::of(found.len() as u64, "group")), &found)?;
     }
     let mut deleted = Vec::new();
-    let outcome = names.iter().try_for_each(|name| {
-        api.delete_group(name)?;
+    let outcome = names::each(&found, |name| {
+        api.delete_group(name).map_err(|refusal| api.failure_of_group(name, refusal))?;
         if !as_json {
-            output.text(&format!("deleted {}\n", super::visible::line(name)))?;
+            output.text(&format!("deleted {}\n", visible::line(name)))?;
             output.flush()?;
         }
-        deleted.push(name);
+        deleted.push(name.to_owned());
         Ok(())
     });
     if as_json {
         output.json(&json!({ "deleted": deleted }))?;
     }
-    outcome
+    outcome.and(looked)
 }
 
 #[cfg(test)]
@@ -381,7 +400,22 @@ mod tests {
             assert_eq!(asked.to, target, "{arguments:?}");
             assert!(asked.dry_run, "nothing is done unless it is said");
         }
-        assert!(!request(&["--all-topics", "--to-latest", "--execute"]).unwrap().dry_run);
+        let executed = request(&["--all-topics", "--to-latest", "--execute"]).unwrap();
+        assert!(!executed.dry_run && !executed.create);
+        assert!(request(&["--topic", "t", "--to-latest", "--create"]).unwrap().create);
+    }
+
+    #[test]
+    fn a_negative_number_is_refused_for_what_it_is() {
+        for (arguments, expected) in [
+            (["--to-offset", "-1"], "expected a whole number from 0 to"),
+            (["--by-duration", "-1h"], "less than nothing"),
+            (["--to-time", "-5"], "\"-5\" is not a time"),
+            (["--shift-by", "few"], "expected a whole number"),
+        ] {
+            let refused = request(&[&["--topic", "t"], &arguments[..]].concat()).unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+        }
     }
 
     #[test]
@@ -394,6 +428,7 @@ mod tests {
             &["--topic", "a"],
             &["--topic", "a", "--to-latest", "--to-earliest"],
             &["--topic", "a", "--all-topics", "--to-latest"],
+            &["--all-topics", "--to-latest", "--create"],
         ] {
             assert!(request(arguments).is_err(), "{arguments:?}");
         }

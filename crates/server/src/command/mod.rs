@@ -12,7 +12,7 @@ mod consume;
 #[cfg(test)]
 mod document;
 mod exposition;
-mod failure;
+pub(crate) mod failure;
 mod follow;
 mod group;
 mod line;
@@ -20,7 +20,9 @@ mod lines;
 mod look;
 mod merge;
 mod moment;
+mod names;
 mod nearest;
+pub(crate) mod number;
 mod output;
 mod portion;
 mod position;

@@ -11,7 +11,7 @@ use super::progress::Progress;
 use super::server::{Refusal, ServerFlag};
 use super::template::unescape;
 use super::topic::pair;
-use super::{amount, api};
+use super::{amount, api, number};
 use admin::shape::{Code, Compression, Data, Header, NewRecord, Problem, Time, Written};
 use clap::{Args, ValueEnum};
 use model::limit;
@@ -55,10 +55,12 @@ pub(crate) struct ProduceOptions {
     #[arg(long = "header", short = 'H', value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "json")]
     headers: Vec<(String, String)>,
     /// The timestamp of all records: RFC 3339, '10m ago' or 1764460800000ms. Without it they are of now
-    #[arg(long, value_name = "TIME", value_parser = Moment::parse, conflicts_with = "json")]
+    #[arg(long, value_name = "TIME", value_parser = Moment::parse, allow_hyphen_values = true,
+          conflicts_with = "json")]
     timestamp: Option<Moment>,
     /// Into this partition. Without it the key decides, and where there is none the broker
-    #[arg(long, short, value_name = "NUMBER")]
+    #[arg(long, short, value_name = "NUMBER", allow_negative_numbers = true,
+          value_parser = number::between(0, u32::MAX))]
     partition: Option<u32>,
     /// Each line is a record as JSON, as `consume --json` prints it
     #[arg(long)]

@@ -77,7 +77,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Refused(problem) => Failure::Failed(problem.message),
-            Refusal::Unanswered(why) => Failure::Failed(why),
+            Refusal::Unanswered(why) => Failure::Unanswered(why),
         }
     }
 }

@@ -3,12 +3,15 @@
 use super::api::{Api, Read};
 use super::failure::Failure;
 use super::look::Look;
+use super::merge::{Merge, Next};
 use super::output::{Output, note};
 use super::position::Position;
 use super::server::{Refusal, ServerFlag};
 use super::table::{Table, facts};
-use super::{amount, confirmation};
-use admin::shape::{AlterTopic, Code, ConfigSource, ConfigValue, Configs, CreateTopic, Partition, Record, Topic};
+use super::{amount, confirmation, names, number, visible};
+use admin::shape::{
+    AlterTopic, AlteredTopic, Code, ConfigSource, ConfigValue, Configs, CreateTopic, Partition, Record, Topic,
+};
 use clap::{Args, Subcommand};
 use model::limit;
 use serde_json::json;
@@ -78,7 +81,8 @@ struct CreateOptions {
     #[arg(value_name = "NAME", required = true)]
     names: Vec<String>,
     /// How many partitions; without it as many as the broker is configured to give
-    #[arg(long, short, value_name = "COUNT")]
+    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true,
+          value_parser = number::between(1, limit::TOPIC_PARTITIONS_MAX))]
     partitions: Option<u32>,
     /// What the topics are set to. May be given several times
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
@@ -93,8 +97,9 @@ struct AlterOptions {
     /// The topic
     #[arg(value_name = "NAME")]
     name: String,
-    /// How many partitions it shall have, which is more than now
-    #[arg(long, short, value_name = "COUNT")]
+    /// How many partitions it shall have, which is not less than now
+    #[arg(long, short, value_name = "COUNT", allow_negative_numbers = true,
+          value_parser = number::between(1, limit::TOPIC_PARTITIONS_MAX))]
     partitions: Option<u32>,
     /// What to set. May be given several times
     #[arg(long, short, value_name = "NAME=VALUE", value_parser = pair)]
@@ -110,11 +115,11 @@ struct PeekOptions {
     #[arg(value_name = "NAME")]
     name: String,
     /// How many records
-    #[arg(short = 'n', long = "records", value_name = "COUNT", default_value_t = 10,
-          value_parser = clap::value_parser!(u64).range(1..=limit::ADMIN_PAGE_MAX as u64))]
+    #[arg(short = 'n', long = "records", value_name = "COUNT", default_value_t = 10, allow_negative_numbers = true,
+          value_parser = number::between(1, limit::ADMIN_PAGE_MAX as u64))]
     count: u64,
     /// Of this partition only
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number::between(0, u32::MAX))]
     partition: Option<u32>,
 }
 
@@ -142,20 +147,22 @@ pub(crate) fn run(options: TopicOptions, output: &mut Output) -> Result<(), Fail
 fn create(api: &Api, options: &CreateOptions, as_json: bool, output: &mut Output) -> Result<(), Failure> {
     let configs = configs(&options.config, &[]).map_err(Failure::Usage)?;
     let mut made = Vec::new();
-    let outcome = options.names.iter().try_for_each(|name| {
+    let outcome = names::each(&names::once(&options.names), |name| {
         let partitions = options.partitions;
-        let topic = CreateTopic { name: name.clone(), partitions, configs: configs.clone(), ..CreateTopic::default() };
+        let topic =
+            CreateTopic { name: name.to_owned(), partitions, configs: configs.clone(), ..CreateTopic::default() };
         let partitions = match api.create_topic(&topic) {
             Ok(created) => Some(created.partitions),
             Err(Refusal::Refused(problem)) if problem.code == Code::TopicExists && options.if_not_exists => None,
-            Err(refusal) => return Err(refusal.into()),
+            Err(refusal) => return Err(Failure::from(refusal).after(&format!("cannot create {name:?}: "))),
         };
         if !as_json {
+            let shown = visible::line(name);
             output.text(&match partitions {
-                Some(count) => format!("created {name} with {}\n", amount::of(count.into(), "partition")),
-                None => format!("{name} exists already\n"),
+                Some(count) => format!("created {shown} with {}\n", amount::of(count.into(), "partition")),
+                None => format!("{shown} exists already\n"),
             })?;
-            // What was done is said even when the next one fails.
+            // What was done is said before what fails.
             output.flush()?;
         }
         made.push(json!({ "name": name, "created": partitions.is_some(), "partitions": partitions }));
@@ -242,36 +249,53 @@ fn alter(api: &Api, options: &AlterOptions, as_json: bool, output: &mut Output) 
     if as_json {
         return output.json(&altered);
     }
-    output.text(&format!("altered {name}, which has {}\n", amount::of(altered.partitions.into(), "partition")))?;
+    output.text(&altering(&altered, partitions.is_some()))?;
     let pairs: Vec<_> = altered.configs.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
     output.text(&facts(&pairs))
 }
 
+/// What became of a topic, where it may have been asked for partitions.
+fn altering(altered: &AlteredTopic, asked: bool) -> String {
+    let name = visible::line(&altered.name);
+    let partitions = amount::of(altered.partitions.into(), "partition");
+    // Whoever asks for as many as there are has what was asked for, and should not believe in a change.
+    match asked && altered.partitions_added == 0 {
+        true if altered.configs.is_empty() => format!("{name} has {partitions} already, nothing was altered\n"),
+        true => format!("altered {name}, which has {partitions} already\n"),
+        false => format!("altered {name}, which has {partitions}\n"),
+    }
+}
+
 fn delete(api: &Api, names: &[String], yes: bool, as_json: bool, output: &mut Output) -> Result<(), Failure> {
-    // Before anything is asked or done: a misspelt name should not leave half of the work.
-    let mut records = 0;
-    for name in names {
+    // What is not there is told before anything is asked.
+    let (mut found, mut records) = (Vec::new(), 0);
+    let looked = names::each(&names::once(names), |name| {
         let topic = api.topic(name).map_err(|refusal| api.failure_of_topic(name, refusal))?;
         records += topic.records;
+        found.push(name.to_owned());
+        Ok(())
+    });
+    if found.is_empty() || !matches!(looked, Ok(()) | Err(Failure::Told)) {
+        return looked;
     }
     if !yes {
-        let topics = amount::of(names.len() as u64, "topic");
-        confirmation::ask(&format!("delete {topics} with {}", amount::of(records, "record")), names)?;
+        let topics = amount::of(found.len() as u64, "topic");
+        confirmation::ask(&format!("delete {topics} with {}", amount::of(records, "record")), &found)?;
     }
     let mut deleted = Vec::new();
-    let outcome = names.iter().try_for_each(|name| {
-        api.delete_topic(name)?;
+    let outcome = names::each(&found, |name| {
+        api.delete_topic(name).map_err(|refusal| api.failure_of_topic(name, refusal))?;
         if !as_json {
-            output.text(&format!("deleted {name}\n"))?;
+            output.text(&format!("deleted {}\n", visible::line(name)))?;
             output.flush()?;
         }
-        deleted.push(name);
+        deleted.push(name.to_owned());
         Ok(())
     });
     if as_json {
         output.json(&json!({ "deleted": deleted }))?;
     }
-    outcome
+    outcome.and(looked)
 }
 
 fn peek(api: &Api, options: &PeekOptions, as_json: bool, output: &mut Output) -> Result<(), Failure> {
@@ -304,11 +328,27 @@ fn peek(api: &Api, options: &PeekOptions, as_json: bool, output: &mut Output) ->
     Ok(())
 }
 
-/// The newest of them by their timestamps, the oldest first.
-fn keep_newest(mut records: Vec<(u32, Record)>, count: usize) -> Vec<(u32, Record)> {
-    records.sort_by_key(|(partition, record)| (record.timestamp, *partition, record.offset));
-    let more = records.len().saturating_sub(count);
-    records.split_off(more)
+/// The newest of them by their timestamps, the oldest first. Those of a partition keep their order, whatever their
+/// timestamps say.
+fn keep_newest(records: Vec<(u32, Record)>, count: usize) -> Vec<(u32, Record)> {
+    let mut of_partitions = BTreeMap::<u32, Vec<Record>>::new();
+    for (partition, record) in records {
+        of_partitions.entry(partition).or_default().push(record);
+    }
+    let mut merge = Merge::new(of_partitions.keys().copied());
+    let mut merged = Vec::new();
+    loop {
+        match merge.next() {
+            Next::Record(partition, record) => merged.push((partition, record)),
+            Next::Read(partition) => match of_partitions.remove(&partition) {
+                Some(records) => merge.add(partition, records),
+                None => merge.end(partition),
+            },
+            Next::End => break,
+        }
+    }
+    let more = merged.len().saturating_sub(count);
+    merged.split_off(more)
 }
 
 /// What to set and what to take back.
@@ -402,5 +442,36 @@ mod tests {
         let kept = keep_newest(records, 3);
         let shown: Vec<_> = kept.iter().map(|(partition, record)| (*partition, record.offset)).collect();
         assert_eq!(shown, [(0, 5), (0, 6), (1, 1)]);
+    }
+
+    #[test]
+    fn records_of_a_partition_keep_their_order_against_their_timestamps() {
+        let record = |offset, timestamp| Record {
+            offset,
+            timestamp,
+            timestamp_type: TimestampType::Create,
+            key: None,
+            value: None,
+            headers: Vec::new(),
+        };
+        let records = vec![(0, record(0, 90)), (0, record(1, 10)), (0, record(2, 50)), (1, record(0, 20))];
+        let kept = keep_newest(records, 3);
+        let shown: Vec<_> = kept.iter().map(|(partition, record)| (*partition, record.offset)).collect();
+        assert_eq!(shown, [(0, 0), (0, 1), (0, 2)]);
+    }
+
+    #[test]
+    fn what_is_not_altered_is_not_said_to_be() {
+        let altered = |partitions_added, configs: &[&str]| AlteredTopic {
+            name: "t".into(),
+            partitions: 3,
+            partitions_added,
+            configs: configs.iter().map(|name| ((*name).to_owned(), "1".to_owned())).collect(),
+            validate_only: false,
+        };
+        assert_eq!(altering(&altered(0, &[]), true), "t has 3 partitions already, nothing was altered\n");
+        assert_eq!(altering(&altered(0, &["a"]), true), "altered t, which has 3 partitions already\n");
+        assert_eq!(altering(&altered(0, &["a"]), false), "altered t, which has 3 partitions\n");
+        assert_eq!(altering(&altered(1, &[]), true), "altered t, which has 3 partitions\n");
     }
 }
