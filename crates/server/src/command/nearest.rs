@@ -1,13 +1,12 @@
 //! What somebody may have meant who misspelt a name.
 
-/// One letter in so many may be wrong, and always [`LETTERS_LEAST`].
-const LETTERS_PER_MISTAKE: usize = 4;
-const LETTERS_LEAST: usize = 2;
+/// One letter in so many may be wrong, and always one.
+const LETTERS_PER_MISTAKE: usize = 3;
 
 /// The one of `names` that is most like `given`, if any is like it at all.
 pub(crate) fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = given.chars().count();
-    let most = (letters / LETTERS_PER_MISTAKE).max(LETTERS_LEAST);
+    let most = (letters / LETTERS_PER_MISTAKE).max(1);
     let distance = |name: &str| strsim::osa_distance(&given.to_lowercase(), &name.to_lowercase());
     let distances = names.into_iter().map(|name| (distance(name), name));
     // With as many mistakes as letters anything is like anything.
@@ -34,6 +33,10 @@ mod tests {
             ("paymnt", Some("payments")),
             ("invoices", None),
             ("b", None),
+            ("as", Some("a")),
+            ("axe", None),
+            ("olders-uk", Some("orders-eu")),
+            ("holder", None),
             ("", None),
         ] {
             assert_eq!(nearest(given, NAMES), meant, "{given}");

@@ -29,6 +29,9 @@ const LIFETIME: Duration = Duration::from_secs(300);
 const ANSWER_BYTES_MAX: u64 = 256 << 20;
 /// What a broken connection leaves open.
 const UNKNOWN: &str = "It is not known whether the last request was done";
+/// Who ends connections without an answer, whatever is asked.
+const NOT_OURS: &str = "Where that happens each time, this is not the port of HTTP but perhaps that of Kafka's clients, \
+                        or the broker has as many HTTP connections as it takes";
 /// Bytes shown of an answer that is not ours.
 const STRANGE_BYTES_SHOWN: usize = 200;
 
@@ -200,11 +203,33 @@ fn address(text: &str) -> Result<String, String> {
     if rest.is_empty() || rest.contains(['/', '?', '#', '@']) || rest.contains(char::is_whitespace) {
         return wrong("is no address of a broker");
     }
+    let Some((host, port)) = host_and_port(rest) else {
+        return wrong("has an IPv6 address without brackets around it");
+    };
+    if host.is_empty() {
+        return wrong("names no host");
+    }
+    match port {
+        None => return wrong("names no port"),
+        Some(port) if !port.parse::<u16>().is_ok_and(|number| number > 0) => {
+            return wrong(&format!("has {port:?} for a port, which is a number from 1 to 65535"));
+        }
+        Some(_) => {}
+    }
     let address = format!("http://{rest}");
     match address.parse::<Uri>() {
         Ok(uri) if uri.host().is_some_and(|host| !host.is_empty()) => Ok(address),
         _ => wrong("is no address of a broker"),
     }
+}
+
+/// What stands before and behind the colon. Nothing when it is not clear which one that is.
+fn host_and_port(text: &str) -> Option<(&str, Option<&str>)> {
+    // The colons of an address in brackets are its own.
+    let after = text.rfind(']').map_or(0, |at| at + 1);
+    let Some(colon) = text[after..].rfind(':') else { return Some((text, None)) };
+    let (host, port) = text.split_at(after + colon);
+    (after > 0 || !host.contains(':')).then(|| (host, Some(&port[1..])))
 }
 
 /// Why there is no answer, and what to do.
@@ -213,7 +238,7 @@ fn unanswered(address: &str, error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => match error.kind() {
             ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe => {
-                format!("the connection to {address} broke: {}. {UNKNOWN}", in_words(error))
+                format!("the connection to {address} broke: {}. {UNKNOWN}. {NOT_OURS}", in_words(error))
             }
             _ => format!("cannot reach {address}: {}. {WHERE}", in_words(error)),
         },
@@ -249,6 +274,20 @@ mod tests {
         ] {
             assert_eq!(address(text).as_deref(), Ok(read));
         }
+        for (text, why) in [
+            ("a", "names no port"),
+            ("http://a/", "names no port"),
+            ("[::1]", "names no port"),
+            ("a:", "has \"\" for a port, which is a number from 1 to 65535"),
+            ("a:abc", "has \"abc\" for a port"),
+            ("a:0", "has \"0\" for a port"),
+            ("http://a:99999", "has \"99999\" for a port"),
+            ("::1:8080", "without brackets"),
+            (":8080", "names no host"),
+        ] {
+            let refused = address(text).unwrap_err();
+            assert!(refused.contains(why), "{text}: {refused}");
+        }
         for text in ["", "http://", "https://a:1", "ftp://a", "a:1/v1", "a b:1", "http://:80", "a:1?x", "u@a:1"] {
             let refused = address(text).unwrap_err();
             assert!(refused.contains("expected http://HOST:PORT such as http://127.0.0.1:8080"), "{text}: {refused}");
@@ -272,7 +311,8 @@ mod tests {
              --server or MAINSTEM_SERVER names another"
         );
         let broken = ureq::Error::Io(ErrorKind::ConnectionReset.into());
-        assert!(unanswered("http://a:1", &broken).starts_with("the connection to http://a:1 broke: "));
+        let said = unanswered("http://a:1", &broken);
+        assert!(said.starts_with("the connection to http://a:1 broke: ") && said.contains("Kafka's clients"), "{said}");
         assert!(unanswered("http://a:1", &ureq::Error::Timeout(Timeout::RecvResponse)).contains("did not answer"));
     }
 

@@ -74,7 +74,8 @@ fn part(name: &str) -> Result<Part, String> {
     }
     let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
     let hint = nearest::hint(name, names.iter().copied());
-    Err(format!("a record has no {name:?}{hint} There are: {}", names.join(", ")))
+    let end = if hint.is_empty() { "." } else { "" };
+    Err(format!("a record has no {name:?}{hint}{end} There are: {}", names.join(", ")))
 }
 
 /// Reads `\n`, `\t`, `\r`, `\0` and `\\` as in most languages.
@@ -129,7 +130,7 @@ mod tests {
     fn what_cannot_be_read_is_explained() {
         for (text, part) in [
             ("{offest}", "a record has no \"offest\", did you mean 'offset'?"),
-            ("{xyzzy}", "There are: topic, partition, offset,"),
+            ("{xyzzy}", "a record has no \"xyzzy\". There are: topic, partition, offset,"),
             ("{key", "a brace stands alone"),
             ("key}", "a brace stands alone"),
             (r"\x", "means nothing"),
