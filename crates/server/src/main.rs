@@ -24,6 +24,7 @@ mod value;
 
 use arguments::{Arguments, Command, ConfigOptions, NodeCommand, SkipOptions};
 use clap::{CommandFactory, Parser};
+use command::failure::Failure;
 use configuration::{Configuration, Reading};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -31,7 +32,11 @@ use std::time::Instant;
 
 fn main() -> ExitCode {
     let began = Instant::now();
-    let command = match Arguments::parse().chosen() {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return show_instead(&error),
+    };
+    let command = match arguments.chosen() {
         Command::Client(command) => return command::run(command, Arguments::command()),
         Command::Node(command) => command,
     };
@@ -64,9 +69,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Shows what the parser of the command line has to say: what is wrong, or the help that was asked for.
+fn show_instead(error: &clap::Error) -> ExitCode {
+    let shown = error.print().and_then(|()| io::stdout().flush());
+    match shown {
+        Err(unshown) if !error.use_stderr() => Failure::of_output(&unshown).tell(),
+        _ => ExitCode::from(error.exit_code() as u8),
+    }
+}
+
 fn show(configuration: &Configuration, json: bool) -> io::Result<()> {
     let text = if json { configuration.json() } else { configuration.table() };
-    match io::stdout().write_all(text.as_bytes()) {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         // Whoever reads has seen enough, such as `head`.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
