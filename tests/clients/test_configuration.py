@@ -7,10 +7,20 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    NewTopic,
+)
 
 import wire
 from broker import OFF
 from conftest import setting
+from observation import wait_until
 
 pytestmark = pytest.mark.python
 
@@ -74,9 +84,19 @@ http = "127.0.0.1:2"
 
 [cache]
 bytes = "64MiB"
+
+[topics.defaults]
+retention.ms = 3600000
+cleanup.policy = "compact,delete"
+min.cleanable.dirty.ratio = 0.25
 """
-ENVIRONMENT = {"MAINSTEM_LISTEN_HTTP": "127.0.0.1:3", "MAINSTEM_TOPICS_PARTITIONS": "12", "RUST_LOG": "warn"}
-FLAGS = ["--listen", "http=off", "--log-format", "json"]
+ENVIRONMENT = {
+    "MAINSTEM_LISTEN_HTTP": "127.0.0.1:3",
+    "MAINSTEM_TOPICS_PARTITIONS": "12",
+    "MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS": "86400000",
+    "RUST_LOG": "warn",
+}
+FLAGS = ["--listen", "http=off", "--log-format", "json", "--topics-defaults", "max.message.bytes=2000000"]
 IN_FORCE = {
     "data-dir": ("from the file", "file my.toml:2"),
     "listen.kafka": ("127.0.0.1:1", "file my.toml:6"),
@@ -92,6 +112,20 @@ IN_FORCE = {
     "limits.stall-seconds": (60, "default"),
     "log.format": ("json", "flag --log-format"),
     "log.level": ("warn", "environment RUST_LOG"),
+    "topics.defaults.cleanup.policy": ("compact,delete", "file my.toml:14"),
+    "topics.defaults.compression.type": ("producer", "default"),
+    "topics.defaults.delete.retention.ms": (86_400_000, "default"),
+    "topics.defaults.flush.messages": (2**63 - 1, "default"),
+    "topics.defaults.mainstem.durability": ("quorum-fsync", "default"),
+    "topics.defaults.max.compaction.lag.ms": (2**63 - 1, "default"),
+    "topics.defaults.max.message.bytes": (2_000_000, "flag --topics-defaults"),
+    "topics.defaults.message.timestamp.after.max.ms": (3_600_000, "default"),
+    "topics.defaults.message.timestamp.before.max.ms": (2**63 - 1, "default"),
+    "topics.defaults.message.timestamp.type": ("CreateTime", "default"),
+    "topics.defaults.min.cleanable.dirty.ratio": (0.25, "file my.toml:15"),
+    "topics.defaults.min.compaction.lag.ms": (0, "default"),
+    "topics.defaults.retention.bytes": (-1, "default"),
+    "topics.defaults.retention.ms": (86_400_000, "environment MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS"),
 }
 
 
@@ -112,7 +146,8 @@ def test_config_shows_what_is_in_force_and_where_it_came_from(tmp_path, named):
     done = run(tmp_path, "config", *flags, **environment)
     assert (done.returncode, done.stderr) == (0, "")
     # A path with a space ends the columns earlier than it looks.
-    assert "data-dir              from the file" in done.stdout
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("data-dir ")]
+    assert line.removeprefix("data-dir").lstrip().startswith("from the file ")
     shown = rows(done.stdout.replace("from the file", "from-the-file"))
     assert list(shown) == list(IN_FORCE)
     for key, (_, source) in IN_FORCE.items():
@@ -191,6 +226,82 @@ def test_topics_are_made_by_asking_only_if_that_is_configured(new_broker):
         assert wire.metadata(connection, None, False) == {}
 
 
+def described(admin: AdminClient, kind: ConfigResource.Type, name: str) -> dict[str, ConfigEntry]:
+    (answer,) = admin.describe_configs([ConfigResource(kind, name)]).values()
+    return answer.result(SECONDS)
+
+
+def value_and_source(entry: ConfigEntry) -> tuple[str, ConfigSource]:
+    return entry.value, ConfigSource(entry.source)
+
+
+def test_topics_are_set_to_the_nodes_defaults_unless_somebody_says_otherwise(new_broker, tmp_path):
+    file = tmp_path / "my.toml"
+    file.write_text("[topics.defaults]\nretention.ms = 86400000\nmax.message.bytes = 2000\n")
+    new_broker.options = ["--config", str(file)]
+    new_broker.environment = {"MAINSTEM_TOPICS_DEFAULTS_MESSAGE_TIMESTAMP_TYPE": "LogAppendTime"}
+    new_broker.start()
+    topic, node = ConfigResource.Type.TOPIC, ConfigResource.Type.BROKER
+    configured = ConfigSource.STATIC_BROKER_CONFIG
+    admin = AdminClient({"bootstrap.servers": new_broker.kafka})
+    own = NewTopic("own", num_partitions=1, replication_factor=1, config={"retention.ms": "1000000"})
+    plain = NewTopic("plain", num_partitions=1, replication_factor=1)
+    for created in admin.create_topics([own, plain]).values():
+        created.result(SECONDS)
+
+    entries = described(admin, topic, "plain")
+    assert value_and_source(entries["retention.ms"]) == ("86400000", configured)
+    assert value_and_source(entries["max.message.bytes"]) == ("2000", configured)
+    assert value_and_source(entries["message.timestamp.type"]) == ("LogAppendTime", configured)
+    assert value_and_source(entries["cleanup.policy"]) == ("delete", ConfigSource.DEFAULT_CONFIG)
+    # What counts without the topic's own is told below it, by the name that it has for a broker.
+    entry = described(admin, topic, "own")["retention.ms"]
+    assert value_and_source(entry) == ("1000000", ConfigSource.DYNAMIC_TOPIC_CONFIG)
+    assert value_and_source(entry.synonyms["log.retention.ms"]) == ("86400000", configured)
+    entries = described(admin, node, "1")
+    assert value_and_source(entries["log.retention.ms"]) == ("86400000", configured)
+    assert value_and_source(entries["message.max.bytes"]) == ("2000", configured)
+    assert value_and_source(entries["log.cleanup.policy"]) == ("delete", ConfigSource.DEFAULT_CONFIG)
+
+    unset = ConfigEntry("retention.ms", None, incremental_operation=AlterConfigOpType.DELETE)
+    resource = ConfigResource(topic, "own", incremental_configs=[unset])
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(SECONDS)
+    assert value_and_source(described(admin, topic, "own")["retention.ms"]) == ("86400000", configured)
+
+    produce(new_broker.kafka, "plain", 1000)
+    with pytest.raises(KafkaException, match="MSG_SIZE_TOO_LARGE"):
+        produce(new_broker.kafka, "plain", 3000)
+
+    # A topic that there was before follows another default.
+    new_broker.stop()
+    file.write_text("")
+    new_broker.start()
+    wait_until("a larger record is accepted", lambda: is_accepted(new_broker.kafka, "plain", 3000))
+    admin = AdminClient({"bootstrap.servers": new_broker.kafka})
+    default = ("604800000", ConfigSource.DEFAULT_CONFIG)
+    assert value_and_source(described(admin, topic, "plain")["retention.ms"]) == default
+
+
+def produce(address: str, topic: str, size: int):
+    """Produces a record of this size and waits for the answer."""
+    answers = []
+    producer = Producer({"bootstrap.servers": address})
+    producer.produce(topic, b"x" * size, on_delivery=lambda error, _: answers.append(error))
+    assert producer.flush(SECONDS) == 0
+    (error,) = answers
+    if error is not None:
+        raise KafkaException(error)
+
+
+def is_accepted(address: str, topic: str, size: int) -> bool:
+    try:
+        produce(address, topic, size)
+    except KafkaException:
+        return False
+    return True
+
+
 def test_clients_are_told_what_is_advertised(new_broker):
     new_broker.start()
     with wire.Connection(new_broker.kafka) as connection:
@@ -264,6 +375,18 @@ WRONG_FILES = {
     "wrong type": ("shards = 'four'\n", "my.toml:1:10: shards: found text, expected a number from 1 to 64, or auto"),
     "no port": ("listen.kafka = '127.0.0.1'\n", 'my.toml:1:16: listen.kafka: "127.0.0.1" has no port, expected ADDRESS:PORT'),
     "a name": ("listen.http = 'localhost:0'\n", "has a name where a listener needs an address, expected ADDRESS:PORT"),
+    "Kafka's name": (
+        "log.retention.ms = 1\n",
+        "unknown key `log.retention.ms`, the nearest known one is `topics.defaults.retention.ms`",
+    ),
+    "a default that is no value": (
+        "[topics.defaults]\ncleanup.policy = 'keep'\n",
+        'my.toml:2:18: topics.defaults.cleanup.policy: "keep" is no such value, expected some of compact, delete',
+    ),
+    "defaults that do not go together": (
+        "[topics.defaults]\nmin.compaction.lag.ms = 2\nmax.compaction.lag.ms = 1\n",
+        "topics.defaults: invalid configuration: min.compaction.lag.ms is more than max.compaction.lag.ms",
+    ),
     "no UTF-8": (b"# \xff\n", "my.toml:1:3: not UTF-8"),
 }
 

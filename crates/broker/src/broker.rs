@@ -159,6 +159,7 @@ impl Broker {
         let broker = Broker { inner: Arc::new(inner) };
         broker.bootstrap().await;
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
+        tokio::spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));
         Ok(broker)
     }
 

@@ -12,6 +12,7 @@ mod alter;
 mod append;
 pub mod batches;
 pub mod broker;
+mod defaults;
 mod delivery;
 #[cfg(test)]
 #[path = "../../model/tests/golden/mod.rs"]

@@ -44,6 +44,19 @@ impl Kind {
     pub fn is_list(self) -> bool {
         matches!(self, Kind::Words(_) | Kind::List)
     }
+
+    /// What is expected, to follow the word "expected".
+    #[must_use]
+    pub fn expected(self) -> String {
+        match self {
+            Kind::Boolean => "true or false".into(),
+            Kind::Int { min, max } | Kind::Long { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Ratio => "a number from 0 to 1".into(),
+            Kind::Word(words) => format!("one of {}", words.join(", ")),
+            Kind::Words(words) => format!("some of {}", words.join(", ")),
+            Kind::List => "words with commas between them".into(),
+        }
+    }
 }
 
 /// Something that can be set.
@@ -294,34 +307,45 @@ impl Setting {
         found.ok_or_else(|| BrokerError::InvalidConfig(format!("there is no topic setting {name}")))
     }
 
+    /// Whether anything follows from it here.
+    #[must_use]
+    pub fn has_effect(&self) -> bool {
+        self.apply.is_some()
+    }
+
+    /// Whether `text` is a value of it.
+    #[must_use]
+    pub fn accepts(&self, text: &str) -> bool {
+        self.value(text).is_some()
+    }
+
     /// # Errors
     /// When `text` is not a value of this setting.
     fn read<'a>(&self, text: &'a str) -> Result<Value<'a>, BrokerError> {
-        let invalid = |wanted: String| BrokerError::InvalidConfig(format!("{}={text}: expected {wanted}", self.name));
-        let number = |min: i64, max: i64| {
-            let number = text.trim().parse::<i64>().ok().filter(|number| (min..=max).contains(number));
-            number.map(Value::Number).ok_or_else(|| invalid(format!("a whole number from {min} to {max}")))
-        };
+        let invalid = || BrokerError::InvalidConfig(format!("{}={text}: expected {}", self.name, self.kind.expected()));
+        self.value(text).ok_or_else(invalid)
+    }
+
+    fn value<'a>(&self, text: &'a str) -> Option<Value<'a>> {
         match self.kind {
-            Kind::Boolean => match text.trim().to_ascii_lowercase().as_str() {
-                "true" | "false" => Ok(Value::Other),
-                _ => Err(invalid("true or false".into())),
-            },
-            Kind::Int { min, max } | Kind::Long { min, max } => number(min, max),
+            Kind::Boolean => {
+                matches!(text.trim().to_ascii_lowercase().as_str(), "true" | "false").then_some(Value::Other)
+            }
+            Kind::Int { min, max } | Kind::Long { min, max } => {
+                let number = text.trim().parse::<i64>().ok().filter(|number| (min..=max).contains(number));
+                number.map(Value::Number)
+            }
             Kind::Ratio => {
                 let ratio = text.trim().parse::<f64>().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-                ratio.map(Value::Ratio).ok_or_else(|| invalid("a number from 0 to 1".into()))
+                ratio.map(Value::Ratio)
             }
-            Kind::Word(words) => match words.contains(&text) {
-                true => Ok(Value::Word(text)),
-                false => Err(invalid(format!("one of {}", words.join(", ")))),
-            },
+            Kind::Word(words) => words.contains(&text).then_some(Value::Word(text)),
             Kind::Words(known) => {
                 let words = list(text);
                 let fine = !words.is_empty() && words.iter().all(|word| known.contains(word));
-                if fine { Ok(Value::Words(words)) } else { Err(invalid(format!("some of {}", known.join(", ")))) }
+                fine.then_some(Value::Words(words))
             }
-            Kind::List => Ok(Value::Other),
+            Kind::List => Some(Value::Other),
         }
     }
 }

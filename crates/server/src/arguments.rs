@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::command::{ClientCommand, number};
-use crate::setting::{ENVIRONMENT_FILE, Flag, SETTINGS, Setting};
+use crate::setting::{ENVIRONMENT_FILE, Flag, SETTINGS, Setting, Shared};
 use crate::value::Value;
 use clap::error::{Error, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand, value_parser};
@@ -115,7 +115,7 @@ pub(crate) struct Given {
 
 impl Args for Flags {
     fn augment_args(command: clap::Command) -> clap::Command {
-        add_flags(command, &SETTINGS)
+        add_flags(command, SETTINGS.iter())
     }
 
     fn augment_args_for_update(command: clap::Command) -> clap::Command {
@@ -125,7 +125,7 @@ impl Args for Flags {
 
 impl FromArgMatches for Flags {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
-        read_flags(matches, &SETTINGS)
+        read_flags(matches, SETTINGS.iter())
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
@@ -160,7 +160,7 @@ impl FromArgMatches for FolderFlags {
     }
 }
 
-/// Adds `--config` and a flag for each setting, or for those of all protocols together.
+/// Adds `--config` and a flag for each setting, or for those together that share one.
 fn add_flags(command: clap::Command, settings: impl IntoIterator<Item = &'static Setting>) -> clap::Command {
     let help = format!("The configuration file, in TOML [environment: {ENVIRONMENT_FILE}]");
     let config = Arg::new(CONFIG).long(CONFIG).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help);
@@ -175,14 +175,14 @@ fn add_flags(command: clap::Command, settings: impl IntoIterator<Item = &'static
                 let arg = Arg::new(name.clone()).long(name).value_name(placeholder).allow_negative_numbers(true);
                 command.arg(arg.help(about).value_parser(parser))
             }
-            Some(Flag::OfProtocol { name, protocol }) => {
-                let line = format!("{protocol}: {about}");
-                let known = command.get_arguments().find(|arg| arg.get_id() == name);
+            Some(Flag::Shared { shared, member }) => {
+                let line = format!("{member}: {about}");
+                let known = command.get_arguments().find(|arg| arg.get_id() == shared.flag);
                 match known.and_then(Arg::get_help).map(|help| format!("{help}\n{line}")) {
-                    Some(help) => command.mut_arg(name, |arg| arg.help(help)),
+                    Some(help) => command.mut_arg(shared.flag, |arg| arg.help(help)),
                     None => {
-                        let parser = move |text: &str| given_to_protocol(name, text);
-                        let arg = Arg::new(name).long(name).value_name(format!("PROTOCOL={placeholder}"));
+                        let parser = move |text: &str| given_to_member(shared, text);
+                        let arg = Arg::new(shared.flag).long(shared.flag).value_name(placeholder_of(shared));
                         command.arg(arg.action(ArgAction::Append).help(line).value_parser(parser))
                     }
                 }
@@ -190,6 +190,12 @@ fn add_flags(command: clap::Command, settings: impl IntoIterator<Item = &'static
         };
     }
     command
+}
+
+/// What stands for the value of a flag that settings share.
+fn placeholder_of(shared: &Shared) -> String {
+    let value = shared.members().next().map_or_else(String::new, |(_, setting)| setting.kind.placeholder());
+    format!("{}={value}", shared.member.to_uppercase())
 }
 
 /// What the flags that [`add_flags`] added were given.
@@ -201,8 +207,10 @@ fn read_flags(matches: &ArgMatches, settings: impl IntoIterator<Item = &'static 
         let mut given = all.filter(|given| given.setting.key == setting.key);
         flags.given.extend(given.next().cloned());
         // The command line of a listener that is left out without a word helps nobody.
-        if let (Flag::OfProtocol { name, protocol }, Some(second)) = (&flag, given.next()) {
-            let what = format!("--{name} {protocol}={}: this protocol has one already", second.value);
+        if let (Flag::Shared { shared: Shared { flag, member: kind, .. }, member }, Some(second)) =
+            (&flag, given.next())
+        {
+            let what = format!("--{flag} {member}={}: this {kind} has one already", second.value);
             return Err(Error::raw(ErrorKind::ArgumentConflict, what));
         }
     }
@@ -215,18 +223,14 @@ fn given(setting: &'static Setting, text: &str) -> Result<Given, String> {
 }
 
 /// Reads `kafka=127.0.0.1:9092`.
-fn given_to_protocol(flag: &str, text: &str) -> Result<Given, String> {
-    let protocols = || SETTINGS.iter().filter_map(|setting| setting.key.strip_prefix(flag)?.strip_prefix('.'));
+fn given_to_member(shared: &'static Shared, text: &str) -> Result<Given, String> {
     let Some((name, value)) = text.split_once('=') else {
-        let of_flag = SETTINGS.iter().find(|setting| setting.key.starts_with(flag));
-        let placeholder = of_flag.map_or_else(String::new, |setting| setting.kind.placeholder());
-        return Err(format!("expected PROTOCOL={placeholder}"));
+        return Err(format!("expected {}", placeholder_of(shared)));
     };
-    let Some(setting) = Setting::with_key(&format!("{flag}.{name}")) else {
-        let protocols: Vec<_> = protocols().collect();
-        return Err(format!("no protocol is called '{name}', there are: {}", protocols.join(", ")));
-    };
-    given(setting, value)
+    match shared.members().find(|(member, _)| *member == name) {
+        Some((_, setting)) => given(setting, value),
+        None => Err(shared.refuse(name)),
+    }
 }
 
 #[cfg(test)]
@@ -298,6 +302,12 @@ mod tests {
             (["--advertise", "http=a:1"], "no protocol is called 'http', there are: kafka"),
             (["--advertise", "a:1"], "expected PROTOCOL=HOST:PORT"),
             (["--shards", "-1"], "expected a number from 1 to 64, or auto"),
+            (["--topics-defaults", "retention.ms"], "expected SETTING=VALUE"),
+            (
+                ["--topics-defaults", "retention.mss=1"],
+                "no setting is called 'retention.mss', the nearest known one is retention.ms",
+            ),
+            (["--topics-defaults", "retention.ms=soon"], "\"soon\" is no such value, expected a whole number from -1"),
             (["--shards", "65"], "\"65\" is too much, expected a number from 1 to 64, or auto"),
         ] {
             let error = parse(&arguments).unwrap_err();
@@ -341,7 +351,7 @@ mod tests {
     #[test]
     fn the_help_names_every_variable_and_default() {
         let help = Arguments::command().render_long_help().to_string();
-        for setting in &SETTINGS {
+        for setting in SETTINGS.iter() {
             assert!(help.contains(&setting.variable()) && help.contains(setting.default), "{}", setting.key);
         }
     }

@@ -6,9 +6,9 @@
 use crate::arguments::Flags;
 use crate::configuration_file::{self, Contents};
 use crate::setting::{
-    ENVIRONMENT, ENVIRONMENT_FILE, ENVIRONMENT_SERVER, RUST_LOG, SETTINGS, Setting, nearest_variable,
+    ENVIRONMENT, ENVIRONMENT_FILE, ENVIRONMENT_SERVER, RUST_LOG, SETTINGS, Setting, TOPIC_DEFAULTS, nearest_variable,
 };
-use crate::value::{self, Endpoint, Value};
+use crate::value::{self, Endpoint, Kind, Value};
 use serde_json::json;
 use std::ffi::OsString;
 use std::fmt;
@@ -79,6 +79,8 @@ pub(crate) struct Settings {
     pub(crate) shards: Option<u64>,
     pub(crate) auto_create_topics: bool,
     pub(crate) partitions: u64,
+    /// What somebody has given of the table `topics.defaults`.
+    pub(crate) topic_defaults: broker::Settings,
     pub(crate) cache_bytes: u64,
     pub(crate) compaction_seconds: u64,
     /// None: as many as descriptors allow.
@@ -180,6 +182,9 @@ impl Reading {
             let each: Vec<_> = listeners().map(|entry| format!("{} by {}", entry.setting.key, entry.source)).collect();
             self.problems.push(format!("every listener is off ({}), at least one has to be on", each.join(", ")));
         }
+        if let Err(problem) = self.configuration.topic_defaults().config(&broker::Settings::default()) {
+            self.problems.push(format!("{TOPIC_DEFAULTS}: {problem}"));
+        }
     }
 }
 
@@ -210,6 +215,7 @@ impl Configuration {
                 _ => None,
             }),
             partitions: self.get("topics.partitions", |value| count_or_auto(value).flatten()),
+            topic_defaults: self.topic_defaults(),
             compaction_seconds: self.get("compaction.seconds", |value| count_or_auto(value).flatten()),
             cache_bytes: self.get("cache.bytes", |value| match value {
                 Value::Size(bytes) => Some(*bytes),
@@ -233,6 +239,16 @@ impl Configuration {
         }
     }
 
+    /// What somebody has given, by the names of topics' settings: where nobody has, the broker's own count.
+    fn topic_defaults(&self) -> broker::Settings {
+        let given = self.entries.iter().filter(|entry| entry.source != Source::Default);
+        let pairs = given.filter_map(|entry| match (&entry.setting.kind, &entry.value) {
+            (Kind::OfTopic(topic), Value::OfTopic(text)) => Some((topic.name.to_owned(), text.clone())),
+            _ => None,
+        });
+        broker::Settings::stored(&pairs.collect::<Vec<_>>())
+    }
+
     /// The value of a setting, as `read` takes it. Which of our own keys there are and what kind each is
     /// does not depend on what anybody configures, so a test that reads them all has seen it fail.
     fn get<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> T {
@@ -245,7 +261,7 @@ impl Configuration {
         let mut rows = vec![["key".to_owned(), "value".to_owned(), "source".to_owned()]];
         rows.extend(self.entries.iter().map(|entry| {
             let value = if entry.setting.secret { HIDDEN.to_owned() } else { entry.value.to_string() };
-            [entry.setting.key.to_owned(), on_one_line(value), on_one_line(entry.source.to_string())]
+            [entry.setting.key.to_string(), on_one_line(value), on_one_line(entry.source.to_string())]
         }));
         let width = |nth: usize| rows.iter().map(|row| row[nth].chars().count()).max().unwrap_or(0);
         let (keys, values) = (width(0), width(1));
@@ -256,7 +272,7 @@ impl Configuration {
     pub(crate) fn json(&self) -> String {
         let members = self.entries.iter().map(|entry| {
             let value = if entry.setting.secret { json!(null) } else { entry.value.to_json() };
-            (entry.setting.key.to_owned(), json!({ "value": value, "source": entry.source.to_string() }))
+            (entry.setting.key.to_string(), json!({ "value": value, "source": entry.source.to_string() }))
         });
         format!("{:#}\n", serde_json::Value::Object(members.collect()))
     }
@@ -287,7 +303,9 @@ fn count_or_auto(value: &Value) -> Option<Option<u64>> {
 mod tests {
     use super::*;
     use crate::arguments::{Arguments, Command, NodeCommand};
+    use broker::setting::Kind as TopicKind;
     use clap::Parser;
+    use std::borrow::Cow;
 
     const KAFKA: &str = "listen.kafka";
 
@@ -348,31 +366,39 @@ mod tests {
 
     #[test]
     fn every_setting_can_be_given_in_every_way() {
-        for setting in &SETTINGS {
-            let (text, in_file) = match setting.kind {
-                value::Kind::Folder => ("x", "'x'"),
-                value::Kind::Listener => ("off", "'off'"),
-                value::Kind::Endpoint => ("a:1", "'a:1'"),
-                value::Kind::Count { .. } => ("3", "3"),
-                value::Kind::Size { .. } => ("300MiB", "'300MiB'"),
-                value::Kind::Switch => ("false", "false"),
-                value::Kind::Choice(words) => (words[1], "'json'"),
-                value::Kind::Filter => ("debug", "'debug'"),
+        for setting in SETTINGS.iter() {
+            let (text, in_quotes) = match &setting.kind {
+                Kind::Folder => ("x", true),
+                Kind::Listener => ("off", true),
+                Kind::Endpoint => ("a:1", true),
+                Kind::Count { .. } => ("3", false),
+                Kind::Size { .. } => ("300MiB", true),
+                Kind::Switch => ("false", false),
+                Kind::Choice(words) => (words[1], true),
+                Kind::Filter => ("debug", true),
+                Kind::OfTopic(topic) => match topic.kind {
+                    TopicKind::Boolean => ("true", false),
+                    TopicKind::Int { .. } | TopicKind::Long { .. } => ("12", false),
+                    TopicKind::Ratio => ("0.25", false),
+                    TopicKind::Word(words) | TopicKind::Words(words) => (words[0], true),
+                    TopicKind::List => ("a,b", true),
+                },
             };
+            let in_file = if in_quotes { format!("'{text}'") } else { text.to_owned() };
             let reading = read(&format!("{} = {in_file}", setting.key), &[], &[]);
-            assert_eq!(of(&reading, setting.key), pair(text, "file a.toml:1"));
+            assert_eq!(of(&reading, &setting.key), pair(text, "file a.toml:1"));
             let variable = setting.variable();
             let reading = read("", &[(&variable, text)], &[]);
-            assert_eq!(of(&reading, setting.key), (text.to_owned(), format!("environment {variable}")));
+            assert_eq!(of(&reading, &setting.key), (text.to_owned(), format!("environment {variable}")));
             let flag = setting.flag().unwrap();
             let (name, text_of_flag) = match &flag {
                 crate::setting::Flag::Own(name) => (format!("--{name}"), text.to_owned()),
-                crate::setting::Flag::OfProtocol { name, protocol } => {
-                    (format!("--{name}"), format!("{protocol}={text}"))
+                crate::setting::Flag::Shared { shared, member } => {
+                    (format!("--{}", shared.flag), format!("{member}={text}"))
                 }
             };
             let reading = read("", &[], &[&name, &text_of_flag]);
-            assert_eq!(of(&reading, setting.key), (text.to_owned(), format!("flag {name}")));
+            assert_eq!(of(&reading, &setting.key), (text.to_owned(), format!("flag {name}")));
         }
     }
 
@@ -385,10 +411,11 @@ mod tests {
         assert_eq!((settings.advertise_kafka, settings.shards, settings.connections), (None, None, None));
         assert!(settings.auto_create_topics && !settings.log_as_json);
         assert_eq!((settings.partitions, settings.cache_bytes), (1, 128 << 20));
+        assert_eq!(settings.topic_defaults, broker::Settings::default(), "nobody has given any");
         assert_eq!(settings.log_filter, "info,openraft=error");
 
         let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off' }\nadvertise.kafka = '[::2]:3'\n\
-                    topics = { auto-create = false, partitions = 4 }\ncache.bytes = 5_000_000\n\
+                    topics = { auto-create = false, partitions = 4, defaults = { retention.ms = 604_800_000 } }\ncache.bytes = 5_000_000\n\
                     limits = { connections = 6, memory = '64MiB', stall-seconds = 7 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
         assert_eq!(reading.problems, Vec::<String>::new());
@@ -400,6 +427,8 @@ mod tests {
             shards: Some(2),
             auto_create_topics: false,
             partitions: 4,
+            // Given, though it is what it would be anyway.
+            topic_defaults: broker::Settings::stored(&[("retention.ms".into(), "604800000".into())]),
             cache_bytes: 5_000_000,
             compaction_seconds: 15,
             connections: Some(6),
@@ -467,6 +496,16 @@ mod tests {
     }
 
     #[test]
+    fn defaults_of_topics_have_to_go_together() {
+        let file = "[topics.defaults]\nmin.compaction.lag.ms = 9\n";
+        let reading = read(file, &[], &["--topics-defaults", "max.compaction.lag.ms=8"]);
+        let problem =
+            "topics.defaults: invalid configuration: min.compaction.lag.ms is more than max.compaction.lag.ms";
+        assert_eq!(reading.problems, [problem]);
+        assert!(read(file, &[], &["--topics-defaults", "max.compaction.lag.ms=9"]).problems.is_empty());
+    }
+
+    #[test]
     fn the_file_is_named_by_the_flag_or_by_the_environment() {
         let folder = tempfile::tempdir().unwrap();
         let [one, two] = ["one", "two"].map(|name| folder.path().join(name));
@@ -489,10 +528,10 @@ mod tests {
         let table = reading.configuration.table();
         let lines: Vec<_> = table.lines().collect();
         assert_eq!(lines.len(), SETTINGS.len() + 1);
-        assert_eq!(lines[0], "key                   value                source");
-        assert_eq!(lines[1], "data-dir              \"a\\nb\"               file a.toml:1");
-        assert_eq!(lines[2], "listen.kafka          127.0.0.1:9092       default");
-        assert_eq!(lines[3], "listen.http           off                  flag --listen");
+        assert_eq!(lines[0], "key                                              value                source");
+        assert_eq!(lines[1], "data-dir                                         \"a\\nb\"               file a.toml:1");
+        assert_eq!(lines[2], "listen.kafka                                     127.0.0.1:9092       default");
+        assert_eq!(lines[3], "listen.http                                      off                  flag --listen");
     }
 
     #[test]
@@ -507,7 +546,7 @@ mod tests {
     #[test]
     fn a_secret_is_not_shown() {
         static SECRET: Setting =
-            Setting { key: "password", kind: value::Kind::Folder, default: "", about: "", secret: true };
+            Setting { key: Cow::Borrowed("password"), kind: Kind::Folder, default: "", about: "", secret: true };
         let value = Value::Folder("hunter2".into());
         let entry = Entry { setting: &SECRET, value, source: Source::Environment("MAINSTEM_PASSWORD".into()) };
         let configuration = Configuration { entries: vec![entry] };

@@ -1,12 +1,13 @@
 //! The configuration file: TOML, of which only keys of [`SETTINGS`](crate::setting::SETTINGS) are allowed.
 
-use crate::setting::{Setting, nearest_key, tables};
+use crate::setting::{Setting, is_table, nearest_key};
 use crate::value::{Kind, Value};
+use broker::setting::Kind as TopicKind;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 /// Bytes of a file. It is read into memory, and somebody may name the wrong one.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -71,9 +72,8 @@ impl Reader<'_> {
             let full = format!("{path}{}", key.get_ref());
             if let Some(setting) = Setting::with_key(&full) {
                 self.setting(setting, key.span().start, value);
-            } else if !tables().any(|table| table == full) {
-                let nearest = nearest_key(&full);
-                self.complain(key.span().start, &format!("unknown key `{full}`, the nearest known one is `{nearest}`"));
+            } else if !is_table(&full) {
+                self.unknown(full, key.span().start, value);
             } else if let DeValue::Table(table) = value.get_ref() {
                 self.table(&format!("{full}."), table);
             } else {
@@ -83,14 +83,36 @@ impl Reader<'_> {
         }
     }
 
+    /// What is wrong is the name of a table, or, if that is nearer, what it makes of each name in it:
+    /// `log.retention.ms` is what Kafka's brokers are told.
+    fn unknown(&mut self, full: String, start: usize, value: &Spanned<DeValue<'_>>) {
+        let (nearest, distance) = nearest_key(&full);
+        let mut inside = Vec::new();
+        leaves(&full, value, &mut inside);
+        if inside.iter().any(|(path, _)| nearest_key(path).1 < distance) {
+            for (path, start) in inside {
+                let (nearest, _) = nearest_key(&path);
+                self.complain(start, &format!("unknown key `{path}`, the nearest known one is `{nearest}`"));
+            }
+        } else {
+            self.complain(start, &format!("unknown key `{full}`, the nearest known one is `{nearest}`"));
+        }
+    }
+
     fn setting(&mut self, setting: &'static Setting, start: usize, value: &Spanned<DeValue<'_>>) {
         let parsed = match text_of(value.get_ref(), &setting.kind) {
             Some(text) => setting.parse(&text),
             None => Err(setting.refuse(&format!("found {}", type_of(value.get_ref())))),
         };
+        let (line, _) = self.place(start);
+        // With and without quotes a name with dots is two keys to TOML, and one to us.
+        let before = self.contents.given.iter().find(|(given, ..)| given.key == setting.key).map(|(.., line)| *line);
         match parsed {
+            Ok(_) if before.is_some() => {
+                let before = before.unwrap_or_default();
+                self.complain(start, &format!("{}: line {before} has given it already", setting.key));
+            }
             Ok(value) => {
-                let (line, _) = self.place(start);
                 self.contents.given.push((setting, value, line));
             }
             Err(wrong) => self.complain(value.span().start, &format!("{}: {wrong}", setting.key)),
@@ -107,6 +129,21 @@ impl Reader<'_> {
     }
 }
 
+/// What has a value below `path`, and where its name begins.
+fn leaves(path: &str, value: &Spanned<DeValue<'_>>, found: &mut Vec<(String, usize)>) {
+    let DeValue::Table(table) = value.get_ref() else { return };
+    let mut items: Vec<_> = table.iter().collect();
+    items.sort_by_key(|(key, _)| key.span().start);
+    for (key, value) in items {
+        let path = format!("{path}.{}", key.get_ref());
+        if value.get_ref().is_table() {
+            leaves(&path, value, found);
+        } else {
+            found.push((path, key.span().start));
+        }
+    }
+}
+
 /// The line and the column behind the end of `text`, counted from 1.
 fn end_of(text: &str) -> (usize, usize) {
     let (before, line) = text.rsplit_once('\n').unwrap_or(("", text));
@@ -118,16 +155,29 @@ fn end_of(text: &str) -> (usize, usize) {
 fn text_of(value: &DeValue<'_>, kind: &Kind) -> Option<String> {
     match (value, kind) {
         (DeValue::Boolean(on), Kind::Switch) => Some(on.to_string()),
-        (DeValue::Integer(number), Kind::Count { .. } | Kind::Size { .. }) => {
-            let known = i128::from_str_radix(number.as_str(), number.radix());
-            Some(known.map_or_else(|_| number.to_string(), |number| number.to_string()))
-        }
+        (DeValue::Integer(number), Kind::Count { .. } | Kind::Size { .. }) => Some(decimal(number)),
         (DeValue::String(_), Kind::Switch) => None,
         // Else a number in quotes would be as good as one without.
         (DeValue::String(text), Kind::Count { .. }) if kind.parse(text) != Ok(Value::Auto) => None,
+        (value, Kind::OfTopic(topic)) => match (value, topic.kind) {
+            (DeValue::Boolean(on), TopicKind::Boolean) => Some(on.to_string()),
+            (DeValue::Integer(number), TopicKind::Int { .. } | TopicKind::Long { .. } | TopicKind::Ratio) => {
+                Some(decimal(number))
+            }
+            (DeValue::Float(number), TopicKind::Ratio) => Some(number.to_string()),
+            (DeValue::String(text), TopicKind::Word(_) | TopicKind::Words(_) | TopicKind::List) => {
+                Some(text.clone().into_owned())
+            }
+            _ => None,
+        },
         (DeValue::String(text), _) => Some(text.clone().into_owned()),
         _ => None,
     }
+}
+
+fn decimal(number: &DeInteger<'_>) -> String {
+    let known = i128::from_str_radix(number.as_str(), number.radix());
+    known.map_or_else(|_| number.to_string(), |number| number.to_string())
 }
 
 fn type_of(value: &DeValue<'_>) -> &'static str {
@@ -194,12 +244,55 @@ mod tests {
     }
 
     #[test]
+    fn a_name_with_dots_may_be_written_in_every_way() {
+        for text in [
+            "[topics.defaults]\nretention.ms = 5",
+            "[topics.defaults]\n\"retention.ms\" = 5",
+            "[topics]\ndefaults.retention.ms = 5",
+            "[topics.defaults.retention]\nms = 0x5",
+            "\ntopics = { defaults = { retention = { ms = 5 } } }",
+        ] {
+            assert_eq!(given(text), ["2: topics.defaults.retention.ms=5"], "{text}");
+        }
+        assert_eq!(
+            problem("[topics.defaults]\nretention.ms = 5\n\"retention.ms\" = 6"),
+            "a.toml:3:1: topics.defaults.retention.ms: line 2 has given it already"
+        );
+        let ratio = "[topics.defaults]\nmin.cleanable.dirty.ratio = 0.1\n";
+        assert_eq!(given(ratio), ["2: topics.defaults.min.cleanable.dirty.ratio=0.1"]);
+    }
+
+    #[test]
+    fn what_kafka_calls_a_default_is_known() {
+        let problems =
+            read("log.retention.ms = 1\n[log.cleanup]\npolicy = 'compact'\n[message]\nmax.bytes = 1").problems;
+        assert_eq!(
+            problems,
+            [
+                "a.toml:1:15: unknown key `log.retention.ms`, the nearest known one is `topics.defaults.retention.ms`",
+                "a.toml:3:1: unknown key `log.cleanup.policy`, the nearest known one is `topics.defaults.cleanup.policy`",
+                "a.toml:5:5: unknown key `message.max.bytes`, the nearest known one is `topics.defaults.max.message.bytes`",
+            ]
+        );
+        assert_eq!(
+            problem("[topics.defaults]\nretention.msec = 1"),
+            "a.toml:2:11: unknown key `topics.defaults.retention.msec`, the nearest known one is \
+             `topics.defaults.retention.ms`"
+        );
+    }
+
+    #[test]
     fn a_wrong_type_names_key_found_and_expected() {
         for (text, said) in [
             ("shards = '4'", "a.toml:1:10: shards: found text, expected a number from 1 to 64, or auto"),
             (
                 "shards = 1.5",
                 "a.toml:1:10: shards: found a number with a fraction, expected a number from 1 to 64, or auto",
+            ),
+            (
+                "topics.defaults.retention.ms = '5'",
+                "a.toml:1:32: topics.defaults.retention.ms: found text, expected a whole number from -1 to \
+                 9223372036854775807",
             ),
             ("shards = [1]", "a.toml:1:10: shards: found a list, expected a number from 1 to 64, or auto"),
             ("topics.auto-create = 'true'", "a.toml:1:22: topics.auto-create: found text, expected true or false"),

@@ -9,12 +9,12 @@ const END: &str = "<!-- until here -->\n";
 
 fn table() -> String {
     let mut text = String::from("| key | takes | default | flag | environment |\n|---|---|---|---|---|\n");
-    for setting in &SETTINGS {
+    for setting in SETTINGS.iter() {
         let Setting { key, kind, default, about, .. } = setting;
         let flag = match setting.flag() {
             None => "none".to_owned(),
             Some(Flag::Own(name)) => format!("`--{name}`"),
-            Some(Flag::OfProtocol { name, protocol }) => format!("`--{name} {protocol}=`"),
+            Some(Flag::Shared { shared, member }) => format!("`--{} {member}=`", shared.flag),
         };
         let (takes, variable) = (kind.expected(), setting.variable());
         writeln!(text, "| `{key}`<br>{about} | {takes} | `{default}` | {flag} | `{variable}` |").expect("text grows");

@@ -119,6 +119,7 @@ fn broker_config(settings: &Settings) -> Config {
         shards: settings.shards.unwrap_or(u64::from(chosen.shards).min(SHARDS_MAX)) as u32,
         default_partitions: settings.partitions as u32,
         auto_create_topics: settings.auto_create_topics,
+        topic_defaults: settings.topic_defaults.clone(),
         cache_bytes: settings.cache_bytes as usize,
         memory_bytes: settings.memory.unwrap_or_else(machine_memory::for_clients),
         compaction_interval: Duration::from_secs(settings.compaction_seconds),
@@ -196,11 +197,13 @@ mod tests {
         settings.shards = Some(7);
         settings.partitions = 12;
         settings.auto_create_topics = false;
+        settings.topic_defaults = broker::Settings::stored(&[("retention.ms".into(), "5".into())]);
         settings.cache_bytes = 3 << 20;
         settings.memory = Some(64 << 20);
         let config = broker_config(&settings);
         assert_eq!((config.shards, config.default_partitions), (7, 12));
         assert!(!config.auto_create_topics);
+        assert_eq!(config.topic_defaults.get("retention.ms"), Some("5"));
         assert_eq!((config.cache_bytes, config.memory_bytes), (3 << 20, 64 << 20));
     }
 }

@@ -3,6 +3,8 @@
 
 use crate::value::{Kind, Value};
 use model::limit;
+use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// What the names of our environment variables begin with.
 pub(crate) const ENVIRONMENT: &str = "MAINSTEM_";
@@ -15,14 +17,30 @@ pub(crate) const ENVIRONMENT_SERVER: &str = "MAINSTEM_SERVER";
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Shards of a node. Each has a journal and a thread, and more of them than processors make batches small.
 pub(crate) const SHARDS_MAX: u64 = 64;
-/// Settings of these tables exist once for each protocol, and share a flag that names the protocol.
-const BY_PROTOCOL: [&str; 2] = ["listen", "advertise"];
+/// The table of the file that says what topics are set to of which nobody says otherwise.
+pub(crate) const TOPIC_DEFAULTS: &str = "topics.defaults";
+
+/// A table of the file whose settings share a flag, which is told the name within it: `--listen kafka=off`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Shared {
+    pub(crate) table: &'static str,
+    /// Without the dashes.
+    pub(crate) flag: &'static str,
+    /// What its names are names of.
+    pub(crate) member: &'static str,
+}
+
+static SHARED: [Shared; 3] = [
+    Shared { table: "listen", flag: "listen", member: "protocol" },
+    Shared { table: "advertise", flag: "advertise", member: "protocol" },
+    Shared { table: TOPIC_DEFAULTS, flag: "topics-defaults", member: "setting" },
+];
 
 /// Something that can be configured.
 #[derive(Debug)]
 pub(crate) struct Setting {
     /// Its path in the file: the names of tables and a name, with dots between.
-    pub(crate) key: &'static str,
+    pub(crate) key: Cow<'static, str>,
     /// Which values it takes.
     pub(crate) kind: Kind,
     /// The value it has unless given, as it would be written.
@@ -34,73 +52,95 @@ pub(crate) struct Setting {
 }
 
 /// All of them, in the order in which they are shown.
-pub(crate) static SETTINGS: [Setting; 14] = [
-    Setting { key: "data-dir", kind: Kind::Folder, default: "data", about: "Where everything is kept", secret: false },
+pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
+    // Settings of topics that have no effect here have no default, either: who sets one wants something.
+    let of_topics = broker::setting::SETTINGS.iter().filter(|topic| topic.has_effect());
+    OF_THE_NODE.into_iter().chain(of_topics.map(topic_default)).collect()
+});
+
+fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     Setting {
-        key: "listen.kafka",
+        key: format!("{TOPIC_DEFAULTS}.{}", topic.name).into(),
+        kind: Kind::OfTopic(topic),
+        default: topic.default,
+        about: topic.meaning.trim_end_matches('.'),
+        secret: false,
+    }
+}
+
+const OF_THE_NODE: [Setting; 14] = [
+    Setting {
+        key: Cow::Borrowed("data-dir"),
+        kind: Kind::Folder,
+        default: "data",
+        about: "Where everything is kept",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("listen.kafka"),
         kind: Kind::Listener,
         default: "127.0.0.1:9092",
         about: "Where Kafka's clients connect. Port 0 picks a free one",
         secret: false,
     },
     Setting {
-        key: "listen.http",
+        key: Cow::Borrowed("listen.http"),
         kind: Kind::Listener,
         default: "127.0.0.1:8080",
         about: "Where health, metrics and the admin API are asked for. Port 0 picks a free one",
         secret: false,
     },
     Setting {
-        key: "advertise.kafka",
+        key: Cow::Borrowed("advertise.kafka"),
         kind: Kind::Endpoint,
         default: "auto",
         about: "What Kafka's clients are told to connect to; auto is the address by which each came",
         secret: false,
     },
     Setting {
-        key: "shards",
+        key: Cow::Borrowed("shards"),
         kind: Kind::Count { least: 1, most: SHARDS_MAX, auto: true },
         default: "auto",
         about: "How many shards a new data folder gets; auto is as many as there are processors",
         secret: false,
     },
     Setting {
-        key: "topics.auto-create",
+        key: Cow::Borrowed("topics.auto-create"),
         kind: Kind::Switch,
         default: "true",
         about: "Whether a topic is made because a client asks for it",
         secret: false,
     },
     Setting {
-        key: "topics.partitions",
+        key: Cow::Borrowed("topics.partitions"),
         kind: Kind::Count { least: 1, most: limit::TOPIC_PARTITIONS_MAX as u64, auto: false },
         default: "1",
         about: "How many partitions a topic gets whose creator does not say",
         secret: false,
     },
     Setting {
-        key: "cache.bytes",
+        key: Cow::Borrowed("cache.bytes"),
         kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40, auto: false },
         default: "128MiB",
         about: "How much memory holds recent records, for readers that keep up",
         secret: false,
     },
     Setting {
-        key: "compaction.seconds",
+        key: Cow::Borrowed("compaction.seconds"),
         kind: Kind::Count { least: 1, most: 86_400, auto: false },
         default: "15",
         about: "How often compacted topics are looked through for what was overwritten",
         secret: false,
     },
     Setting {
-        key: "limits.connections",
+        key: Cow::Borrowed("limits.connections"),
         kind: Kind::Count { least: 1, most: limit::CONNECTIONS_MAX, auto: true },
         default: "auto",
         about: "How many clients may be connected; auto, and the most, is half of the open files allowed",
         secret: false,
     },
     Setting {
-        key: "limits.memory",
+        key: Cow::Borrowed("limits.memory"),
         kind: Kind::Size { least: limit::MEMORY_BYTES_MIN, most: 1 << 40, auto: true },
         default: "auto",
         about: "How much memory requests and answers may take, of all clients together; auto is a quarter of the \
@@ -108,21 +148,21 @@ pub(crate) static SETTINGS: [Setting; 14] = [
         secret: false,
     },
     Setting {
-        key: "limits.stall-seconds",
+        key: Cow::Borrowed("limits.stall-seconds"),
         kind: Kind::Count { least: 1, most: 86_400, auto: false },
         default: "60",
         about: "How long a client may stand still in the middle of a request or of its answers",
         secret: false,
     },
     Setting {
-        key: "log.format",
+        key: Cow::Borrowed("log.format"),
         kind: Kind::Choice(&["text", "json"]),
         default: "text",
         about: "How the log looks: lines for people, or one JSON object a line",
         secret: false,
     },
     Setting {
-        key: "log.level",
+        key: Cow::Borrowed("log.level"),
         kind: Kind::Filter,
         default: "info,openraft=error",
         about: "What is logged. RUST_LOG wins over the file and over MAINSTEM_LOG_LEVEL",
@@ -135,8 +175,8 @@ pub(crate) static SETTINGS: [Setting; 14] = [
 pub(crate) enum Flag {
     /// `--log-format VALUE`: the name is `log-format`.
     Own(String),
-    /// `--listen kafka=VALUE`: the name is `listen`, the protocol `kafka`.
-    OfProtocol { name: &'static str, protocol: &'static str },
+    /// `--listen kafka=VALUE`: the member is `kafka`.
+    Shared { shared: &'static Shared, member: String },
 }
 
 impl Flag {
@@ -144,7 +184,31 @@ impl Flag {
     pub(crate) fn name(&self) -> &str {
         match self {
             Flag::Own(name) => name,
-            Flag::OfProtocol { name, .. } => name,
+            Flag::Shared { shared, .. } => shared.flag,
+        }
+    }
+}
+
+impl Shared {
+    /// The settings of the table, with their names in it.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (&'static str, &'static Setting)> {
+        SETTINGS.iter().filter_map(|setting| Some((self.member(&setting.key)?, setting)))
+    }
+
+    /// The name in this table of what has `key`.
+    fn member<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(self.table)?.strip_prefix('.')
+    }
+
+    /// The sentence that says that nothing in it has this name.
+    pub(crate) fn refuse(&self, unknown: &str) -> String {
+        let Shared { member, .. } = self;
+        let mut names: Vec<_> = self.members().map(|(name, _)| name).collect();
+        names.sort_by_key(|name| strsim::osa_distance(&unknown.to_lowercase(), name));
+        match &names[..] {
+            // More would not be read.
+            [nearest, _, _, _, ..] => format!("no {member} is called '{unknown}', the nearest known one is {nearest}"),
+            few => format!("no {member} is called '{unknown}', there are: {}", few.join(", ")),
         }
     }
 }
@@ -165,10 +229,22 @@ impl Setting {
         if self.secret {
             return None;
         }
-        Some(match self.key.split_once('.') {
-            Some((name, protocol)) if BY_PROTOCOL.contains(&name) => Flag::OfProtocol { name, protocol },
-            _ => Flag::Own(self.key.replace('.', "-")),
+        let shared = SHARED.iter().find_map(|shared| Some((shared, shared.member(&self.key)?.to_owned())));
+        Some(match shared {
+            Some((shared, member)) => Flag::Shared { shared, member },
+            None => Flag::Own(self.key.replace('.', "-")),
         })
+    }
+
+    /// The table of the file that it is in, and its name in it, which may have dots, too.
+    fn place(&self) -> Option<(&str, &str)> {
+        let shared = SHARED.iter().find_map(|shared| Some((shared.table, shared.member(&self.key)?)));
+        shared.or_else(|| self.key.rsplit_once('.'))
+    }
+
+    /// What Kafka's brokers call it.
+    fn name_in_kafka(&self) -> Option<&'static str> {
+        if let Kind::OfTopic(topic) = self.kind { topic.broker_name } else { None }
     }
 
     /// Reads a value for it.
@@ -188,21 +264,34 @@ impl Setting {
     }
 }
 
-/// The tables of the file: `listen`, `log` and so on.
-pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
-    SETTINGS.iter().filter_map(|setting| setting.key.rsplit_once('.')).map(|(table, _)| table)
+/// Whether the file may have a table of this name: `listen`, `topics.defaults` and so on. Also what is
+/// written `retention.ms` is a table.
+pub(crate) fn is_table(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.key.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The key or table of the file that is most like `unknown`. Somebody may have left out the table, which
-/// is as bad as one wrong letter.
-pub(crate) fn nearest_key(unknown: &str) -> &'static str {
-    let distance = |key: &&str| {
-        let name = key.rsplit_once('.').map_or(*key, |(_, name)| name);
-        let unknown = unknown.to_lowercase();
-        strsim::osa_distance(&unknown, key).min(1 + strsim::osa_distance(&unknown, name))
+/// The key or table of the file that is most like `unknown`, and by how much it differs. Somebody may have
+/// left out the table, or have taken another, which is as bad as one or two wrong letters; or may have
+/// written what Kafka's brokers call it.
+pub(crate) fn nearest_key(unknown: &str) -> (&'static str, usize) {
+    let unknown = unknown.to_lowercase();
+    let tables = || SETTINGS.iter().filter_map(|setting| setting.place().map(|(table, _)| table));
+    let without_table = tables().filter_map(|table| unknown.strip_prefix(table)?.strip_prefix('.'));
+    let without_table = without_table.min_by_key(|rest| rest.len()).unwrap_or(&unknown);
+    let distance = |setting: &Setting| {
+        let (_, name) = setting.place().unwrap_or(("", &setting.key));
+        let in_kafka = setting.name_in_kafka().map_or(usize::MAX, |name| strsim::osa_distance(&unknown, name));
+        let ways = [
+            strsim::osa_distance(&unknown, &setting.key),
+            strsim::osa_distance(&unknown, name) + 1,
+            strsim::osa_distance(without_table, name) + 2,
+            in_kafka,
+        ];
+        ways.into_iter().min().unwrap_or(usize::MAX)
     };
-    let known = SETTINGS.iter().map(|setting| setting.key).chain(tables());
-    known.min_by_key(distance).unwrap_or_default()
+    let settings = SETTINGS.iter().map(|setting| (setting.key.as_ref(), distance(setting)));
+    let tables = tables().map(|table| (table, strsim::osa_distance(&unknown, table)));
+    settings.chain(tables).min_by_key(|(_, distance)| *distance).unwrap_or_default()
 }
 
 /// The environment variable that is most like `unknown`, and how many letters differ.
@@ -223,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_default_is_a_value() {
-        for setting in &SETTINGS {
+        for setting in SETTINGS.iter() {
             let value = setting.parse(setting.default);
             assert_eq!(value.map(|value| value.to_string()).as_deref(), Ok(setting.default), "{}", setting.key);
         }
@@ -231,7 +320,7 @@ mod tests {
 
     #[test]
     fn keys_variables_and_flags_are_all_different() {
-        let keys: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.key).collect();
+        let keys: BTreeSet<_> = SETTINGS.iter().map(|setting| setting.key.as_ref()).collect();
         let variables: BTreeSet<_> = SETTINGS.iter().map(Setting::variable).collect();
         let flags: BTreeSet<_> = SETTINGS.iter().map(|setting| format!("{:?}", setting.flag())).collect();
         for names in [keys.len(), variables.len(), flags.len()] {
@@ -239,8 +328,8 @@ mod tests {
         }
         assert!(!variables.contains(ENVIRONMENT_FILE), "that one names the file");
         assert!(!variables.contains(ENVIRONMENT_SERVER), "that one names a broker for commands");
-        for table in tables() {
-            assert!(!keys.contains(table), "{table} cannot be a setting and a table of settings");
+        for key in keys {
+            assert!(!is_table(key), "{key} cannot be a setting and a table of settings");
         }
     }
 
@@ -250,7 +339,10 @@ mod tests {
         assert_eq!(setting("topics.auto-create").variable(), "MAINSTEM_TOPICS_AUTO_CREATE");
         assert_eq!(setting("topics.auto-create").flag(), Some(Flag::Own("topics-auto-create".into())));
         assert_eq!(setting("listen.kafka").variable(), "MAINSTEM_LISTEN_KAFKA");
-        assert_eq!(setting("listen.kafka").flag(), Some(Flag::OfProtocol { name: "listen", protocol: "kafka" }));
+        assert_eq!(setting("listen.kafka").flag(), Some(Flag::Shared { shared: &SHARED[0], member: "kafka".into() }));
+        let retention = setting("topics.defaults.retention.ms");
+        assert_eq!(retention.variable(), "MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS");
+        assert_eq!(retention.flag(), Some(Flag::Shared { shared: &SHARED[2], member: "retention.ms".into() }));
         assert_eq!(setting("data-dir").flag(), Some(Flag::Own("data-dir".into())));
     }
 
@@ -269,8 +361,18 @@ mod tests {
             ("logs", "log"),
             ("log.levle", "log.level"),
             ("limits.connection", "limits.connections"),
+            ("retention.ms", "topics.defaults.retention.ms"),
+            ("topics.retention-ms", "topics.defaults.retention.ms"),
+            ("topics.default.retention.ms", "topics.defaults.retention.ms"),
+            ("topics.defaults.retention", "topics.defaults.retention.ms"),
+            ("topics.defaults.cleanup-policy", "topics.defaults.cleanup.policy"),
+            ("topics.default", "topics.defaults"),
+            // What Kafka's brokers call them.
+            ("log.retention.ms", "topics.defaults.retention.ms"),
+            ("message.max.bytes", "topics.defaults.max.message.bytes"),
+            ("log.flush.interval.messages", "topics.defaults.flush.messages"),
         ] {
-            assert_eq!(nearest_key(unknown), meant, "{unknown}");
+            assert_eq!(nearest_key(unknown).0, meant, "{unknown}");
         }
     }
 
@@ -284,7 +386,7 @@ mod tests {
     #[test]
     fn a_secret_is_neither_quoted_nor_a_flag() {
         let setting = Setting {
-            key: "password",
+            key: Cow::Borrowed("password"),
             kind: Kind::Count { least: 1, most: 2, auto: false },
             default: "1",
             about: "",

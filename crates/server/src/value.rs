@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Choice(&'static [&'static str]),
     /// What is logged: a level, and levels of targets.
     Filter,
+    /// What this setting of a topic takes.
+    OfTopic(&'static broker::setting::Setting),
 }
 
 /// A value that a setting may have.
@@ -50,6 +52,8 @@ pub(crate) enum Value {
     Switch(bool),
     Choice(&'static str),
     Filter(String),
+    /// As topics are set to it.
+    OfTopic(String),
 }
 
 /// A host and a port that a client can connect to. An IPv6 address is without its brackets.
@@ -85,6 +89,7 @@ impl Kind {
             Kind::Filter => "a level (error, warn, info, debug, trace, off), \
                              or that and TARGET=LEVEL with commas between"
                 .into(),
+            Kind::OfTopic(topic) => topic.kind.expected(),
         }
     }
 
@@ -99,6 +104,7 @@ impl Kind {
             Kind::Switch => "true|false".into(),
             Kind::Choice(words) => words.join("|"),
             Kind::Filter => "LEVEL".into(),
+            Kind::OfTopic(_) => "VALUE".into(),
         }
     }
 
@@ -139,6 +145,8 @@ impl Kind {
                 Some(_) => wrong("has a word that is no level"),
                 None => filter(text).or_else(|why| wrong(&why)),
             },
+            Kind::OfTopic(topic) if topic.accepts(text.trim()) => Ok(Value::OfTopic(text.trim().into())),
+            Kind::OfTopic(_) => wrong("is no such value"),
         }
     }
 }
@@ -216,7 +224,7 @@ impl fmt::Display for Value {
             },
             Value::Switch(on) => on.fmt(f),
             Value::Choice(word) => f.write_str(word),
-            Value::Filter(text) => f.write_str(text),
+            Value::Filter(text) | Value::OfTopic(text) => f.write_str(text),
         }
     }
 }
@@ -227,6 +235,10 @@ impl Value {
         match self {
             Value::Count(number) | Value::Size(number) => json!(number),
             Value::Switch(on) => json!(on),
+            Value::OfTopic(text) => {
+                let whole = text.parse::<i64>().map(|number| json!(number));
+                whole.or_else(|_| text.parse::<f64>().map(|number| json!(number))).unwrap_or_else(|_| json!(text))
+            }
             other => json!(other.to_string()),
         }
     }
@@ -242,6 +254,10 @@ mod tests {
     const SIZE_OR_AUTO: Kind = Kind::Size { least: 1 << 20, most: 1 << 40, auto: true };
     const CHOICE: Kind = Kind::Choice(&["text", "json"]);
 
+    fn of_topic(name: &str) -> Kind {
+        Kind::OfTopic(broker::setting::Setting::named(name).unwrap())
+    }
+
     #[test]
     fn a_value_is_shown_as_it_is_written() {
         for (kind, texts) in [
@@ -255,6 +271,8 @@ mod tests {
             (Kind::Switch, &["true", "false"]),
             (CHOICE, &["text", "json"]),
             (Kind::Filter, &["info", "off", "info,openraft=error", "WARN,kafka[span]=trace"]),
+            (of_topic("retention.ms"), &["-1", "9223372036854775807"]),
+            (of_topic("cleanup.policy"), &["compact", "compact,delete"]),
         ] {
             for text in texts {
                 assert_eq!(kind.parse(text).map(|value| value.to_string()).as_deref(), Ok(*text), "{kind:?}");
@@ -307,6 +325,9 @@ mod tests {
             (CHOICE, "xml", "is none of these"),
             (Kind::Filter, "warning", "has a word that is no level"),
             (Kind::Filter, "info,loud", "has a word that is no level"),
+            (of_topic("retention.ms"), "7d", "is no such value"),
+            (of_topic("retention.ms"), "-2", "is no such value"),
+            (of_topic("cleanup.policy"), "keep", "is no such value"),
         ] {
             assert_eq!(kind.parse(text), Err(format!("{text:?} {why}")), "{kind:?}");
         }
@@ -327,5 +348,8 @@ mod tests {
         assert_eq!(COUNT_OR_AUTO.parse("auto").unwrap().to_json(), json!("auto"));
         assert_eq!(Kind::Switch.parse("false").unwrap().to_json(), json!(false));
         assert_eq!(Kind::Listener.parse("[::1]:1").unwrap().to_json(), json!("[::1]:1"));
+        assert_eq!(of_topic("retention.ms").parse("-1").unwrap().to_json(), json!(-1));
+        assert_eq!(of_topic("min.cleanable.dirty.ratio").parse("0.5").unwrap().to_json(), json!(0.5));
+        assert_eq!(of_topic("cleanup.policy").parse("compact").unwrap().to_json(), json!("compact"));
     }
 }
