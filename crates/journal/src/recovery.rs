@@ -597,14 +597,12 @@ impl LogScan<'_> {
         if gone && !self.holed {
             self.doubt();
         }
-        if gone && self.state.log.last().index < floor.index {
+        // Where there is a hole, what lies before it stays, so that it is known how far the hole goes.
+        if self.state.log.last().index < floor.index && (gone || !self.holed) {
             self.state.log = EntryLog::new(floor);
         }
         if (self.holed || gone) && self.state.log.last().index < covered.index {
             self.lose_up_to(covered.index);
-        }
-        if self.state.log.last().index < floor.index {
-            self.state.log = EntryLog::new(floor);
         }
         if self.lost_any {
             self.state.floor = covered;
