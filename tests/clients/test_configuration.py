@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -402,9 +403,11 @@ def test_a_wrong_file_stops_the_start_and_says_where(tmp_path, content, part):
 
 
 def test_a_file_that_cannot_be_read_stops_the_start(tmp_path):
-    assert "my.toml: No such file or directory" in refused(tmp_path, "--config", "my.toml")
+    said = refused(tmp_path, "--config", "my.toml")
+    assert "my.toml: No such file or directory" in said and "--config names this file" in said
     (tmp_path / "my.toml").mkdir()
-    assert "my.toml: Is a directory" in refused(tmp_path, MAINSTEM_CONFIG="my.toml")
+    said = refused(tmp_path, MAINSTEM_CONFIG="my.toml")
+    assert "my.toml: Is a directory" in said and "MAINSTEM_CONFIG names this file" in said
     # It never ends.
     assert "/dev/zero: larger than 1MiB" in refused(tmp_path, "--config", "/dev/zero")
 
@@ -433,6 +436,69 @@ def test_an_address_that_others_may_reach_is_warned_of(tmp_path):
     assert "WARN" in warning and "192.0.2.1:9092" in warning and "no authentication" in warning
     assert "ERROR" in error and "kafka=192.0.2.1:9092: Cannot assign requested address" in error
     assert "http" not in warning
+
+
+def test_a_data_folder_that_cannot_be_used_is_named_with_what_can_be_done(broker, tmp_path):
+    listen = ["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]
+    file = tmp_path / "a file"
+    file.write_text("")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder, parts in [
+        (broker.data, [f"{broker.data} is in use by another mainstem process", "--data-dir"]),
+        (file, [f"{file} is a file", "--data-dir"]),
+        (file / "below", [f"{file} is a file", "--data-dir"]),
+        # Nobody can make anything here.
+        (Path("/proc/self/data"), ["cannot use /proc/self/data for data: No such file or directory"]),
+    ]:
+        said = refused(elsewhere, "--data-dir", str(folder), *listen)
+        for part in parts:
+            assert part in said
+
+
+def empty(path: Path):
+    path.write_bytes(b"")
+
+
+def checkpoint_of(shard: Path) -> Path:
+    return min(shard.glob("checkpoint-*"))
+
+
+BACKUP = "restore the data folder from a backup"
+DAMAGE = {
+    "an empty checkpoint": (lambda shard: empty(checkpoint_of(shard)), "checkpoint-", "is damaged"),
+    "no checkpoint": (lambda shard: checkpoint_of(shard).unlink(), "checkpoint-", "No such file"),
+    "an empty manifest": (lambda shard: empty(shard / "manifest"), "the manifest is damaged", ""),
+    "no manifest": (lambda shard: (shard / "manifest").unlink(), ".log", "no manifest"),
+    "no folder": (shutil.rmtree, "is missing", "shard s1"),
+}
+
+
+@pytest.mark.parametrize(("damage", "what", "why"), DAMAGE.values(), ids=DAMAGE)
+def test_what_is_damaged_or_missing_at_the_start_is_named_with_what_can_be_done(new_broker, tmp_path, damage, what, why):
+    new_broker.options = ["--shards", "2"]
+    new_broker.start()
+    new_broker.stop()
+    shard = new_broker.data / "shards" / "00000001"
+    damage(shard)
+    done = run(tmp_path, "--data-dir", str(new_broker.data), "--listen", "kafka=127.0.0.1:0", "--listen", "http=off")
+    assert (done.returncode, done.stdout) == (1, "")
+    said = done.stderr.splitlines()[-1]
+    assert "ERROR" in said
+    for part in [str(shard), what, why]:
+        assert part in said
+    assert BACKUP in said.lower()
+
+
+def test_another_number_of_shards_than_the_folder_has_is_warned_of(new_broker):
+    new_broker.options = ["--shards", "2"]
+    new_broker.start()
+    assert "WARN" not in new_broker.stderr.read_text()
+    new_broker.stop()
+    new_broker.options = ["--shards", "5"]
+    new_broker.start()
+    (warning,) = [line for line in new_broker.stderr.read_text().splitlines() if "WARN" in line]
+    assert "keeps the shards it was made with" in warning and "configured=5 found=2" in warning
 
 
 def test_skipping_finds_the_data_as_serving_does(tmp_path):

@@ -127,10 +127,7 @@ impl Broker {
                 })
             },
         };
-        let mut ids = folder.shards()?;
-        if ids.is_empty() {
-            ids = (0..=config.shards.max(1)).map(ShardId).collect();
-        }
+        let ids = folder.shards_or_new(config.shards.max(1))?;
         let started =
             futures::future::join_all(ids.iter().map(|id| LocalShard::start(&folder, *id, around.clone()))).await;
         let local = started.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -157,7 +154,10 @@ impl Broker {
             sizing,
         };
         let broker = Broker { inner: Arc::new(inner) };
-        broker.bootstrap().await;
+        if let Err(error) = broker.bootstrap().await {
+            broker.stop().await;
+            return Err(error);
+        }
         tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
         tokio::spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));
         Ok(broker)
@@ -165,7 +165,10 @@ impl Broker {
 
     /// Waits until every shard has applied a command of its leader here, and tells the catalog
     /// which shards there are.
-    async fn bootstrap(&self) {
+    ///
+    /// # Errors
+    /// `Missing` when the catalog knows of a shard that is not here, where the only node is.
+    async fn bootstrap(&self) -> Result<(), NodeError> {
         for shard in self.inner.shards.values() {
             while let Err(ProposeError::NotLeader(_)) = shard.command(Command::Tick).await {
                 let changed = self.inner.changes.role.notified();
@@ -176,11 +179,15 @@ impl Broker {
         }
         let catalog = self.inner.catalog();
         let known: Vec<ShardId> = catalog.machine().catalog.shards().collect();
-        let missing: Vec<ShardId> =
-            self.inner.shards.keys().filter(|id| **id != ShardId::CATALOG && !known.contains(id)).copied().collect();
-        if !missing.is_empty() {
-            let _ = catalog.command(Command::AddShards { shards: missing }).await;
+        if let Some(shard) = known.iter().find(|id| !self.inner.shards.contains_key(id)) {
+            return Err(NodeError::Missing { shard: *shard, folder: self.inner.folder.shard_folder(*shard) });
         }
+        let new: Vec<ShardId> =
+            self.inner.shards.keys().filter(|id| **id != ShardId::CATALOG && !known.contains(id)).copied().collect();
+        if !new.is_empty() {
+            let _ = catalog.command(Command::AddShards { shards: new }).await;
+        }
+        Ok(())
     }
 
     /// This node.
@@ -296,5 +303,35 @@ impl From<Refusal> for BrokerError {
             Refusal::NoShards | Refusal::NotYet => BrokerError::Unavailable,
             Refusal::Invalid(what) => BrokerError::InvalidRecord(what.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_shard_that_is_gone_is_missed() {
+        let data = tempfile::tempdir().unwrap();
+        let start = || Broker::start(data.path(), Config { shards: 2, ..Config::default() });
+        let shard = data.path().join("shards").join("00000002");
+        let elsewhere = data.path().join("elsewhere");
+        let stop = async |broker: Broker| {
+            broker.stop().await;
+            let inner = Arc::downgrade(&broker.inner);
+            drop(broker);
+            while inner.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        stop(start().await.unwrap()).await;
+        std::fs::rename(&shard, &elsewhere).unwrap();
+        for _ in 0..2 {
+            let error = start().await.err().unwrap();
+            assert!(matches!(&error, NodeError::Missing { shard: ShardId(2), folder } if *folder == shard), "{error}");
+            assert!(!shard.exists(), "an empty one would hide that it is missing");
+        }
+        std::fs::rename(&elsewhere, &shard).unwrap();
+        stop(start().await.unwrap()).await;
     }
 }

@@ -8,6 +8,7 @@
 //! ```
 
 use journal::disk::Folder;
+use journal::manifest::ManifestError;
 use journal::thread::{Bell, spawn};
 use journal::{CacheBudget, Journal, OpenError, Options};
 use model::wire::Wire;
@@ -28,13 +29,32 @@ use tokio::sync::Semaphore;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// Another process has the folder.
-    #[error("{0} is in use by another mainstem process")]
+    #[error("{0} is in use by another mainstem process: stop that one, or name another folder with --data-dir")]
     InUse(PathBuf),
+    /// There is a file where the folder should be or be made.
+    #[error("no data can be kept in {path}: {file} is a file. --data-dir names a folder")]
+    NoFolder {
+        /// The folder that is wanted.
+        path: PathBuf,
+        /// The file.
+        file: PathBuf,
+    },
     /// The identity file cannot be read.
-    #[error("{0}: not an identity file of this version")]
+    #[error(
+        "{0} is not an identity file of this version. Restore it, or remove it: the node gets a new identity then, \
+         and clients see another cluster"
+    )]
     Identity(PathBuf),
+    /// There was a shard, and its folder is gone.
+    #[error("{folder} is missing, and shard {shard} with it. Restore the data folder from a backup")]
+    Missing {
+        /// Which.
+        shard: ShardId,
+        /// Where it should be.
+        folder: PathBuf,
+    },
     /// A journal cannot be opened.
-    #[error("{folder}: {error}")]
+    #[error("{folder}: {error}{}", advice_to_open(error))]
     Journal {
         /// Which.
         folder: PathBuf,
@@ -42,21 +62,38 @@ pub enum NodeError {
         error: OpenError,
     },
     /// A shard does not start.
-    #[error("shard {shard}: {error}")]
+    #[error("{folder}: {error}")]
     Shard {
-        /// Which.
-        shard: ShardId,
+        /// Where it is.
+        folder: PathBuf,
         /// Why.
         error: StartError,
     },
     /// The operating system.
-    #[error("cannot use {path} for data: {error}")]
+    #[error("cannot use {path} for data: {error}{}", advice(error))]
     Io {
         /// What was touched.
         path: PathBuf,
         /// What it said.
         error: io::Error,
     },
+}
+
+/// What to do about it, where that is known.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            ". Who runs mainstem has to be able to write there; --data-dir names another folder"
+        }
+        _ => "",
+    }
+}
+
+fn advice_to_open(error: &OpenError) -> &'static str {
+    match error {
+        OpenError::Io(error) | OpenError::Manifest(ManifestError::Io(error)) => advice(error),
+        _ => "",
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
@@ -95,11 +132,15 @@ impl DataFolder {
     /// # Errors
     /// See [`NodeError`].
     pub fn open(path: &Path) -> Result<Self, NodeError> {
+        if let Some(file) = path.ancestors().find(|above| above.is_file()) {
+            return Err(NodeError::NoFolder { path: path.to_owned(), file: file.to_owned() });
+        }
         std::fs::create_dir_all(path).map_err(at(path))?;
         let lock_path = path.join("lock");
         let lock = File::create(&lock_path).map_err(at(&lock_path))?;
-        if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(NodeError::InUse(path.to_owned()));
+        match rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(NodeError::InUse(path.to_owned())),
+            locked => locked.map_err(|error| at(&lock_path)(error.into()))?,
         }
         let identity_path = path.join("identity");
         let identity = match File::open(&identity_path) {
@@ -110,6 +151,10 @@ impl DataFolder {
                 identity.ok_or_else(|| NodeError::Identity(identity_path.clone()))?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if path.join("shards").exists() {
+                    let path = identity_path.display();
+                    tracing::warn!(%path, "the identity is missing: the node gets a new one, and clients see another cluster");
+                }
                 let identity = Identity { version: IDENTITY_VERSION, cluster: rand::rng().random(), node: NodeId(1) };
                 write_identity(path, &identity).map_err(at(&identity_path))?;
                 identity
@@ -125,7 +170,7 @@ impl DataFolder {
         &self.path
     }
 
-    fn shard_folder(&self, shard: ShardId) -> PathBuf {
+    pub(crate) fn shard_folder(&self, shard: ShardId) -> PathBuf {
         DataFolder::path_of(&self.path, shard)
     }
 
@@ -150,6 +195,33 @@ impl DataFolder {
         }
         shards.sort_unstable();
         Ok(shards)
+    }
+
+    /// The shards that there are; a new folder gets folders for the catalog and as many others as `count`.
+    ///
+    /// # Errors
+    /// `Missing` when there are others and no catalog, or as the operating system says.
+    pub(crate) fn shards_or_new(&self, count: u32) -> Result<Vec<ShardId>, NodeError> {
+        let shards = self.shards()?;
+        let catalog = self.shard_folder(ShardId::CATALOG);
+        if shards.contains(&ShardId::CATALOG) {
+            return Ok(shards);
+        }
+        if shards.iter().any(|shard| self.shard_folder(*shard).join(journal::manifest::NAME).exists()) {
+            return Err(NodeError::Missing { shard: ShardId::CATALOG, folder: catalog });
+        }
+        let sync = || {
+            let folder = self.path.join("shards");
+            File::open(&folder).and_then(|names| names.sync_all()).map_err(at(&folder))
+        };
+        for folder in (1..=count).map(|shard| self.shard_folder(ShardId(shard))) {
+            std::fs::create_dir_all(&folder).map_err(at(&folder))?;
+        }
+        // The catalog's comes last: where it is, so are all others, whatever ended the first start.
+        sync()?;
+        std::fs::create_dir_all(&catalog).map_err(at(&catalog))?;
+        sync()?;
+        self.shards()
     }
 }
 
@@ -217,7 +289,7 @@ impl LocalShard {
             turns: around.turns,
         };
         let me = folder.identity.node;
-        let failed = |error| NodeError::Shard { shard: id, error };
+        let failed = |error| NodeError::Shard { folder: path.clone(), error };
         let shard = Shard::start::<Tokio>(me, journal, in_doubt, environment).await.map_err(failed)?;
         shard.initialize(vec![me]).await.map_err(failed)?;
         shard.elect().await;
@@ -247,6 +319,31 @@ impl LocalShard {
 mod tests {
     use super::*;
     use crate::golden::golden;
+
+    #[test]
+    fn a_file_where_the_folder_should_be_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("data")] {
+            let said = DataFolder::open(&path).unwrap_err().to_string();
+            assert!(said.ends_with(&format!("{} is a file. --data-dir names a folder", file.display())), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_new_folder_gets_all_its_shards_or_is_still_new() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = DataFolder::open(temporary.path()).unwrap();
+        // What is left of a first start that did not get far.
+        std::fs::create_dir_all(folder.shard_folder(ShardId(2))).unwrap();
+        assert_eq!(folder.shards_or_new(3).unwrap(), [0, 1, 2, 3].map(ShardId));
+        assert_eq!(folder.shards_or_new(5).unwrap(), [0, 1, 2, 3].map(ShardId));
+        std::fs::write(folder.shard_folder(ShardId(2)).join(journal::manifest::NAME), "").unwrap();
+        std::fs::remove_dir(folder.shard_folder(ShardId::CATALOG)).unwrap();
+        let said = folder.shards_or_new(3).unwrap_err();
+        assert!(matches!(said, NodeError::Missing { shard: ShardId::CATALOG, .. }), "{said}");
+    }
 
     #[test]
     fn the_identity_is_as_drawn() {

@@ -50,7 +50,7 @@ pub enum CheckpointError {
         flushed: u64,
     },
     /// The bytes on disk are not what was written.
-    #[error("checkpoint file {number} is damaged: {what}")]
+    #[error("{} is damaged: {what}", name(*number))]
     Damaged {
         /// Which file.
         number: u64,

@@ -170,6 +170,11 @@ impl Drop for FolderFile {
     }
 }
 
+/// Says which file an error is about.
+fn about(name: &str) -> impl Fn(io::Error) -> io::Error {
+    move |error| io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
 fn read_boot_id() -> io::Result<u128> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
@@ -199,27 +204,27 @@ impl Disk for Folder {
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(about(name))?;
         if length > 0
             && let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length)
         {
             std::fs::remove_file(&path)?;
-            return Err(error.into());
+            return Err(about(name)(error.into()));
         }
         Ok(self.opened(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
+        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name)).map_err(about(name))?;
         Ok(self.opened(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path.join(from), self.path.join(to))
+        std::fs::rename(self.path.join(from), self.path.join(to)).map_err(about(from))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name))
+        std::fs::remove_file(self.path.join(name)).map_err(about(name))
     }
 
     fn sync_names(&self) -> io::Result<()> {
@@ -237,7 +242,10 @@ impl DiskFile for FolderFile {
     }
 
     fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, position)
+        self.file.read_exact_at(buffer, position).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "the file ends too early"),
+            _ => error,
+        })
     }
 
     fn write_at(&self, mut position: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {

@@ -110,7 +110,7 @@ model::wire_struct! {
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// It is not what was written.
-    #[error("the manifest is damaged: {0}. Remove this replica's folder and let it copy from another, or restore it")]
+    #[error("the manifest is damaged: {0}. Restore the data folder from a backup")]
     Damaged(&'static str),
     /// The disk did not answer.
     #[error(transparent)]

@@ -56,7 +56,7 @@ pub enum OpenError {
         wanted: model::ShardId,
     },
     /// Files without a manifest.
-    #[error("the folder has journal files but no manifest: {0}")]
+    #[error("there is {0}, a journal's file, and no manifest. Restore the data folder from a backup")]
     NoManifest(String),
     /// The disk did not answer.
     #[error(transparent)]
@@ -81,7 +81,7 @@ pub enum OpenError {
     #[error(transparent)]
     Skips(#[from] skips::SkipsError),
     /// A table that should be there is not usable and could not be rebuilt.
-    #[error("file {0}: {1}")]
+    #[error("file {0} cannot be used: {1}. Restore the data folder from a backup")]
     Table(FileId, TableError),
 }
 

@@ -109,10 +109,11 @@ impl Reading {
         environment.retain(|(_, value)| !value.is_empty());
         let mut reading = Reading::default();
         let named = environment.iter().find(|(name, _)| name == ENVIRONMENT_FILE).map(|(_, path)| path.into());
-        if let Some(path) = flags.config.clone().or(named) {
+        let named = named.map(|path| (path, ENVIRONMENT_FILE));
+        if let Some((path, by)) = flags.config.clone().map(|path| (path, "--config")).or(named) {
             match configuration_file::load(&path) {
                 Ok(text) => reading.add_file(&path.display().to_string(), &text),
-                Err(problem) => reading.problems.push(problem),
+                Err(problem) => reading.problems.push(format!("{problem}. {by} names this file")),
             }
         }
         reading.add_environment(environment);
@@ -519,7 +520,10 @@ mod tests {
         assert_eq!(shards(Reading::of(&flags, variables())), ("2".to_owned(), format!("file {}:2", two.display())));
         std::fs::remove_file(&one).unwrap();
         let missing = Reading::of(&Flags::default(), variables());
-        assert_eq!(missing.problems, [format!("{}: No such file or directory (os error 2)", one.display())]);
+        assert_eq!(
+            missing.problems,
+            [format!("{}: No such file or directory (os error 2). MAINSTEM_CONFIG names this file", one.display())]
+        );
     }
 
     #[test]

@@ -92,6 +92,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         serving.spawn(http.serve(broker.clone(), metrics, about, stall, stopped));
     }
     say_started(&settings, &broker, began);
+    warn_of_shards(&settings, &broker);
     // Whoever started us waits for this line.
     let mut stdout = io::stdout();
     writeln!(stdout, "{ready}")?;
@@ -164,6 +165,19 @@ fn warn_of_strangers(settings: &Settings) {
     }
 }
 
+fn shards_of(broker: &Broker) -> usize {
+    broker.shards().filter(|shard| shard.id() != ShardId::CATALOG).count()
+}
+
+/// Who sets a number of shards expects it to count.
+fn warn_of_shards(settings: &Settings, broker: &Broker) {
+    let found = shards_of(broker) as u64;
+    if let Some(configured) = settings.shards.filter(|configured| *configured != found) {
+        let data = settings.data_dir.display();
+        tracing::warn!(configured, found, %data, "the data folder keeps the shards it was made with, whatever is configured");
+    }
+}
+
 fn say_started(settings: &Settings, broker: &Broker, began: Instant) {
     let folder = std::path::absolute(&settings.data_dir).unwrap_or_else(|_| settings.data_dir.clone());
     tracing::info!(
@@ -171,7 +185,7 @@ fn say_started(settings: &Settings, broker: &Broker, began: Instant) {
         data = %folder.display(),
         cluster = format!("{:032x}", broker.cluster()),
         node = broker.node().0,
-        shards = broker.shards().filter(|shard| shard.id() != ShardId::CATALOG).count(),
+        shards = shards_of(broker),
         took_millis = began.elapsed().as_millis() as u64,
         "started"
     );

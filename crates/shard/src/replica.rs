@@ -55,7 +55,7 @@ pub(crate) struct Replica<R: Runtime> {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The checkpoint cannot be read.
-    #[error(transparent)]
+    #[error("{0}. What it held is nowhere else on this node: restore the data folder from a backup")]
     Checkpoint(#[from] journal::checkpoint::CheckpointError),
     /// Its objects are not this version's.
     #[error(transparent)]
