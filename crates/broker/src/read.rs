@@ -121,6 +121,9 @@ impl Broker {
             OffsetSpec::MaxTimestamp => state.max_timestamp,
         };
         let (start, end) = (state.start, state.end);
+        // Taken before the piece is read that has the record, and held while it is looked into.
+        let held = self.memory_to_read(state.config.piece_bytes_max as usize).await;
+        let _held = held.ok_or(BrokerError::Unavailable)?;
         let (journal, find) = (shard.journal().clone(), query.find);
         let search = tokio::task::spawn_blocking(move || {
             let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
@@ -328,10 +331,9 @@ mod tests {
 
     static SEARCHES: AtomicUsize = AtomicUsize::new(0);
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_is_asked_for_again_is_looked_for_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let broker = Broker::start(folder.path(), Config { shards: 2, ..Config::default() }).await.unwrap();
+    /// A broker with a topic of one record.
+    async fn with_a_record(folder: &std::path::Path) -> (Broker, PartitionRef) {
+        let broker = Broker::start(folder, Config { shards: 2, ..Config::default() }).await.unwrap();
         let (name, settings) = ("a".to_owned(), Settings::default());
         let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only: false };
         broker.call(Request::CreateTopics(vec![topic])).await.await;
@@ -342,6 +344,37 @@ mod tests {
         let part = AppendPart { to, bytes, durability: None, inspect: |bytes, _, _, _| Ok(Some(bytes.clone())) };
         let Reply::Appended(appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
         appended[0].clone().unwrap();
+        (broker, partition)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_search_waits_for_memory_and_what_needs_none_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (broker, partition) = with_a_record(folder.path()).await;
+        let pool = &broker.memory().answers;
+        let all = pool.charge(pool.limit() as usize);
+        let find: FindRecord = |_, time, _| Search::Found(Offset(0), time);
+        let ask = |which| {
+            broker.call(Request::Offsets(vec![OffsetQuery { partition: partition.clone(), which, find, epoch: None }]))
+        };
+        let mut search = ask(OffsetSpec::AtOrAfter(Timestamp(1))).await;
+        assert!(futures::FutureExt::now_or_never(&mut search).is_none());
+        assert_eq!(pool.waiting(), 1);
+        for which in [OffsetSpec::Earliest, OffsetSpec::Latest] {
+            let Reply::Offsets(found) = ask(which).await.await else { panic!() };
+            assert!(found[0].is_ok());
+        }
+        drop(all);
+        let Reply::Offsets(found) = search.await else { panic!() };
+        assert_eq!(found[0].as_ref().unwrap().offset, Some(Offset(0)));
+        assert_eq!((pool.used(), pool.waiting()), (0, 0));
+        broker.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_asked_for_again_is_looked_for_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (broker, partition) = with_a_record(folder.path()).await;
         let query = |which| {
             let find: FindRecord = |_, time, _| {
                 SEARCHES.fetch_add(1, Relaxed);

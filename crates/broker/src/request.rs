@@ -492,6 +492,14 @@ pub enum OffsetSpec {
     MaxTimestamp,
 }
 
+impl OffsetSpec {
+    /// Whether a record has to be read to find it.
+    #[must_use]
+    pub fn is_searched(self) -> bool {
+        matches!(self, OffsetSpec::AtOrAfter(_) | OffsetSpec::MaxTimestamp)
+    }
+}
+
 /// Where a leader epoch ended.
 #[derive(Clone, Debug)]
 pub struct EpochQuery {

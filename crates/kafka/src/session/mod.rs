@@ -214,10 +214,14 @@ impl KafkaSession {
     }
 }
 
-/// Whether the broker takes memory for the answer before it makes one: to those that may ask for much with
-/// few bytes.
+/// Whether the broker takes memory before it answers: to those that may ask for much with few bytes, and
+/// to searches, which read a piece.
 fn takes_memory(request: &Request) -> bool {
-    matches!(request, Request::Read(_) | Request::Topics(_) | Request::DescribeGroups(_) | Request::FetchOffsets(_))
+    match request {
+        Request::Read(_) | Request::Topics(_) | Request::DescribeGroups(_) | Request::FetchOffsets(_) => true,
+        Request::Offsets(queries) => queries.iter().any(|query| query.which.is_searched()),
+        _ => false,
+    }
 }
 
 fn bytes_in_memory(output: &Output) -> usize {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 const API_VERSIONS: i16 = 18;
 const FETCH: i16 = 1;
+const LIST_OFFSETS: i16 = 2;
 const INIT_PRODUCER_ID: i16 = 22;
 const OFFSET_FETCH: i16 = 9;
 const DESCRIBE_GROUPS: i16 = 15;
@@ -115,6 +116,28 @@ fn a_fetch_is_handed_on_alone() {
     session.on_reply(2, nothing(), Instant::now());
     assert_eq!(answered(&mut session), [2, 3]);
     assert_eq!(handed_on(&mut session, &mut input), [4]);
+}
+
+#[test]
+fn a_search_by_time_is_handed_on_alone() {
+    let list_offsets = |correlation_id, timestamp: i64| {
+        let partition = [&b"\xff\xff\xff\xff\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0"[..], &timestamp.to_be_bytes()];
+        request(LIST_OFFSETS, 1, correlation_id, &partition.concat())
+    };
+    let (latest, time) = (-1, 5);
+    let mut session = session();
+    let mut input = BytesMut::from(&[list_offsets(0, latest), list_offsets(1, latest)].concat()[..]);
+    assert_eq!(handed_on(&mut session, &mut input), [0, 1], "these read nothing");
+    input.extend_from_slice(&[list_offsets(2, time), list_offsets(3, latest)].concat());
+    assert_eq!(handed_on(&mut session, &mut input), [], "it waits for those before");
+    for id in [0, 1] {
+        session.on_reply(id, Reply::Offsets(Vec::new()), Instant::now());
+    }
+    assert_eq!(answered(&mut session), [0, 1]);
+    assert_eq!(handed_on(&mut session, &mut input), [2]);
+    session.on_reply(2, Reply::Offsets(Vec::new()), Instant::now());
+    assert_eq!(answered(&mut session), [2]);
+    assert_eq!(handed_on(&mut session, &mut input), [3]);
 }
 
 #[test]
