@@ -52,8 +52,9 @@ pub const SCRUB_PERIOD_SECONDS: u64 = 7 * 24 * 3600;
 /// Damaged ranges remembered per shard; further ones are found again when these are repaired.
 pub const DAMAGE_NOTED_MAX: usize = 4096;
 
-/// Bytes of recent entries kept in memory, over all shards of a node.
-pub const TAIL_CACHE_BYTES: usize = 128 * MIB;
+/// Bytes of recent entries kept in memory, over all shards of a node, unless configured otherwise. What is on its
+/// way to the disk is kept beyond that.
+pub const TAIL_CACHE_BYTES: usize = 32 * MIB;
 /// A slice smaller than this is copied out of the cache instead of pinning the entry it lies in.
 pub const PIN_BYTES_MIN: usize = 4 * KIB;
 
@@ -219,7 +220,6 @@ const _: () = {
     assert!(ENTRY_PIECES_MAX <= FILE_EXTENTS_MAX, "the extents of an entry fit a file's table");
     assert!(APPEND_BYTES_MAX >= ENTRY_BYTES_MAX, "every entry can be replicated");
     assert!(PACKED_FRAME_BYTES_TARGET + PIECE_BYTES_MAX < PACKED_FILE_BYTES_MAX as usize);
-    assert!(TAIL_CACHE_BYTES >= 2 * ENTRY_BYTES_MAX, "what is in flight fits the tail cache");
     assert!(SHARD_BYTES_WAITING_MAX >= PIECE_BYTES_MAX);
     assert!(GROUP_BYTES_MAX < ENTRY_BYTES_MAX);
     assert!(REQUEST_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits a request");

@@ -411,7 +411,7 @@ mod tests {
         assert_eq!(settings.listen_http, Some(([127, 0, 0, 1], 8080).into()));
         assert_eq!((settings.advertise_kafka, settings.shards, settings.connections), (None, None, None));
         assert!(settings.auto_create_topics && !settings.log_as_json);
-        assert_eq!((settings.partitions, settings.cache_bytes), (1, 128 << 20));
+        assert_eq!((settings.partitions, settings.cache_bytes), (1, 32 << 20));
         assert_eq!(settings.topic_defaults, broker::Settings::default(), "nobody has given any");
         assert_eq!(settings.log_filter, "info,openraft=error");
 

@@ -4,6 +4,7 @@
 //! where, what is printed, and in which order things stop. Start with [`setting`], then [`serve`]; the
 //! commands that talk to a running broker are in [`command`] and share nothing with it but this program.
 
+mod allocator;
 mod arguments;
 mod command;
 mod configuration;

@@ -3,7 +3,7 @@
 use crate::configuration::Settings;
 use crate::setting::SHARDS_MAX;
 use crate::value::Endpoint;
-use crate::{descriptors, http, machine_memory, metrics};
+use crate::{allocator, descriptors, http, machine_memory, metrics};
 use admin::Gate;
 use broker::{Broker, Config};
 use gateway::session::Ends;
@@ -29,6 +29,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the data cannot be opened or an address cannot be bound.
 pub(crate) fn run(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>> {
+    allocator::share_arenas();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(serve(settings, began));
     // What a start that was given up left running ends with the process.

@@ -121,7 +121,7 @@ const OF_THE_NODE: [Setting; 14] = [
     Setting {
         key: Cow::Borrowed("cache.bytes"),
         kind: Kind::Size { least: limit::MIB as u64, most: 1 << 40, auto: false },
-        default: "128MiB",
+        default: "32MiB",
         about: "How much memory holds recent records, for readers that keep up",
         secret: false,
     },
