@@ -38,15 +38,19 @@ fn sentence(what: &str) -> String {
 }
 
 fn thing(found: &str) -> String {
-    let quoted = |number: &str| format!("the number {}", number.trim_matches('`'));
-    match found.split_once(" `").map_or(found, |(kind, _)| kind) {
-        "integer" => quoted(&found["integer ".len()..]),
-        "floating point" => quoted(&found["floating point ".len()..]),
-        "boolean" => found["boolean ".len()..].trim_matches('`').to_owned(),
-        "map" => "an object".into(),
-        "sequence" => "a list".into(),
-        _ => found.strip_prefix("string ").map_or_else(|| found.to_owned(), |text| format!("the text {text}")),
+    match found {
+        "map" => return "an object".into(),
+        "sequence" => return "a list".into(),
+        _ => {}
     }
+    let after = |kind: &str| found.strip_prefix(kind).map(|rest| rest.trim_matches('`'));
+    if let Some(number) = after("integer ").or_else(|| after("floating point ")) {
+        return format!("the number {number}");
+    }
+    if let Some(text) = found.strip_prefix("string ") {
+        return format!("the text {text}");
+    }
+    after("boolean ").unwrap_or(found).to_owned()
 }
 
 fn kind(expected: &str) -> String {

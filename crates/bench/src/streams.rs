@@ -9,6 +9,8 @@ use std::thread;
 
 /// Partitions of one topic.
 const PARTITIONS_A_TOPIC: usize = 1000;
+/// The batches have a time of long ago, by which they would be due to go.
+const KEPT: [(&str, &str); 1] = [("retention.ms", "-1")];
 /// Requests of one connection that are under way: enough that entries fill up.
 const IN_FLIGHT: usize = 64;
 
@@ -33,7 +35,8 @@ pub(crate) fn create(address: SocketAddr, streams: usize) -> Outcome<()> {
     client_runtime()?.block_on(async {
         let mut client = Client::connect(address).await?;
         for first in (0..streams).step_by(PARTITIONS_A_TOPIC) {
-            client.create_topic(&topic(first), (streams - first).min(PARTITIONS_A_TOPIC)).await?;
+            let partitions = (streams - first).min(PARTITIONS_A_TOPIC);
+            client.create_topic_with(&topic(first), partitions, &KEPT).await?;
         }
         Ok(())
     })

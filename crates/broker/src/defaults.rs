@@ -10,7 +10,7 @@ use model::TopicId;
 use std::sync::Weak;
 use std::time::Duration;
 
-/// Topics whose change is asked for at once.
+/// Topics that are looked at, or whose change is asked for, at once.
 const AT_ONCE: usize = 256;
 /// How long until it is tried again when deliveries to shards take no more.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -39,12 +39,19 @@ pub(crate) async fn follow(broker: Weak<Inner>) {
 
 /// The topics of which something else follows now.
 fn differing(inner: &Inner) -> Vec<TopicId> {
-    let machine = inner.catalog().machine();
-    let differs = machine.catalog.topics().filter(|(_, topic)| {
-        let config = Settings::stored(&topic.settings).config(&inner.config.topic_defaults);
-        config.as_ref() != Ok(&topic.config)
+    let all: Vec<TopicId> = inner.catalog().machine().catalog.topics().map(|(id, _)| id).collect();
+    // A few at a time: the catalog applies nothing meanwhile.
+    let differing = all.chunks(AT_ONCE).flat_map(|some| {
+        let machine = inner.catalog().machine();
+        let differs = some.iter().copied().filter(|id| {
+            machine.catalog.topic(*id).is_some_and(|topic| {
+                let config = Settings::stored(&topic.settings).config(&inner.config.topic_defaults);
+                config.as_ref() != Ok(&topic.config)
+            })
+        });
+        differs.collect::<Vec<_>>()
     });
-    differs.map(|(id, _)| id).collect()
+    differing.collect()
 }
 
 /// Changes one. Returns it when that is to be tried again.

@@ -43,14 +43,14 @@ impl Broker {
             if last || there != Some(0) {
                 // Taken before anything is read. Whoever asked counts the answer before this is given back.
                 let held = match there.filter(|bytes| *bytes > 0) {
-                    Some(bytes) => match self.memory_to_read(bytes).await {
+                    Some(bytes) => match self.memory_to_read(bytes, Instant::now() + MEMORY_PATIENCE).await {
                         Some(held) => Some(held),
-                        None => return Reply::Read { parts: self.read_now(&query, 0).await, waited },
+                        None => return Reply::Read { parts: self.read_now(&query, 0, None).await.0, waited },
                     },
                     None => None,
                 };
                 let most = held.as_ref().map_or(query.max_bytes, Held::bytes);
-                let parts = self.read_now(&query, most).await;
+                let (parts, held) = self.read_now(&query, most, held).await;
                 let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
                 if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
                     self.inner.note_read(&parts);
@@ -65,8 +65,8 @@ impl Broker {
     }
 
     /// Takes so much memory if there is plenty, else waits for what is usual: who asks for much is not served
-    /// before those who ask for little. Nothing when that takes too long.
-    async fn memory_to_read(&self, bytes: usize) -> Option<Held> {
+    /// before those who ask for little. Nothing when that takes until `deadline`.
+    async fn memory_to_read(&self, bytes: usize, deadline: Instant) -> Option<Held> {
         let pool = &self.inner.memory.answers;
         if pool.has_plenty()
             && let Some(held) = pool.try_take(bytes)
@@ -74,35 +74,44 @@ impl Broker {
             return Some(held);
         }
         let usual = bytes.min(limit::ANSWER_BYTES_ORDINARY);
-        tokio::time::timeout(MEMORY_PATIENCE, pool.take(usual)).await.ok()
+        tokio::time::timeout_at(deadline, pool.take(usual)).await.ok()
     }
 
-    /// Reads so many bytes and no more, beyond the first piece. With none, only what is wrong is told, and
-    /// where partitions begin and end.
-    async fn read_now(&self, query: &Arc<ReadQuery>, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
+    /// Reads so many bytes and no more, beyond the first piece, into memory that was taken for it. With none, only
+    /// what is wrong is told, and where partitions begin and end.
+    async fn read_now(
+        &self,
+        query: &Arc<ReadQuery>,
+        most: usize,
+        held: Option<Held>,
+    ) -> (Vec<Result<ReadPart, BrokerError>>, Option<Held>) {
         if query.parts.iter().all(|range| self.inner.in_memory(range)) {
-            return self.inner.read_parts(query, most);
+            return (self.inner.read_parts(query, most), held);
         }
         let (inner, parts) = (self.inner.clone(), query.clone());
-        let read = tokio::task::spawn_blocking(move || inner.read_parts(&parts, most)).await;
-        read.unwrap_or_else(|_| query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect())
+        // The work goes on when whoever asked leaves, and so it has what it takes.
+        let work = move || (inner.read_parts(&parts, most), held);
+        let failed = |_| (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
         let mut found: Vec<Result<FoundOffset, BrokerError>> = Vec::with_capacity(queries.len());
         // What is asked for again is looked for once, for that may take much reading.
         let mut known: BTreeMap<_, usize> = BTreeMap::new();
+        // One deadline for all: whoever asks for many would have left long before the last.
+        let patience = Instant::now() + MEMORY_PATIENCE;
         for query in &queries {
             let nth = *known.entry((&query.partition, query.which, query.epoch)).or_insert(found.len());
             found.push(match found.get(nth) {
                 Some(before) => before.clone(),
-                None => self.find_offset(query).await,
+                None => self.find_offset(query, patience).await,
             });
         }
         Reply::Offsets(found)
     }
 
-    async fn find_offset(&self, query: &OffsetQuery) -> Result<FoundOffset, BrokerError> {
+    async fn find_offset(&self, query: &OffsetQuery, patience: Instant) -> Result<FoundOffset, BrokerError> {
         let Found { shard, id, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
         let epoch_of = |offset: Offset| {
             let at = state.epochs.partition_point(|(_, base)| *base <= offset);
@@ -122,16 +131,16 @@ impl Broker {
         };
         let (start, end) = (state.start, state.end);
         // Taken before the piece is read that has the record, and held while it is looked into.
-        let held = self.memory_to_read(state.config.piece_bytes_max as usize).await;
-        let _held = held.ok_or(BrokerError::Unavailable)?;
+        let held = self.memory_to_read(state.config.piece_bytes_max as usize, patience).await;
+        let held = held.ok_or(BrokerError::Unavailable)?;
         let (journal, find) = (shard.journal().clone(), query.find);
         let search = tokio::task::spawn_blocking(move || {
             let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
             let Some(piece) = journal.read(id, base, base.plus(1), 0)?.into_iter().next() else { return Ok(None) };
             let found = find(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
-            Ok::<_, ReadError>(Some((piece, found)))
+            Ok::<_, ReadError>(Some((piece, found, held)))
         });
-        let (piece, found) = match search.await.map_err(|_| BrokerError::Unavailable)? {
+        let (piece, found, held) = match search.await.map_err(|_| BrokerError::Unavailable)? {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(FoundOffset { offset: None, timestamp: None, epoch: None }),
             Err(ReadError::Damaged { .. }) => return Err(BrokerError::Damaged),
@@ -139,7 +148,7 @@ impl Broker {
         };
         let epoch = epoch_of(piece.base);
         let found = match found {
-            Search::TooMuch => self.search(find, piece.bytes, time).await?,
+            Search::TooMuch => self.search(find, piece.bytes, time, held).await?,
             found => found,
         };
         let (offset, timestamp) = match found {
@@ -150,11 +159,11 @@ impl Broker {
     }
 
     /// Looks for a record where that takes much work, as others do when it is their turn.
-    async fn search(&self, find: FindRecord, piece: Bytes, time: Timestamp) -> Result<Search, BrokerError> {
+    async fn search(&self, find: FindRecord, piece: Bytes, time: Timestamp, held: Held) -> Result<Search, BrokerError> {
         let turn = self.inner.inspecting.clone().acquire_owned().await.map_err(|_| BrokerError::Unavailable)?;
         let work = move || {
-            // The work goes on when whoever asked leaves, and so the turn does.
-            let _turn = turn;
+            // The work goes on when whoever asked leaves, and so the turn and the memory do.
+            let (_turn, _held) = (turn, held);
             find(&piece, time, limit::PIECE_DECOMPRESSED_BYTES_MAX)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)

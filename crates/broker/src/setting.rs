@@ -166,7 +166,7 @@ pub static SETTINGS: &[Setting] = &[
         broker_name: Some("log.flush.interval.messages"),
         kind: POSITIVE,
         default: MAX,
-        meaning: "1 answers a producer after fsync whatever mainstem.durability says, which does so by default.",
+        meaning: "1 answers acks=all after fsync whatever mainstem.durability says, which does so by default.",
         apply: Some(|config, value| {
             if value.number() == 1 {
                 config.durability = Durability::QuorumFsync;

@@ -23,7 +23,7 @@ pub(crate) struct Passed {
     pub(crate) count: usize,
 }
 
-/// A reader's, without holding on to files that are removed meanwhile.
+/// Where a reader was, without holding on to files that are removed meanwhile.
 struct Left {
     stream: StreamId,
     next: Offset,
@@ -48,15 +48,11 @@ impl Cursors {
         (self.hasher.hash_one((stream, next)) % PLACES as u64) as usize
     }
 
-    /// What the reader who left off at `next` had passed.
-    pub(crate) fn take(&self, stream: StreamId, next: Offset) -> Passed {
-        let place = self.place(stream, next);
-        let mut places = self.places.lock();
-        match &places[place] {
-            Some(left) if left.stream == stream && left.next == next => {}
-            _ => return Passed::default(),
-        }
-        let left = places[place].take();
+    /// What a reader who left off at `next` had passed. Others may have come as far, or ask once more.
+    pub(crate) fn get(&self, stream: StreamId, next: Offset) -> Passed {
+        let places = self.places.lock();
+        let left = places[self.place(stream, next)].as_ref();
+        let left = left.filter(|left| left.stream == stream && left.next == next);
         left.and_then(|left| Some(Passed { files: left.files.upgrade()?, count: left.count })).unwrap_or_default()
     }
 
@@ -80,13 +76,11 @@ mod tests {
         let files: Arc<Vec<Arc<Finished>>> = Arc::default();
         let passed = Passed { files: files.clone(), count: 3 };
         cursors.put(stream, Offset(10), &passed);
-        assert_eq!(cursors.take(StreamId(2), Offset(10)).count, 0);
-        assert_eq!(cursors.take(stream, Offset(11)).count, 0);
-        let found = cursors.take(stream, Offset(10));
+        assert_eq!(cursors.get(StreamId(2), Offset(10)).count, 0);
+        assert_eq!(cursors.get(stream, Offset(11)).count, 0);
+        let found = cursors.get(stream, Offset(10));
         assert!(found.count == 3 && Arc::ptr_eq(&found.files, &files));
-        assert_eq!(cursors.take(stream, Offset(10)).count, 0, "it is one reader's");
-        cursors.put(stream, Offset(10), &passed);
         drop((files, found, passed));
-        assert_eq!(cursors.take(stream, Offset(10)).count, 0, "nobody keeps files alive here");
+        assert_eq!(cursors.get(stream, Offset(10)).count, 0, "nobody keeps files alive here");
     }
 }

@@ -60,6 +60,8 @@ pub trait Disk: Send + Sync + 'static {
 
 /// How far ahead of a reader the system is told to read.
 const AHEAD_BYTES: u64 = 4 << 20;
+/// The kernel may take no more at once than the disk does in one request, and forgets the rest.
+const AHEAD_STEP_BYTES: u64 = 256 << 10;
 
 /// An open file.
 pub trait DiskFile: Send + Sync {
@@ -295,9 +297,11 @@ impl DiskFile for FolderFile {
         if self.is_cached(to - 1) {
             return;
         }
-        // A hint: nothing follows from a refusal.
-        let length = std::num::NonZeroU64::new(to - from);
-        let _ = rustix::fs::fadvise(&self.file, from, length, rustix::fs::Advice::WillNeed);
+        for at in (from..to).step_by(AHEAD_STEP_BYTES as usize) {
+            // A hint: nothing follows from a refusal.
+            let length = std::num::NonZeroU64::new(AHEAD_STEP_BYTES.min(to - at));
+            let _ = rustix::fs::fadvise(&self.file, at, length, rustix::fs::Advice::WillNeed);
+        }
     }
 }
 

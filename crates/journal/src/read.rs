@@ -213,7 +213,7 @@ impl Journal {
         bytes_max: usize,
         in_files: bool,
     ) -> Result<Vec<Chunk>, ReadError> {
-        let mut passed = self.cursors.take(stream, from);
+        let mut passed = self.cursors.get(stream, from);
         let chunks = self.read_on(&mut passed, stream, from..to, bytes_max, in_files)?;
         if let Some(last) = chunks.last() {
             self.cursors.put(stream, last.end(), &passed);

@@ -8,6 +8,10 @@
 pub(crate) fn share_arenas() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
+        // Somebody knows better.
+        if ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES"].iter().any(|name| std::env::var_os(name).is_some()) {
+            return;
+        }
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let arenas = i32::try_from(processors.div_ceil(2)).unwrap_or(i32::MAX);
         // SAFETY: it sets a number within the allocator, under the allocator's lock.

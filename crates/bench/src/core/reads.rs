@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// The piece read: small, so that what is done per piece shows.
 const SIZE: Size = Size { bytes: 1 << 10, records: 1 };
+/// How much of it is read from the tail cache.
+const TAIL_BYTES: u64 = limit::TAIL_CACHE_BYTES as u64 / 2;
 /// What a consumer asks for at once of one partition, and of all: Kafka's defaults for consumers are
 /// 1 MiB and 50 MiB; less at once keeps the answers of many small partitions apart.
 const PARTITION_BYTES: usize = 1 << 20;
@@ -94,13 +96,13 @@ pub(crate) fn journal(options: &Options) -> Outcome<()> {
     report::section(
         "Journal alone: reading",
         "Pieces of 1 KiB, the streams' pieces taking turns in the log; each stream is read from its first record to \
-         its last, up to 1 MiB at a time, one stream after the other on one thread. From memory the last 64 MiB, from \
-         files all of it. CPU is the process'.",
+         its last, up to 1 MiB at a time, one stream after the other on one thread. From memory as much as half of the \
+         tail cache, from files all of it. CPU is the process'.",
     );
     head();
     for layout in layouts(options) {
         let folder = disk::fresh(&options.folder, "reads")?;
-        let tail = Layout { pieces: layout.pieces.min((64 << 20) / SIZE.bytes as u64), ..layout };
+        let tail = Layout { pieces: layout.pieces.min(TAIL_BYTES / SIZE.bytes as u64), ..layout };
         let (running, _) = Running::open(&folder, limit::TAIL_CACHE_BYTES)?;
         fill(&running, tail)?;
         let costs = repeat(options, || read(&running, tail))?;
@@ -194,7 +196,7 @@ pub(crate) fn fetch(options: &Options) -> Outcome<()> {
     head();
     for layout in layouts(options) {
         let folder = disk::fresh(&options.folder, "fetch")?;
-        let tail = Layout { pieces: layout.pieces.min((64 << 20) / SIZE.bytes as u64), ..layout };
+        let tail = Layout { pieces: layout.pieces.min(TAIL_BYTES / SIZE.bytes as u64), ..layout };
         let broker = options.start_broker(&folder)?;
         produce(&broker, tail)?;
         row(layout, Warmth::Tail, &repeat(options, || consume(&broker, tail))?);
