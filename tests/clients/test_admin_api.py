@@ -692,3 +692,30 @@ def test_records_of_many_megabytes_go_in_and_come_out(broker, api):
     assert (refused.status, refused.code) == (413, "record_too_large")
     assert "offset 2" in refused.message and "offset 3" in refused.message
     assert api.read("t", offset=3)["records"] == []
+
+
+def test_requests_are_counted_by_operation_and_errors_by_code(broker, api):
+    api.create("t")
+    api.write("t", {"value": "a"})
+    for _ in range(3):
+        assert api.get("/v1/topics").status == 200
+    assert api.get("/v1/topics/none").code == "unknown_topic"
+    assert api.raw("GET", "/v1/nothing").status == 404
+    assert api.read("t", offset=1, wait_ms=400)["records"] == []
+    with urllib.request.urlopen(f"http://{broker.http}/metrics", timeout=30) as answer:
+        text = answer.read().decode()
+
+    def value(metric: str, operation: str, error: str = "") -> float:
+        error = f',error="{error}"' if error else ""
+        labels = re.escape(f'{{protocol="http",api="{operation}"{error}}}')
+        found = re.findall(rf"^mainstem_protocol_{metric}{labels} (\S+)", text, re.M)
+        assert len(found) == 1, (metric, operation, found)
+        return float(found[0])
+
+    requests = {operation: value("requests_total", operation) for operation in ["createTopic", "listTopics", "other"]}
+    assert requests == {"createTopic": 1, "listTopics": 3, "other": 1}
+    assert value("errors_total", "getTopic", "unknown_topic") == value("errors_total", "other", "unknown_path") == 1
+    assert value("waits_total", "readRecords") == 1
+    assert 0.3 < value("wait_seconds_total", "readRecords")
+    assert value("request_seconds_sum", "readRecords") < 0.3, "waiting is no part of it"
+    assert value("request_bytes_total", "writeRecords") > 0 < value("response_bytes_total", "listTopics")

@@ -108,6 +108,7 @@ IN_FORCE = {
     "topics.partitions": (12, "environment MAINSTEM_TOPICS_PARTITIONS"),
     "cache.bytes": (64 << 20, "file my.toml:10"),
     "compaction.seconds": (15, "default"),
+    "groups.offsets-retention-seconds": (604800, "default"),
     "limits.connections": ("auto", "default"),
     "limits.memory": ("auto", "default"),
     "limits.stall-seconds": (60, "default"),

@@ -260,3 +260,39 @@ def test_balanced_consumers_of_kcat(broker, members):
     wait_until("reading of the last 60", lambda: len(resumed.records) >= 60, [resumed])
     assert sorted(resumed.values()) == sorted(source.values[-60:])
     resumed.close()
+
+
+@pytest.mark.python
+def test_offsets_are_forgotten_when_nobody_has_needed_them_for_so_long(broker):
+    broker.stop()
+    broker.options = ["--groups-offsets-retention-seconds", "2", "--topics-partitions", str(PARTITIONS)]
+    broker.start()
+    Source(broker).produce(PARTITIONS)
+
+    def joined(group: str) -> confluent_kafka.Consumer:
+        """A member that has read one record of each partition, and has committed that."""
+        consumer = confluent_kafka.Consumer({
+            "bootstrap.servers": broker.kafka,
+            "group.id": group,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+        })
+        consumer.subscribe([TOPIC])
+        read = 0
+        while read < PARTITIONS:
+            message = consumer.poll(30)
+            assert message is not None and message.error() is None
+            read += 1
+        consumer.commit(asynchronous=False)
+        return consumer
+
+    everything = dict.fromkeys(range(PARTITIONS), 1)
+    stays = joined("stays")
+    joined("leaves").close()
+    assert committed(broker, "leaves") == everything
+    deadline = time.monotonic() + 60
+    while any(offset >= 0 for offset in committed(broker, "leaves").values()):
+        assert time.monotonic() < deadline, "offsets are kept for longer than they are to be"
+        assert stays.poll(0.1) is None
+    assert committed(broker, "stays") == everything, "its member is alive, however long ago it was"
+    stays.close()

@@ -5,6 +5,7 @@ use crate::shape::{Code, ErrorBody, Problem};
 use broker::memory::Held;
 use bytes::Bytes;
 use serde::Serialize;
+use std::time::Duration;
 
 /// A header of an answer.
 pub type Header = (&'static str, String);
@@ -18,6 +19,10 @@ pub struct Answer {
     pub body: Bytes,
     /// Headers besides those that say what the body is.
     pub headers: Vec<Header>,
+    /// What went wrong, if something did.
+    pub code: Option<Code>,
+    /// How long it was waited on purpose for records to come.
+    pub waited: Duration,
     /// When the client sent what makes no sense: what that was, for the log.
     pub malformed: Option<String>,
     /// Room for the body, given back when it was sent.
@@ -40,7 +45,7 @@ impl Answer {
     }
 
     pub(crate) fn of(status: u16, body: Bytes) -> Answer {
-        Answer { status, body, headers: Vec::new(), malformed: None, room: None }
+        Answer { status, body, headers: Vec::new(), code: None, waited: Duration::ZERO, malformed: None, room: None }
     }
 
     pub(crate) fn with_header(mut self, name: &'static str, value: String) -> Answer {
@@ -55,7 +60,7 @@ impl From<Refusal> for Answer {
         let Refusal { code, message } = refusal;
         let body = ErrorBody { error: Problem { code, message } };
         let body = serde_json::to_vec(&body).unwrap_or_default();
-        let answer = Answer { malformed, ..Answer::of(code.status(), Bytes::from(body)) };
+        let answer = Answer { code: Some(code), malformed, ..Answer::of(code.status(), Bytes::from(body)) };
         match code.status() {
             503 => answer.with_header("retry-after", RETRY_SECONDS.to_string()),
             _ => answer,

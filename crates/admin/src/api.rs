@@ -3,6 +3,7 @@
 //! [`Call::body_bytes_max`] says how long it may be, then [`Api::answer`].
 
 use crate::answer::Answer;
+use crate::counted::{self, Asked};
 use crate::gate::{Claims, Gate};
 use crate::query::{Position, Query};
 use crate::refusal::Refusal;
@@ -11,7 +12,7 @@ use crate::shape::{Code, Time};
 use broker::memory::Held;
 use broker::{Broker, Reply, Request};
 use bytes::Bytes;
-use gateway::Seats;
+use gateway::{ProtocolCounters, Seats};
 use model::limit;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub(crate) struct Inner {
     pub(crate) spread: AtomicU32,
     /// Turns to decompress what is read.
     pub(crate) decoding: Arc<Semaphore>,
+    counters: Arc<ProtocolCounters>,
 }
 
 /// The head of a request.
@@ -118,7 +120,19 @@ impl Api {
     pub fn new(broker: Broker, about: About, stop: watch::Receiver<bool>) -> Self {
         let waits = Seats::new(limit::ADMIN_WAITS_MAX);
         let decoding = Arc::new(Semaphore::new(limit::ADMIN_PAGES_DECODED_AT_ONCE));
-        Api { inner: Arc::new(Inner { broker, about, waits, stop, spread: AtomicU32::new(0), decoding }) }
+        let counters = Arc::new(counted::counters());
+        Api { inner: Arc::new(Inner { broker, about, waits, stop, spread: AtomicU32::new(0), decoding, counters }) }
+    }
+
+    /// What it has counted.
+    #[must_use]
+    pub fn counters(&self) -> Arc<ProtocolCounters> {
+        self.inner.counters.clone()
+    }
+
+    /// Counts a request that is answered now.
+    pub fn note(&self, asked: Asked, answer: &Answer) {
+        counted::note(&self.inner.counters, asked, answer);
     }
 
     /// Judges a request by its head.

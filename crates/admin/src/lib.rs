@@ -10,6 +10,7 @@
 pub mod answer;
 pub mod api;
 pub mod body;
+pub mod counted;
 pub mod gate;
 mod mapping;
 pub mod openapi;
@@ -22,4 +23,5 @@ pub mod words;
 
 pub use answer::Answer;
 pub use api::{About, Api, Call, Head};
+pub use counted::Asked;
 pub use gate::{Claims, Gate};

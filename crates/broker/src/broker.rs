@@ -1,5 +1,6 @@
 //! The broker of one node: resolves names to streams and shards, and hands requests on.
 
+use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
 use crate::memory::Memory;
@@ -37,6 +38,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How often streams are looked through for what is to be compacted.
     pub compaction_interval: Duration,
+    /// Groups.
+    pub groups: GroupConfig,
     /// How long a request may wait for consensus before its outcome is called unknown.
     pub propose_timeout: Duration,
 }
@@ -52,6 +55,7 @@ impl Default for Config {
             cache_bytes: limit::TAIL_CACHE_BYTES,
             memory_bytes: limit::MEMORY_BYTES_DEFAULT,
             compaction_interval: shard::Upkeep::default().compaction_interval,
+            groups: GroupConfig::default(),
             propose_timeout: Duration::from_secs(30),
         }
     }
@@ -133,7 +137,7 @@ impl Broker {
         let local = started.into_iter().collect::<Result<Vec<_>, _>>()?;
         let shards: BTreeMap<ShardId, Shard> =
             local.iter().map(|local| (local.shard.id(), local.shard.clone())).collect();
-        let groups = Groups::start(&shards);
+        let groups = Groups::start(&shards, &config.groups);
         let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
         // At most as many as there are processors: the others have work, too.
         let turns = std::thread::available_parallelism().map_or(1, |cores| cores.get());

@@ -25,8 +25,6 @@ use tokio::time::Instant;
 
 /// The coordinator is woken at least this often.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often offsets are looked for that nobody needs: Kafka's `offsets.retention.check.interval.ms`.
-const EXPIRY_PERIOD: Duration = Duration::from_secs(600);
 
 type Answer = oneshot::Sender<Result<GroupReply, BrokerError>>;
 
@@ -42,11 +40,11 @@ pub(crate) struct Groups {
 
 impl Groups {
     /// Starts a coordinator for every shard but the catalog.
-    pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>) -> Self {
+    pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>, config: &GroupConfig) -> Self {
         let catalog = &shards[&ShardId::CATALOG];
         let start = |(id, shard): (&ShardId, &Shard)| {
             let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
-            tokio::spawn(Task::new(shard.clone(), catalog.clone(), receiver).run());
+            tokio::spawn(Task::new(shard.clone(), catalog.clone(), config.clone(), receiver).run());
             (*id, asks)
         };
         Groups { tasks: shards.iter().filter(|(id, _)| **id != ShardId::CATALOG).map(start).collect() }
@@ -72,6 +70,7 @@ struct Task {
     saving: FuturesOrdered<BoxFuture<'static, Saved>>,
     /// The catalog, for the names of streams.
     catalog: Shard,
+    config: GroupConfig,
     expire_next: Instant,
 }
 
@@ -96,7 +95,7 @@ impl Waiting {
 }
 
 impl Task {
-    fn new(shard: Shard, catalog: Shard, asks: mpsc::Receiver<Ask>) -> Self {
+    fn new(shard: Shard, catalog: Shard, config: GroupConfig, asks: mpsc::Receiver<Ask>) -> Self {
         Task {
             shard,
             asks,
@@ -105,7 +104,8 @@ impl Task {
             last_token: 0,
             saving: FuturesOrdered::new(),
             catalog,
-            expire_next: Instant::now() + EXPIRY_PERIOD,
+            expire_next: Instant::now() + config.expiry_period(),
+            config,
         }
     }
 
@@ -143,7 +143,7 @@ impl Task {
             return Ok(());
         }
         let machine = self.shard.machine();
-        let mut coordinator = Coordinator::new(GroupConfig::default());
+        let mut coordinator = Coordinator::new(self.config.clone());
         let now = wall();
         for (group, stored) in machine.messaging.groups.states() {
             if let Err(error) = coordinator.load(group, stored, now) {
@@ -200,7 +200,7 @@ impl Task {
         }
         self.act(outputs).await;
         if Instant::now() >= self.expire_next {
-            self.expire_next = Instant::now() + EXPIRY_PERIOD;
+            self.expire_next = Instant::now() + self.config.expiry_period();
             self.expire().await;
         }
     }

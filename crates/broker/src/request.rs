@@ -1,6 +1,6 @@
 //! Everything the product can do, on one screen: what protocols ask and what they are answered.
 
-use crate::group::{Description, GroupReply, GroupRequest};
+use crate::group::{Description, GroupConfig, GroupReply, GroupRequest};
 use crate::setting::{Change, Settings};
 use bytes::Bytes;
 use journal::Chunk;
@@ -343,6 +343,8 @@ pub struct NodeInfo {
     pub default_partitions: u32,
     /// Whether asking for a missing topic may make it.
     pub auto_create_topics: bool,
+    /// How groups are configured.
+    pub groups: GroupConfig,
     /// What topics are set to of which nobody says otherwise.
     pub topic_defaults: Settings,
     /// How many topics there are.

@@ -55,6 +55,7 @@ impl Broker {
             folder,
             default_partitions: config.default_partitions,
             auto_create_topics: config.auto_create_topics,
+            groups: config.groups.clone(),
             topic_defaults: config.topic_defaults.clone(),
             topics: self.inner.catalog().machine().catalog.topic_count(),
         })

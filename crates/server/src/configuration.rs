@@ -83,6 +83,7 @@ pub(crate) struct Settings {
     pub(crate) topic_defaults: broker::Settings,
     pub(crate) cache_bytes: u64,
     pub(crate) compaction_seconds: u64,
+    pub(crate) offsets_retention_seconds: u64,
     /// None: as many as descriptors allow.
     pub(crate) connections: Option<u64>,
     /// None: according to the machine's.
@@ -218,6 +219,8 @@ impl Configuration {
             partitions: self.get("topics.partitions", |value| count_or_auto(value).flatten()),
             topic_defaults: self.topic_defaults(),
             compaction_seconds: self.get("compaction.seconds", |value| count_or_auto(value).flatten()),
+            offsets_retention_seconds: self
+                .get("groups.offsets-retention-seconds", |value| count_or_auto(value).flatten()),
             cache_bytes: self.get("cache.bytes", |value| match value {
                 Value::Size(bytes) => Some(*bytes),
                 _ => None,
@@ -432,6 +435,7 @@ mod tests {
             topic_defaults: broker::Settings::stored(&[("retention.ms".into(), "604800000".into())]),
             cache_bytes: 5_000_000,
             compaction_seconds: 15,
+            offsets_retention_seconds: 604_800,
             connections: Some(6),
             memory: Some(64 << 20),
             stall_seconds: 7,

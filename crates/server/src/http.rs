@@ -70,6 +70,7 @@ impl Server {
     ) {
         let memory = broker.memory().clone();
         let api = admin::Api::new(broker.clone(), about, stop.clone());
+        let metrics = metrics.with_protocol(api.counters());
         let admin = Arc::new(Admin { api, counters: self.counters.clone() });
         let of_admin = Router::new()
             .route("/v1", any(http_admin::handle))

@@ -1,7 +1,7 @@
 //! The admin API on HTTP: takes heads and bodies off connections and puts answers on them. What is done and
 //! refused is decided in [`admin`].
 
-use admin::{Answer, Api, Call, Claims, Head, api};
+use admin::{Answer, Api, Asked, Call, Claims, Head, api};
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderMap, HeaderName};
@@ -33,17 +33,22 @@ pub(crate) struct Admin {
 }
 
 pub(crate) async fn handle(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let mut asked = Asked::now();
     let (parts, body) = request.into_parts();
     let (answer, heard_out) = match admin.api.begin(&head(&parts, &body)) {
-        Ok(call) => match receive(&admin.api, &call, body).await {
-            Ok((body, room)) => {
-                let answer = admin.api.answer(call, body, room).await;
-                (answer, true)
+        Ok(call) => {
+            asked = asked.known(&call);
+            match receive(&admin.api, &call, body).await {
+                Ok((body, room)) => {
+                    asked = asked.complete(body.len());
+                    (admin.api.answer(call, body, room).await, true)
+                }
+                Err(answer) => (answer, false),
             }
-            Err(answer) => (answer, false),
-        },
+        }
         Err(answer) => (answer, body.is_end_stream()),
     };
+    admin.api.note(asked, &answer);
     admin.respond(answer, heard_out)
 }
 

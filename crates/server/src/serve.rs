@@ -5,6 +5,7 @@ use crate::setting::SHARDS_MAX;
 use crate::value::Endpoint;
 use crate::{allocator, descriptors, http, machine_memory, metrics};
 use admin::Gate;
+use broker::group::GroupConfig;
 use broker::{Broker, Config};
 use gateway::session::Ends;
 use gateway::{Listener, ProtocolCounters, Seats, Session};
@@ -125,6 +126,7 @@ fn broker_config(settings: &Settings) -> Config {
         cache_bytes: settings.cache_bytes as usize,
         memory_bytes: settings.memory.unwrap_or_else(machine_memory::for_clients),
         compaction_interval: Duration::from_secs(settings.compaction_seconds),
+        groups: GroupConfig { offsets_retention: settings.offsets_retention_seconds * 1000, ..chosen.groups },
         ..chosen
     }
 }

@@ -68,7 +68,7 @@ fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     }
 }
 
-const OF_THE_NODE: [Setting; 14] = [
+const OF_THE_NODE: [Setting; 15] = [
     Setting {
         key: Cow::Borrowed("data-dir"),
         kind: Kind::Folder,
@@ -130,6 +130,14 @@ const OF_THE_NODE: [Setting; 14] = [
         kind: Kind::Count { least: 1, most: 86_400, auto: false },
         default: "15",
         about: "How often compacted topics are looked through for what was overwritten",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("groups.offsets-retention-seconds"),
+        kind: Kind::Count { least: 1, most: 100 * 365 * 86_400, auto: false },
+        default: "604800",
+        about: "How long committed offsets are kept that nobody needs; they are looked for every ten minutes, or twice \
+                in this time",
         secret: false,
     },
     Setting {

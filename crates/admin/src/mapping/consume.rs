@@ -29,16 +29,21 @@ pub(crate) async fn read(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal>
     let reading = Reading::new(&api, &call);
     let mut from = reading.begin(&call).await?;
     let mut part = reading.look(from, Duration::ZERO).await?;
+    let mut waited = Duration::ZERO;
     loop {
         let (page, bounds, room) = reading.page(from, part).await?;
         // Where compaction left nothing there is a way to go on.
         let moved = page.next > from;
         from = page.next;
         if page.count > 0 || Instant::now() >= deadline {
-            return Ok(reading.answer(page, bounds, room));
+            return Ok(Answer { waited, ..reading.answer(page, bounds, room) });
         }
         drop(room);
+        let began = Instant::now();
         part = if moved { reading.look(from, Duration::ZERO).await? } else { reading.wait(from, deadline).await? };
+        if !moved {
+            waited += began.elapsed();
+        }
     }
 }
 

@@ -39,7 +39,7 @@ const RATIOS: [(&str, Bound, Metric, &[Scenario]); 7] = [
         "throughput at least 2 × Kafka's",
         Bound::AtLeast(2.0),
         Metric::RecordsASecond,
-        &[Scenario::Produce, Scenario::Singles, Scenario::Consume, Scenario::CatchUp],
+        &[Scenario::Produce, Scenario::PerfTools, Scenario::Singles, Scenario::Consume, Scenario::CatchUp],
     ),
     (
         "broker CPU per record at most 1/4",
@@ -53,7 +53,7 @@ const RATIOS: [(&str, Bound, Metric, &[Scenario]); 7] = [
         "memory at most 1/10, peak under load",
         Bound::AtMost(0.1),
         Metric::PeakMib,
-        &[Scenario::Produce, Scenario::Singles, Scenario::Consume, Scenario::CatchUp],
+        &[Scenario::Produce, Scenario::Singles, Scenario::Consume, Scenario::CatchUp, Scenario::Ingest],
     ),
     ("memory at most 1/10, idle", Bound::AtMost(0.1), Metric::MemoryMib, &[Scenario::Start, Scenario::Partitions]),
     ("start-up at most 1/20", Bound::AtMost(0.05), Metric::StartMillis, &[Scenario::Start]),

@@ -185,7 +185,9 @@ impl Scenario {
                 CpuSecondsAMillion,
                 Late99,
             ],
-            Scenario::Ingest => &[DirectMibASecond, MibASecond, DirectShare, CpuSecondsAMillion, GeneratorCores],
+            Scenario::Ingest => {
+                &[DirectMibASecond, MibASecond, DirectShare, CpuSecondsAMillion, PeakMib, GeneratorCores]
+            }
             Scenario::CatchUp => &[RecordsASecond, MibASecond, CpuSecondsAMillion, PeakMib, RestartMillis],
             Scenario::Start => &[StartMillis, RestartMillis, MemoryMib],
             Scenario::Partitions => {

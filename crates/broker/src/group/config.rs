@@ -1,6 +1,7 @@
 //! What can be configured about groups.
 
 use model::limit;
+use std::time::Duration;
 
 /// What can be configured about groups. Times are in milliseconds.
 #[derive(Clone, Debug)]
@@ -32,7 +33,16 @@ pub struct GroupConfig {
     pub remove_absent_static: bool,
 }
 
+/// The longest time between two looks, as in Kafka.
+const EXPIRY_PERIOD_MAX: Duration = Duration::from_secs(600);
+
 impl GroupConfig {
+    /// How often offsets are looked for that nobody needs (`offsets.retention.check.interval.ms`).
+    #[must_use]
+    pub fn expiry_period(&self) -> Duration {
+        Duration::from_millis(self.offsets_retention / 2).min(EXPIRY_PERIOD_MAX)
+    }
+
     pub(super) fn members_max(&self) -> usize {
         self.group_size_max.min(limit::GROUP_MEMBERS_MAX)
     }

@@ -111,9 +111,10 @@ impl Coordinator {
     pub fn expire(&mut self, group: &str, now: Timestamp, out: &mut Vec<Output>) {
         /// Longer than a commit is under way.
         const MOMENT_MILLIS: u64 = 60_000;
+        let moment = MOMENT_MILLIS.min(self.config.offsets_retention);
         self.with_group(group, now, out, |group, turn| {
             if let Phase::Empty { since } = group.phase
-                && since <= now.minus(MOMENT_MILLIS)
+                && since <= now.minus(moment)
                 && group.pending.is_empty()
             {
                 group.forget(turn, None, since);

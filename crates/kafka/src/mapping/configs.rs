@@ -12,7 +12,6 @@ use crate::codec::describe_configs::{
 use crate::codec::error_code::ErrorCode;
 use crate::codec::incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 use crate::codec::text::Text;
-use broker::group::GroupConfig;
 use broker::request::{AlterTopic, NodeInfo, TopicInfo, TopicRef, TopicsQuery};
 use broker::setting::{Change, Kind, SETTINGS, Setting};
 use broker::{BrokerError, Reply, Request, Settings};
@@ -220,7 +219,7 @@ type Fixed = (&'static str, i8, String, &'static str, &'static str);
 /// What Kafka's tools look for in a broker's configuration, in Kafka's words. Nothing of it changes while
 /// the node runs.
 fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
-    let groups = GroupConfig::default();
+    let groups = &node.groups;
     let id = context.node.0.to_string();
     let listener = format!("PLAINTEXT://{}:{}", context.host, context.port);
     let folder = node.folder.display().to_string();
@@ -278,7 +277,7 @@ fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
         (
             "offsets.retention.check.interval.ms",
             kind::LONG,
-            number(600_000),
+            number(groups.expiry_period().as_millis() as u64),
             "600000",
             "How often old ones are sought.",
         ),

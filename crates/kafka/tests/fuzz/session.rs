@@ -1,6 +1,7 @@
 //! A whole connection: bytes come, requests are answered as a broker without topics would, and what is said
 //! to the client is a sequence of frames. In the end no memory is held.
 
+use broker::group::GroupConfig;
 use broker::request::{AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, ReadPart, TopicPage};
 use broker::{BrokerError, Memory, Reply, Request, Settings};
 use bytes::{Bytes, BytesMut};
@@ -72,6 +73,7 @@ fn reply(request: Request) -> Reply {
             disk: None,
             default_partitions: 1,
             auto_create_topics: true,
+            groups: GroupConfig::default(),
             topic_defaults: Settings::default(),
             topics: 0,
         }),

@@ -63,6 +63,12 @@ impl Metrics {
         Metrics { broker, listeners, protocols }
     }
 
+    /// One more protocol.
+    pub(crate) fn with_protocol(mut self, counters: Arc<ProtocolCounters>) -> Self {
+        self.protocols.push(counters);
+        self
+    }
+
     /// Everything, as text.
     pub(crate) async fn text(&self) -> Result<String, fmt::Error> {
         // Groups first: whoever waits for its turn there shall not show what was long ago.
