@@ -1,5 +1,6 @@
 """Topics made, described and removed; offsets found by position and by time."""
 
+import select
 import struct
 import time
 
@@ -104,6 +105,23 @@ def test_configurations_take_effect(broker, admin):
         kind, stamp = message.timestamp()
         assert kind == confluent_kafka.TIMESTAMP_LOG_APPEND_TIME
         assert before <= stamp <= after
+    consumer.close()
+
+
+def test_batches_are_compressed_as_the_topic_says(broker, admin):
+    """Or as the producer did it. The records are the same."""
+    codecs = {"uncompressed": wire.NONE, "gzip": wire.GZIP, "snappy": wire.SNAPPY, "lz4": wire.LZ4, "zstd": wire.ZSTD}
+    values = [b"the same words, number %d" % number for number in range(100)]
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": broker.kafka, "group.id": "none", "check.crcs": True})
+    for setting in ["producer", *codecs]:
+        assert create(admin, setting, config={"compression.type": setting, **KEPT}) == 0
+        with wire.Connection(broker.kafka) as connection:
+            for codec in [wire.NONE, wire.GZIP]:
+                assert wire.produce(connection, setting, 0, wire.batch(values, codec=codec)).error == 0
+            stored = wire.codecs(wire.fetch(connection, setting).records)
+        assert stored == ([wire.NONE, wire.GZIP] if setting == "producer" else [codecs[setting]] * 2)
+        consumer.assign([TopicPartition(setting, 0, 0)])
+        assert [message.value() for message in consumer.consume(200, timeout=10)] == values * 2, setting
     consumer.close()
 
 
@@ -297,3 +315,61 @@ def test_a_fetch_waits_for_records_and_no_longer(broker, admin):
         assert (got.error, got.end) == (0, 1)
         assert struct.unpack_from(">q", got.records)[0] == 0
         assert got.records[wire.COVERED :] == records[wire.COVERED :]
+
+
+def test_a_fetch_waits_for_as_many_bytes_as_it_asks_for(broker, admin):
+    assert create(admin, "quiet") == 0
+    records = wire.batch([bytes(1000)])
+    size = len(records)
+    with wire.Connection(broker.kafka) as waiting, wire.Connection(broker.kafka) as producing:
+        assert wire.produce(producing, "quiet", 0, records).error == 0
+        # What is enough is answered at once.
+        asked = time.monotonic()
+        assert len(wire.fetch(waiting, "quiet", max_wait=9_000, min_bytes=size).records) == size
+        assert time.monotonic() - asked < 2
+        # What is not is answered when the wait is over.
+        asked = time.monotonic()
+        assert len(wire.fetch(waiting, "quiet", max_wait=700, min_bytes=size + 1).records) == size
+        assert 0.6 < time.monotonic() - asked < 3
+        # Or as soon as there is enough, not at the next record.
+        body = wire.fetch_body("quiet", 0, 0, max_wait=9_000, min_bytes=3 * size)
+        waiting.send(wire.request(wire.FETCH, 4, 99, body))
+        assert wire.produce(producing, "quiet", 0, records).error == 0
+        assert select.select([waiting.socket], [], [], 0.5) == ([], [], []), "two batches are answered, three wanted"
+        asked = time.monotonic()
+        assert wire.produce(producing, "quiet", 0, records).error == 0
+        assert len(wire.fetched(waiting.answer(99)).records) == 3 * size
+        assert time.monotonic() - asked < 2
+
+
+def test_partitions_share_the_bytes_that_a_fetch_asks_for(broker, admin):
+    """In the order asked for; only the first batch of all may be larger than what is asked for."""
+    assert create(admin, "shared", partitions=4) == 0
+    records = wire.batch([bytes(1000)])
+    size = len(records)
+    with wire.Connection(broker.kafka) as connection:
+        # Partition 0 has none.
+        for partition in [1, 2, 3] * 3:
+            assert wire.produce(connection, "shared", partition, records).error == 0
+
+        def batches(order: list[int], max_bytes: int) -> list[int]:
+            """How many come of each partition, in that order."""
+            answers = wire.fetch_each(connection, "shared", order, max_bytes)
+            assert [partition for partition, _ in answers] == order
+            for partition, got in answers:
+                assert (got.error, got.end) == (0, 3 if partition else 0)
+            whole = [len(wire.codecs(got.records)) for _, got in answers]
+            # A batch may be cut where the bytes end.
+            assert sum(len(got.records) for _, got in answers) <= max(max_bytes, size)
+            return whole
+
+        for max_bytes, expected in [
+            (1, [0, 1, 0, 0]),
+            (size, [0, 1, 0, 0]),
+            (2 * size, [0, 2, 0, 0]),
+            (3 * size + size // 2, [0, 3, 0, 0]),
+            (5 * size, [0, 3, 2, 0]),
+            (9 * size, [0, 3, 3, 3]),
+        ]:
+            assert batches([0, 1, 2, 3], max_bytes) == expected, max_bytes
+        assert batches([3, 0, 2, 1], 4 * size) == [3, 0, 1, 0]

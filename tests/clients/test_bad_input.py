@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 
 import pytest
+from confluent_kafka import KafkaError
+from confluent_kafka.admin import AdminClient
 
 import wire
 import writer
@@ -85,6 +87,14 @@ FRAMES = {
     "unknown api": (wire.request(999, 0, 1), "API 999 is not spoken here"),
     "negative api": (wire.request(-1, 0, 1), "API -1 is not spoken here"),
     "api between brokers": (wire.request(4, 0, 1), "API 4 is not spoken here"),
+    "authentication, which is not there yet": (
+        wire.request(wire.SASL_HANDSHAKE, 1, 1, wire.text("PLAIN")),
+        "API 17 is not spoken here",
+    ),
+    "a password, whoever sends it at once": (
+        wire.request(wire.SASL_AUTHENTICATE, 1, 1, header(b"\0somebody\0secret")),
+        "API 36 is not spoken here",
+    ),
     "version from the future": (wire.request(wire.METADATA, 99, 1, b"\0"), "Metadata version 99 is not spoken here"),
     "negative version": (wire.request(wire.METADATA, -1, 1), "Metadata version -1 is not spoken here"),
     "produce of a version before batches": (wire.request(wire.PRODUCE, 2, 1, bytes(10)), "Produce version 2"),
@@ -275,6 +285,23 @@ def test_a_bad_batch_is_refused_and_not_stored(keeper, bad):
     wait_until("the count", counted)
     (line,) = [line for line in said(keeper).splitlines() if origin in line]
     assert "refused" in line and bad.topic in line and bad.why in line
+
+
+def test_a_client_that_wants_to_authenticate_learns_that_it_cannot(keeper):
+    """From what is advertised: it sends no password to a broker that would not know what to do with it."""
+    told = []
+    client = AdminClient({
+        "bootstrap.servers": keeper.kafka,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "somebody",
+        "sasl.password": "secret",
+        "error_cb": told.append,
+    })
+    wait_until("an error", lambda: client.poll(0) >= 0 and told)
+    assert told[0].code() == KafkaError._AUTHENTICATION
+    assert "not supported by broker" in told[0].str()
+    assert metric(keeper, "mainstem_protocol_violations_total", listener="kafka") == 0
 
 
 def test_a_version_of_api_versions_from_the_future_is_answered(keeper):

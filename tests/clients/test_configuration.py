@@ -180,6 +180,11 @@ def test_a_broker_runs_as_file_environment_and_flags_say(new_broker, tmp_path):
     assert new_broker.addresses.keys() == {"kafka", "http"}
     with wire.Connection(new_broker.kafka) as connection:
         assert wire.metadata(connection, ["made"], True) == {"made": (0, 3)}
+        # Whoever makes a topic and leaves the number to the broker gets as many.
+        admin = AdminClient({"bootstrap.servers": new_broker.kafka})
+        asked = NewTopic("asked-for", num_partitions=-1, replication_factor=-1)
+        admin.create_topics([asked])["asked-for"].result(SECONDS)
+        assert wire.metadata(connection, ["asked-for"], False) == {"asked-for": (0, 3)}
     (started,) = [line for line in log_of(new_broker) if line["message"] == "started"]
     assert started["shards"] == 3
 
@@ -283,6 +288,23 @@ def test_topics_are_set_to_the_nodes_defaults_unless_somebody_says_otherwise(new
     admin = AdminClient({"bootstrap.servers": new_broker.kafka})
     default = ("604800000", ConfigSource.DEFAULT_CONFIG)
     assert value_and_source(described(admin, topic, "plain")["retention.ms"]) == default
+
+
+def test_a_node_is_not_configured_over_the_wire(broker):
+    admin = AdminClient({"bootstrap.servers": broker.kafka})
+    node, logger = ConfigResource.Type.BROKER, 8
+    before = {name: entry.value for name, entry in described(admin, node, "1").items()}
+    assert before["message.max.bytes"] != "2000"
+    with wire.Connection(broker.kafka) as connection:
+        for api in [wire.ALTER_CONFIGS, wire.INCREMENTAL_ALTER_CONFIGS]:
+            # One node, and the default of all.
+            for name in ["1", ""]:
+                error, why = wire.alter_config(connection, api, node.value, name, "message.max.bytes", "2000")
+                assert error == wire.INVALID_REQUEST
+                assert why == "a node is configured by its file, environment and flags"
+            error, why = wire.alter_config(connection, api, logger, "1", "root", "TRACE")
+            assert error == wire.INVALID_REQUEST and "have no settings here" in why
+    assert {name: entry.value for name, entry in described(admin, node, "1").items()} == before
 
 
 def produce(address: str, topic: str, size: int):

@@ -10,6 +10,8 @@ import zlib
 from dataclasses import dataclass
 
 PRODUCE, FETCH, LIST_OFFSETS, METADATA, API_VERSIONS, INIT_PRODUCER_ID = 0, 1, 2, 3, 18, 22
+SASL_HANDSHAKE, SASL_AUTHENTICATE = 17, 36
+ALTER_CONFIGS, INCREMENTAL_ALTER_CONFIGS = 33, 44
 
 OFFSET_OUT_OF_RANGE = 1
 CORRUPT_MESSAGE = 2
@@ -19,6 +21,7 @@ INVALID_TOPIC = 17
 INVALID_REQUIRED_ACKS = 21
 INVALID_TIMESTAMP = 32
 UNSUPPORTED_VERSION = 35
+INVALID_REQUEST = 42
 OUT_OF_ORDER_SEQUENCE = 45
 INVALID_PRODUCER_EPOCH = 47
 UNSUPPORTED_COMPRESSION = 76
@@ -170,24 +173,42 @@ class Fetched:
     records: bytes
 
 
-def fetch_body(topic: str, partition: int, offset: int, max_bytes: int = 1 << 20, max_wait: int = 0) -> bytes:
+def fetch_body(
+    topic: str, partition: int, offset: int, max_bytes: int = 1 << 20, max_wait: int = 0, min_bytes: int = 1
+) -> bytes:
     """Of version 4."""
-    head = struct.pack(">iiiib", -1, max_wait, 1, max_bytes, 0)
+    head = struct.pack(">iiiib", -1, max_wait, min_bytes, max_bytes, 0)
     return head + struct.pack(">i", 1) + text(topic) + struct.pack(">iiqi", 1, partition, offset, max_bytes)
 
 
 def fetched(answer: Reader) -> Fetched:
+    ((_, outcome),) = fetched_each(answer)
+    return outcome
+
+
+def fetched_each(answer: Reader) -> list[tuple[int, Fetched]]:
+    """The outcome for each partition of the only topic, in the order of the answer."""
     def partition(answer):
-        answer.i32()
+        number = answer.i32()
         error, end = answer.i16(), answer.i64()
         answer.i64()
         answer.array(lambda _: (answer.i64(), answer.i64()))
-        return Fetched(error, end, answer.bytes())
+        return number, Fetched(error, end, answer.bytes())
 
     answer.i32()
-    ((outcome,),) = answer.array(lambda topic: (topic.text(), topic.array(partition))[1])
+    (outcomes,) = answer.array(lambda topic: (topic.text(), topic.array(partition))[1])
     answer.end()
-    return outcome
+    return outcomes
+
+
+def fetch_each(
+    connection: Connection, topic: str, partitions: list[int], max_bytes: int
+) -> list[tuple[int, Fetched]]:
+    """From the beginning of each partition, for which there is no limit but that of the whole answer."""
+    places = b"".join(struct.pack(">iqi", partition, 0, 1 << 20) for partition in partitions)
+    head = struct.pack(">iiiib", -1, 0, 1, max_bytes, 0)
+    body = head + struct.pack(">i", 1) + text(topic) + struct.pack(">i", len(partitions)) + places
+    return fetched_each(connection.ask(FETCH, 4, body))
 
 
 def fetch(connection: Connection, topic: str, partition: int = 0, offset: int = 0, **more) -> Fetched:
@@ -246,6 +267,20 @@ def list_offset(connection: Connection, topic: str, partition: int, time: int) -
     answer.i32(), answer.take(3)
     answer.end()
     return outcome
+
+
+def alter_config(
+    connection: Connection, api: int, kind: int, name: str, key: str, value: str
+) -> tuple[int, str | None]:
+    """Error code and message for the only resource. By version 0 of either API."""
+    how = b"\0" if api == INCREMENTAL_ALTER_CONFIGS else b""
+    setting = struct.pack(">i", 1) + text(key) + how + text(value)
+    answer = connection.ask(api, 0, struct.pack(">ib", 1, kind) + text(name) + setting + struct.pack(">?", False))
+    answer.i32()
+    (outcome,) = answer.array(lambda answer: (answer.i16(), answer.text(), answer.i8(), answer.text()))
+    answer.end()
+    assert outcome[2:] == (kind, name)
+    return outcome[:2]
 
 
 def api_versions(answer: Reader) -> tuple[int, dict[int, tuple[int, int]]]:
