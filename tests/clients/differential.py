@@ -101,7 +101,8 @@ class Pair:
         self.sides = [self.kafka, self.ours]
         self.apis: dict[str, int] = agent.ask("requests", kafka)
         self.found: list[Difference] = []
-        self.cases: set[str] = set()
+        # Each case that was compared, with the version it was compared in.
+        self.tried: set[tuple[str, int]] = set()
         for side in self.sides:
             side.send(self.apis["ApiVersions"], 0, {}, "versions")
             told = side.receive("versions")["apiKeys"]
@@ -134,10 +135,13 @@ class Pair:
                 except (KeyError, IndexError):
                     # What it was not told it does not know; the difference shows.
                     side.notes.setdefault(name, None)
-        self.cases.add(case)
-        plain = [normal(answer, side) for side, answer in zip(self.sides, answers)]
-        self.compare(case, version, "", *plain)
+        self.compare_all(case, version, answers)
         return answers[0]
+
+    def compare_all(self, case: str, version: int, answers: list[dict]):
+        """Notes how the answers differ, Kafka's and ours."""
+        self.tried.add((case, version))
+        self.compare(case, version, "", *(normal(answer, side) for side, answer in zip(self.sides, answers)))
 
     def compare(self, case: str, version: int, field: str, kafka, ours):
         """Notes the differences, in the smallest parts that differ."""
