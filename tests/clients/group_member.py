@@ -1,8 +1,8 @@
 """A consumer in a process of its own, which a test can kill: reads, commits, and says what happens.
 
-Run as a program, it prints one JSON array per line: ["owns", partitions], ["read", partition, offset,
-value], ["committed", {partition: offset}] and ["failed", why]. `Member` starts it and keeps up with what
-it says.
+Run as a program, it prints one JSON array per line: ["assigned", partitions], ["revoked", partitions],
+["owns", partitions], ["read", partition, offset, value], ["committed", {partition: offset}] and
+["failed", why]. `Member` starts it and keeps up with what it says.
 """
 
 import json
@@ -18,9 +18,11 @@ SESSION_SECONDS = 6
 class Member:
     """A consumer of one topic, from a test's point of view."""
 
-    def __init__(self, broker, group: str, topic: str, strategy: str = "range"):
-        command = [sys.executable, __file__, broker.kafka, group, topic, strategy]
+    def __init__(self, broker, group: str, topic: str, strategy: str = "range", instance: str = ""):
+        command = [sys.executable, __file__, broker.kafka, group, topic, strategy, instance]
         self.owned = None
+        # What its client told it of rebalances: "assigned" or "revoked", and which partitions.
+        self.told: list[tuple[str, set[int]]] = []
         self.committed: dict[int, int] = {}
         # (partition, offset, value) in the order of reading.
         self.records: list[tuple[int, int, str]] = []
@@ -34,6 +36,8 @@ class Member:
             event, *details = json.loads(line)
             if event == "owns":
                 self.owned = set(details[0])
+            elif event in ["assigned", "revoked"]:
+                self.told.append((event, set(details[0])))
             elif event == "read":
                 self.records.append(tuple(details))
             elif event == "committed":
@@ -87,7 +91,7 @@ def shared_by(members: list[Member], partitions: int):
     wait_until(f"a fair share of {partitions} partitions for {len(members)} members", fair, members)
 
 
-def run(address: str, group: str, topic: str, strategy: str):
+def run(address: str, group: str, topic: str, strategy: str, instance: str):
     from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
     stopping = threading.Event()
@@ -118,6 +122,7 @@ def run(address: str, group: str, topic: str, strategy: str):
                 raise
 
     def on_assign(consumer, partitions):
+        say("assigned", [partition.partition for partition in partitions])
         owned.update(partition.partition for partition in partitions)
         if strategy == "cooperative-sticky":
             consumer.incremental_assign(partitions)
@@ -126,6 +131,7 @@ def run(address: str, group: str, topic: str, strategy: str):
         say("owns", sorted(owned))
 
     def on_revoke(consumer, partitions):
+        say("revoked", [partition.partition for partition in partitions])
         commit()
         owned.difference_update(partition.partition for partition in partitions)
         if strategy == "cooperative-sticky":
@@ -140,6 +146,8 @@ def run(address: str, group: str, topic: str, strategy: str):
     consumer = Consumer({
         "bootstrap.servers": address,
         "group.id": group,
+        # Without one it is a dynamic member.
+        **({"group.instance.id": instance} if instance else {}),
         "partition.assignment.strategy": strategy,
         "session.timeout.ms": SESSION_SECONDS * 1000,
         "heartbeat.interval.ms": 500,

@@ -160,6 +160,45 @@ def test_partitions_of_a_killed_member_move(broker, members, strategy):
 
 
 @pytest.mark.python
+def test_a_cooperative_member_gives_up_only_what_moves(broker, members):
+    writer.create_topic(broker, TOPIC, PARTITIONS)
+    first = members(strategy="cooperative-sticky")
+    shared_by([first], PARTITIONS)
+    second = members(strategy="cooperative-sticky")
+    shared_by([first, second], PARTITIONS)
+    # librdkafka tells of rebalances that change nothing, too.
+    told = [(what, partitions) for what, partitions in first.told if partitions]
+    assert told == [("assigned", set(range(PARTITIONS))), ("revoked", second.owned)]
+    # What moves is free before it is given to another.
+    assert [partitions for what, partitions in second.told if partitions] == [second.owned]
+    for member in [first, second]:
+        member.close()
+
+
+@pytest.mark.python
+def test_a_static_member_comes_back_without_a_rebalance(broker, members):
+    """Whether it was stopped or killed; and whether it led the group or not."""
+    writer.create_topic(broker, TOPIC, PARTITIONS)
+    source = Source(broker)
+    group = {name: members(instance=name) for name in ["one", "other"]}
+    shared_by(list(group.values()), PARTITIONS)
+    for name, other, leave in [("one", "other", Member.close), ("other", "one", Member.kill)]:
+        stays = group[other]
+        owned, told = set(group[name].owned), list(stays.told)
+        # Its client does not say that it leaves.
+        leave(group[name])
+        back = group[name] = members(instance=name)
+        wait_until("the same partitions", lambda: back.owned == owned, [back, stays])
+        source.produce(60)
+        for member in [back, stays]:
+            theirs = {value for at, value in enumerate(source.values) if at % PARTITIONS in member.owned}
+            new = theirs & set(source.values[-60:])
+            wait_until("reading by both", lambda: new <= set(member.values()), [back, stays])
+        assert stays.told == told, "the other one was told of a rebalance"
+        assert back.told == [("assigned", owned)]
+
+
+@pytest.mark.python
 def test_a_member_survives_a_kill_of_the_broker(broker, members):
     """The group's members and generation are stored: a member goes on without being told to rejoin."""
     writer.create_topic(broker, TOPIC, PARTITIONS)
