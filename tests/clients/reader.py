@@ -9,6 +9,9 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, TopicPartition
 
 from text import Digest
 
+# For compaction and retention to come round on a machine that others use, too.
+UPKEEP_SECONDS = 90
+
 
 def with_kcat(kcat, topic: str, partitions: int, folder: Path) -> list[Digest]:
     """One run of kcat per partition."""
@@ -62,6 +65,41 @@ def messages(broker, topic: str, partitions: int, stall_seconds: float = 30) -> 
             assert time.monotonic() - heard < stall_seconds, f"nothing more to read; ended: {ended} of {partitions}"
     finally:
         consumer.close()
+
+
+def by_offset(broker, topic: str) -> dict[int, tuple[bytes | None, bytes | None]]:
+    """Key and value of each record of a topic's only partition. Offsets may have gaps."""
+    consumer = confluent_kafka.Consumer({
+        "bootstrap.servers": broker.kafka,
+        "group.id": "reader that commits nothing",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+        "check.crcs": True,
+    })
+    found = {}
+    try:
+        consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+        while True:
+            message = consumer.poll(30)
+            assert message is not None, "no end within 30 seconds"
+            if message.error() is not None:
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+                return found
+            assert not found or message.offset() > max(found)
+            found[message.offset()] = (message.key(), message.value())
+    finally:
+        consumer.close()
+
+
+def by_offset_when(broker, topic: str, condition) -> dict[int, tuple[bytes | None, bytes | None]]:
+    """Reads again and again until it is as it should become."""
+    deadline = time.monotonic() + UPKEEP_SECONDS
+    while True:
+        found = by_offset(broker, topic)
+        if condition(found):
+            return found
+        assert time.monotonic() < deadline, f"{len(found)} records: {str(list(found.items())[:20])[:4000]}"
+        time.sleep(0.5)
 
 
 def with_java(java_tool, broker, topic: str, partitions: int, count: int, folder: Path) -> list[Digest]:
