@@ -5,11 +5,14 @@ By their main classes, in the process of the Java agent: starting one for each t
 
 import json
 import re
+import subprocess
+import threading
 from collections import Counter
 
 import pytest
 
-from group_member import wait_until
+from group_member import SESSION_SECONDS, wait_until
+from reader import by_offset_when
 
 pytestmark = [
     pytest.mark.java,
@@ -132,6 +135,125 @@ def test_verifiable(tools):
     assert sum(line["count"] for line in said if line["name"] == "records_consumed") == 300
     commits = [line for line in said if line["name"] == "offsets_committed"]
     assert commits and all(line["success"] for line in commits)
+
+
+class Verifiable:
+    """A verifiable producer or consumer in a process of its own, which says in lines of JSON what happens to it."""
+
+    def __init__(self, command: list[str], folder, name: str):
+        self.events: list[dict] = []
+        self.complaints = folder / f"{name}.stderr"
+        with open(self.complaints, "wb") as complaints:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self):
+        for line in self.process.stdout:
+            # One that is killed may not end its last.
+            if line.endswith("\n"):
+                self.events.append(json.loads(line))
+
+    @property
+    def failure(self) -> str | None:
+        """What it complained of, should it have ended."""
+        return None if self.process.poll() is None else self.complaints.read_text()[-4000:]
+
+    def all(self, name: str) -> list[dict]:
+        return [event for event in list(self.events) if event["name"] == name]
+
+    def owned(self) -> set[int]:
+        """The partitions that it has now."""
+        owned = set()
+        for event in list(self.events):
+            partitions = {place["partition"] for place in event.get("partitions", [])}
+            if event["name"] == "partitions_assigned":
+                owned |= partitions
+            elif event["name"] == "partitions_revoked":
+                owned -= partitions
+        return owned
+
+    def read(self) -> list[tuple[int, int, str]]:
+        """Partition, offset and value of every record that it consumed, in the order of reading."""
+        return [(event["partition"], event["offset"], event["value"]) for event in self.all("record_data")]
+
+    def committed(self) -> dict[int, int]:
+        """Where to go on from, by partition."""
+        commits = self.all("offsets_committed")
+        assert all(commit["success"] for commit in commits), commits
+        return {place["partition"]: place["offset"] for commit in commits for place in commit["offsets"]}
+
+    def ended(self) -> int:
+        """Its exit code, once it has said everything."""
+        code = self.process.wait(60)
+        self._thread.join(10)
+        return code
+
+    def kill(self):
+        self.process.kill()
+        self.ended()
+
+
+def test_verifiable_consumers_share_and_take_over(tools, java_command, tmp_path):
+    """Two in a group, one of which is killed while records come: what all of them tell accounts for every record."""
+    partitions, count = 4, 2000
+    tools.topics("--create", "--topic", "verified", "--partitions", str(partitions))
+    place = ["--bootstrap-server", tools.broker.kafka, "--topic", "verified"]
+    started = []
+
+    def start(name: str, main: str, *arguments: str) -> Verifiable:
+        started.append(Verifiable([*java_command(TOOLS + main), *place, *arguments], tmp_path, name))
+        return started[-1]
+
+    group = ["--group-id", "verifiers", "--session-timeout", str(SESSION_SECONDS * 1000), "--reset-policy", "earliest"]
+    try:
+        victim, survivor = [start(name, "VerifiableConsumer", *group, "--verbose") for name in ["victim", "survivor"]]
+        everything = set(range(partitions))
+
+        def is_shared() -> bool:
+            mine, theirs = victim.owned(), survivor.owned()
+            return len(mine) == len(theirs) == 2 and mine | theirs == everything
+
+        wait_until("a fair share", is_shared, started, seconds=60)
+        shares = victim.owned(), survivor.owned()
+        producer = start(
+            "producer", "VerifiableProducer", "--max-messages", str(count), "--throughput", "400", "--acks", "-1",
+            "--repeating-keys", "100",
+        )
+        reading = [victim, survivor]
+        enough = count // 10
+        wait_until("records for both", lambda: all(len(one.read()) > enough for one in reading), reading, seconds=60)
+        victim.kill()
+        assert len(producer.all("producer_send_success")) < count, "killed while records come"
+        assert producer.ended() == 0
+        acknowledged = {
+            (event["partition"], event["offset"]): event["value"] for event in producer.all("producer_send_success")
+        }
+        assert sorted(map(int, acknowledged.values())) == list(range(count))
+
+        def read() -> dict[tuple[int, int], str]:
+            return {(partition, offset): value for one in reading for partition, offset, value in one.read()}
+
+        wait_until("a sole owner", lambda: survivor.owned() == everything, [survivor], seconds=60)
+        wait_until("all records", lambda: len(read()) == count, [survivor], seconds=60)
+        wait_until("commits", lambda: sum(survivor.committed().values()) == count, [survivor])
+        survivor.process.terminate()
+        survivor.ended()
+    finally:
+        for one in started:
+            one.kill()
+    assert survivor.events[-1]["name"] == "shutdown_complete"
+    assert read() == acknowledged
+    for one, share in zip(reading, shares):
+        own = [(partition, offset) for partition, offset, _ in one.read()]
+        assert len(own) == len(set(own)), "nobody reads a record twice"
+        assert {partition for partition, _ in own} == (share if one is victim else everything)
+    # Again came only what the one that was killed had not committed, as far as it could tell.
+    committed = victim.committed()
+    twice = {(partition, offset) for partition, offset, _ in victim.read()} & {
+        (partition, offset) for partition, offset, _ in survivor.read()
+    }
+    assert all(offset >= committed.get(partition, 0) for partition, offset in twice), (committed, twice)
 
 
 def rows(lines: list[str]) -> list[dict[str, str]]:
@@ -261,9 +383,13 @@ def test_about_the_broker(tools):
     assert re.match(r"Cluster ID: \S+", tools.run("ClusterTool", "cluster-id", "--bootstrap-server", tools.broker.kafka)[0])
 
 
+@pytest.mark.python
 @scenario("Kafka Streams: a table of a compacted topic")
 def test_streams(tools, broker, tmp_path):
-    tools.topics("--create", "--topic", "rows", "--partitions", "1", "--config", "cleanup.policy=compact")
+    broker.options = ["--compaction-seconds", "1"]
+    broker.restart()
+    configs = ["--config", "cleanup.policy=compact", "--config", "min.cleanable.dirty.ratio=0.01"]
+    tools.topics("--create", "--topic", "rows", "--partitions", "1", *configs)
     tools.topics("--create", "--topic", "counts", "--partitions", "1")
     properties = ["--reader-property", "parse.key=true", "--reader-property", "key.separator=="]
     rows = [f"key {number % 50}=value {number // 50 + number % 3}" for number in range(500)]
@@ -276,10 +402,18 @@ def test_streams(tools, broker, tmp_path):
             folder=str(tmp_path / application),
         )
 
+    def await_compaction():
+        """Until the topic has nothing else than the table."""
+        found = by_offset_when(broker, "rows", lambda found: len(found) <= len(expected))
+        assert {key.decode(): value.decode() for key, value in found.values()} == expected
+        assert max(found) >= len(rows), "offsets stay"
+
+    await_compaction()
     assert tables("first") == {"table": expected, "counts": dict(Counter(expected.values()))}
     # The application remembers its place; one that starts anew reads the whole topic.
     tools.write("rows", ["key 0=changed"], *properties)
     expected["key 0"] = "changed"
+    await_compaction()
     for application in ["first", "second"]:
         changed = {"table": expected, "counts": dict(Counter(expected.values()))}
         wait_until(f"the change in {application}", lambda: tables(application) == changed)
