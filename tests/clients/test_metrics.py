@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import wire
 import writer
+from reader import UPKEEP_SECONDS
 
 pytestmark = pytest.mark.python
 
@@ -23,6 +24,9 @@ OFFSET_COMMIT = 8
 MIB = 1 << 20
 SHOWN_TOPICS = 1000
 SHOWN_GROUPS = 1000
+SHOWN_LAGS = 2000
+# Records of the time that batches made by hand have would not be kept otherwise.
+KEPT = {"retention.ms": "-1"}
 # Half of a whole second is what a scrape of so much may take on a machine that others use, too.
 SCRAPE_SECONDS = 0.5
 STALL_SECONDS = 1
@@ -272,6 +276,17 @@ def test_a_live_group_has_its_members_and_its_state(broker):
     assert scrape.get("mainstem_groups", state="Empty") == 1
 
 
+def commit_first(connection, group: str, topic: str, partitions: int):
+    """The group has consumed the first record of each partition."""
+    body = wire.text(group) + struct.pack(">i", -1) + wire.text("") + struct.pack(">qi", -1, 1)
+    body += wire.text(topic) + struct.pack(">i", partitions)
+    for partition in range(partitions):
+        body += struct.pack(">iq", partition, 1) + wire.text(None)
+    answer = connection.ask(OFFSET_COMMIT, 2, body)
+    results = answer.array(lambda topic: (topic.text(), topic.array(lambda at: (at.i32(), at.i16()))))
+    assert results == [(topic, [(partition, 0) for partition in range(partitions)])]
+
+
 def create_topics(broker, names: list[str], partitions: int):
     admin = AdminClient({"bootstrap.servers": broker.kafka})
     for start in range(0, len(names), 250):
@@ -305,6 +320,47 @@ def test_so_many_topics_are_shown_and_no_more(broker):
     assert (scrape.get("mainstem_topics"), scrape.get("mainstem_topics_folded")) == (1499, 499)
 
 
+def test_so_many_groups_are_shown_and_no_more(broker):
+    groups = [f"group-{number:04}" for number in range(SHOWN_GROUPS + 5)]
+    topics = {"near": 2, "far": 4}
+    for topic in topics:
+        writer.create_topic(broker, topic, 1, KEPT)
+    with wire.Connection(broker.kafka) as connection:
+        for topic, records in topics.items():
+            assert wire.produce(connection, topic, 0, wire.batch([b"a"] * records)).error == 0
+            for group in groups:
+                commit_first(connection, group, topic, 1)
+    # It is the last by name, so it is not shown, and its member is one of all others.
+    consumer = confluent_kafka.Consumer({
+        "bootstrap.servers": broker.kafka, "group.id": groups[-1], "enable.auto.commit": False,
+    })
+    consumer.subscribe(["near"])
+    try:
+        assert consumer.poll(30).error() is None
+        scrape = Scrape(broker)
+        members = {dict(labels)["group"]: count for labels, count in scrape.all("mainstem_group_members").items()}
+        assert members == {"": 1, **dict.fromkeys(groups[:SHOWN_GROUPS], 0)}
+        assert scrape.get("mainstem_groups_folded") == 5
+        assert scrape.get("mainstem_groups", state="Empty") == len(groups) - 1
+        assert scrape.get("mainstem_groups", state="Stable") == 1
+    finally:
+        consumer.close()
+    for name in ["records", "seconds"]:
+        assert len(scrape.all(f"mainstem_group_lag_{name}")) == SHOWN_LAGS + 1
+    assert scrape.get("mainstem_group_lags_folded") == 2 * 5
+    assert scrape.get("mainstem_group_lag_records", group=groups[0], topic="far") == 3
+    assert scrape.get("mainstem_group_lag_records", group="", topic="") == 5 * (1 + 3)
+    assert scrape.sum("mainstem_group_lag_records") == len(groups) * (1 + 3), "none is left out"
+    # The place of one that is deleted is given away; no other changes hands.
+    admin = AdminClient({"bootstrap.servers": broker.kafka})
+    admin.delete_consumer_groups([groups[7]])[groups[7]].result(30)
+    scrape = Scrape(broker)
+    shown = {dict(labels)["group"] for labels in scrape.all("mainstem_group_members")}
+    assert groups[7] not in shown
+    assert set(groups[:7] + groups[8:SHOWN_GROUPS]) < shown and len(shown) == SHOWN_GROUPS + 1
+    assert (scrape.get("mainstem_groups_folded"), scrape.get("mainstem_group_lags_folded")) == (4, 2 * 4)
+
+
 @pytest.mark.timeout(600)
 def test_a_scrape_of_much_is_quick_and_holds_up_no_producer(broker, quick):
     topics, partitions, groups = (50, 10, 100) if quick else (1000, 10, SHOWN_GROUPS)
@@ -316,14 +372,7 @@ def test_a_scrape_of_much_is_quick_and_holds_up_no_producer(broker, quick):
             for partition in range(partitions):
                 assert wire.produce(connection, name, partition, wire.batch([b"a", b"b"])).error == 0
         for number in range(groups):
-            name = names[number % topics]
-            body = wire.text(f"group-{number:04}") + struct.pack(">i", -1) + wire.text("") + struct.pack(">qi", -1, 1)
-            body += wire.text(name) + struct.pack(">i", partitions)
-            for partition in range(partitions):
-                body += struct.pack(">iq", partition, 1) + wire.text(None)
-            answer = connection.ask(OFFSET_COMMIT, 2, body)
-            results = answer.array(lambda topic: (topic.text(), topic.array(lambda at: (at.i32(), at.i16()))))
-            assert results == [(name, [(partition, 0) for partition in range(partitions)])]
+            commit_first(connection, f"group-{number:04}", names[number % topics], partitions)
     Scrape(broker)
     slowest, done, failures = [0.0], threading.Event(), []
 
@@ -399,3 +448,46 @@ def test_the_journal_tells_how_long_it_takes(broker):
         assert 0 < after.sum(f"{metric}_sum") - before.sum(f"{metric}_sum") < 20
     assert after.sum("mainstem_journal_fsync_seconds_count") == after.sum("mainstem_journal_fsyncs_total")
     assert after.sum("mainstem_journal_file_bytes") <= after.sum("mainstem_journal_bound_bytes")
+
+
+# All records share files.
+@pytest.mark.parametrize("shards", [1])
+def test_packing_is_told_and_keeps_files_within_their_bound(broker):
+    """Far more is written than the bound allows, and one record in so many stays: files have to be rewritten."""
+    every, written, kept_bytes = 32, 640, 8 * MIB
+    writer.create_topic(broker, "stays", config=KEPT)
+    writer.create_topic(broker, TOPIC, config={**KEPT, "retention.bytes": str(kept_bytes)})
+    values = [os.urandom(1_000_000) for _ in range(2)]
+    goes, stays = [wire.batch([value]) for value in values]
+    with wire.Connection(broker.kafka, timeout=60) as connection:
+        for number in range(written):
+            topic, records = ("stays", stays) if number % every == 0 else (TOPIC, goes)
+            assert wire.produce(connection, topic, 0, records).error == 0
+    sent = written * len(goes)
+    live = kept_bytes + written // every * len(stays)
+    deadline = time.monotonic() + UPKEEP_SECONDS
+    while True:
+        scrape = Scrape(broker)
+
+        def journal(name: str) -> float:
+            # The other shard, 0, has the catalog.
+            return scrape.get(f"mainstem_journal_{name}", shard="1")
+
+        # The bound falls with what is alive, and with what the Raft log needs: so far that files would not keep to
+        # it by themselves.
+        fallen = journal("live_bytes") < 1.1 * live and journal("bound_bytes") < sent - 100 * MIB
+        # What was read to be rewritten stays, and little more is written.
+        read = journal("pack_read_bytes_total")
+        rewritten = 0 < read <= journal("packed_bytes_total") <= 1.1 * read and journal("packing") == 0
+        if fallen and rewritten and journal("file_bytes") <= journal("bound_bytes"):
+            break
+        assert time.monotonic() < deadline, scrape.text
+        time.sleep(0.2)
+    assert journal("log_bytes_total") > sent
+    assert journal("packs_total") > 0
+    assert journal("files_removed_total") > 0
+    assert journal("reclaimed_bytes_total") > sent - journal("bound_bytes")
+    on_disk = sum(file.stat().st_size for file in broker.data.rglob("*") if file.is_file())
+    assert on_disk < sent - 100 * MIB
+    left = consume(broker, written // every, topic="stays")
+    assert [record.value() for record in left] == [values[1]] * (written // every)
