@@ -17,7 +17,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from command import SECONDS, Commands
+from command import SECONDS, AtTerminal, Commands
 from reader import messages
 
 pytestmark = pytest.mark.python
@@ -708,6 +708,41 @@ def test_long_work_shows_how_far_it_is(mainstem, tmp_path):
         assert f"wrote {written} records".encode() in command.seen.splitlines()[-1]
     done = mainstem.run("produce", "t", stdin=b"line\n")
     assert done.stderr.startswith(b"wrote 1 record ("), "nobody looks, so nothing is drawn"
+
+
+BAR = re.compile(r"[█░]{30} +(\d+)%  [\d,]+ records?, [\d.]+ \w+, [\d.]+ \w+/s  \S+ left")
+
+
+def watch_bar(command: AtTerminal, broker) -> list[int]:
+    """Holds the broker up again and again until the command's bar has moved; the percentages that it showed."""
+    while True:
+        shown = [int(percent) for percent in BAR.findall(command.seen.decode(errors="replace"))]
+        if any(0 < percent < 100 for percent in shown):
+            return shown
+        assert command.process.poll() is None, f"it ended without a bar: {command.seen!r}"
+        os.kill(broker.pid, signal.SIGSTOP)
+        command.look(0.3)
+        os.kill(broker.pid, signal.SIGCONT)
+        command.look(0.02)
+
+
+def test_work_of_known_length_shows_how_much_of_it_is_done(mainstem, broker, tmp_path):
+    mainstem("topic", "create", "t")
+    lines, copy = tmp_path / "lines", tmp_path / "copy"
+    lines.write_bytes(b"".join(b"%d %s\n" % (number, b"x" * 1000) for number in range(60_000)))
+    with mainstem.at_terminal("produce", "t", "--file", str(lines)) as command:
+        shown = watch_bar(command, broker)
+        assert command.end() == 0
+        assert shown == sorted(shown) and shown[-1] <= 100
+        assert b"wrote 60,000 records" in command.seen.splitlines()[-1]
+    # Records go to a file, and the bar to the terminal.
+    consume = ["sh", "-c", 'exec "$0" consume t > "$1"', mainstem.program, str(copy)]
+    with AtTerminal(consume, mainstem.environment, 100, 30) as command:
+        shown = watch_bar(command, broker)
+        assert command.end() == 0
+        assert shown == sorted(shown) and shown[-1] <= 100
+        assert command.seen.endswith(b"\x1b[2K"), "nothing of it is left"
+    assert copy.read_bytes() == lines.read_bytes()
 
 
 def test_a_reader_that_has_seen_enough_ends_a_command_quietly(mainstem):
