@@ -287,10 +287,10 @@ def commit_first(connection, group: str, topic: str, partitions: int):
     assert results == [(topic, [(partition, 0) for partition in range(partitions)])]
 
 
-def create_topics(broker, names: list[str], partitions: int):
+def create_topics(broker, names: list[str], partitions: int, **configs: str):
     admin = AdminClient({"bootstrap.servers": broker.kafka})
     for start in range(0, len(names), 250):
-        new = [NewTopic(name, partitions, 1) for name in names[start : start + 250]]
+        new = [NewTopic(name, partitions, 1, config=configs) for name in names[start : start + 250]]
         for made in admin.create_topics(new, request_timeout=60).values():
             made.result(60)
 
@@ -365,7 +365,8 @@ def test_so_many_groups_are_shown_and_no_more(broker):
 def test_a_scrape_of_much_is_quick_and_holds_up_no_producer(broker, quick):
     topics, partitions, groups = (50, 10, 100) if quick else (1000, 10, SHOWN_GROUPS)
     names = [f"topic-{number:04}" for number in range(topics)]
-    create_topics(broker, names, partitions)
+    # What is written below has a time of long ago.
+    create_topics(broker, names, partitions, **{"retention.ms": "-1"})
     with wire.Connection(broker.kafka) as connection:
         # Something to be behind by, in every partition of some.
         for name in names[:groups]:

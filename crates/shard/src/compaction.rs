@@ -152,15 +152,17 @@ impl Pass {
         Due { id, stream, seen }: Due,
         now: Timestamp,
     ) -> Result<(), ReadError> {
-        let mut end = journal.compactable_end(id)?.min(stream.end);
+        let finished = journal.compactable_end(id)?.min(stream.end);
+        let mut end = finished;
         let lag = stream.config.compaction_lag_min_millis;
         if lag > 0 && seen.to.max(stream.start) < end {
             let young = journal.find_timestamp(id, seen.to.max(stream.start), end, now.minus(lag));
             end = young?.map_or(end, |(base, _)| base);
         }
-        // What is left above is there for the next pass.
-        let rest = journal.bytes_of(id, end, stream.end)?;
-        let new = stream.bytes_appended.saturating_sub(seen.appended);
+        // What is left above is there for the next pass, and what is too young when it is older: for that no file
+        // has to be finished.
+        let (rest, young) = (journal.bytes_of(id, finished, stream.end)?, journal.bytes_of(id, end, finished)?);
+        let new = stream.bytes_appended.saturating_sub(seen.appended).saturating_sub(young);
         self.waits |= rest * 2 > new;
         if end <= seen.to.max(stream.start) {
             return Ok(());
