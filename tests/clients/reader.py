@@ -33,9 +33,9 @@ def with_confluent(broker, topic: str, partitions: int) -> list[Digest]:
     return digests
 
 
-def messages(broker, topic: str, partitions: int, stall_seconds: float = 30) -> Iterator[confluent_kafka.Message]:
-    """Every record of the topic, once each of its partitions has been read to its end."""
-    consumer = confluent_kafka.Consumer({
+def without_commits(broker) -> confluent_kafka.Consumer:
+    """A consumer that commits nothing and tells of the end of each partition."""
+    return confluent_kafka.Consumer({
         "bootstrap.servers": broker.kafka,
         "group.id": "reader that commits nothing",
         "enable.auto.commit": False,
@@ -43,6 +43,11 @@ def messages(broker, topic: str, partitions: int, stall_seconds: float = 30) -> 
         "check.crcs": True,
         "queued.max.messages.kbytes": 65536,
     })
+
+
+def messages(broker, topic: str, partitions: int, stall_seconds: float = 30) -> Iterator[confluent_kafka.Message]:
+    """Every record of the topic, once each of its partitions has been read to its end."""
+    consumer = without_commits(broker)
     try:
         consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(partitions)])
         following = [0] * partitions
@@ -69,13 +74,7 @@ def messages(broker, topic: str, partitions: int, stall_seconds: float = 30) -> 
 
 def by_offset(broker, topic: str) -> dict[int, tuple[bytes | None, bytes | None]]:
     """Key and value of each record of a topic's only partition. Offsets may have gaps."""
-    consumer = confluent_kafka.Consumer({
-        "bootstrap.servers": broker.kafka,
-        "group.id": "reader that commits nothing",
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "check.crcs": True,
-    })
+    consumer = without_commits(broker)
     found = {}
     try:
         consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])

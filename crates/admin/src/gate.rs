@@ -10,10 +10,11 @@
 //! - **Content-Type.** What changes something by a body has to be `application/json`. A page may send text
 //!   or forms anywhere without asking, but not this: the browser asks the API first, and is not allowed to.
 //!   `PATCH` and `DELETE` are asked about first whatever they carry.
-//! - **Host.** What is in the request's target goes before the header, as HTTP has it. A page may have its own name point to 127.0.0.1 after it was loaded (DNS rebinding), and then
+//! - **Host.** A page may have its own name point to 127.0.0.1 after it was loaded (DNS rebinding), and then
 //!   it is of the same origin as what answers there. Its requests still carry its name. So a listener on a
 //!   loopback address answers only to loopback names, and to what is advertised. On other addresses people
-//!   use names that only they know, and the network is the boundary.
+//!   use names that only they know, and the network is the boundary. A name in the request's target goes
+//!   before that in the header, as HTTP has it.
 //!
 //! Metrics have names of topics and groups and are kept from pages in the same way. Health is not: it tells
 //! nothing of what is stored, and probes come by any name.

@@ -85,12 +85,13 @@ impl Broker {
         most: usize,
         held: Option<Held>,
     ) -> (Vec<Result<ReadPart, BrokerError>>, Option<Held>) {
-        if query.parts.iter().all(|range| self.inner.in_memory(range)) {
-            return (self.inner.read_parts(query, most), held);
+        let found: Vec<_> = query.parts.iter().map(|range| self.inner.find_stream(&range.from, range.epoch)).collect();
+        if query.parts.iter().zip(&found).all(|(range, found)| is_in_memory(range, found.as_ref())) {
+            return (read_parts(query, found, most), held);
         }
-        let (inner, parts) = (self.inner.clone(), query.clone());
+        let theirs = query.clone();
         // The work goes on when whoever asked leaves, and so it has what it takes.
-        let work = move || (inner.read_parts(&parts, most), held);
+        let work = move || (read_parts(&theirs, found, most), held);
         let failed = |_| (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
         tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
     }
@@ -180,6 +181,72 @@ impl Broker {
     }
 }
 
+/// Whether reading will not touch a file. What will find nothing does not, either.
+fn is_in_memory(range: &ReadRange, found: Result<&Found, &BrokerError>) -> bool {
+    found.map_or(true, |found| {
+        range.offset >= found.state.end || found.shard.journal().in_memory(found.id, range.offset)
+    })
+}
+
+/// May read files.
+fn read_parts(
+    query: &ReadQuery,
+    found: Vec<Result<Found, BrokerError>>,
+    most: usize,
+) -> Vec<Result<ReadPart, BrokerError>> {
+    let mut left = query.max_bytes.min(most);
+    let mut nothing_yet = most > 0;
+    let mut parts = Vec::with_capacity(query.parts.len());
+    for (range, found) in query.parts.iter().zip(found) {
+        let part = found.and_then(|found| read_part(&found, range, left, nothing_yet, query.in_files));
+        if let Ok(part) = &part {
+            let bytes = part.bytes();
+            left = left.saturating_sub(bytes);
+            nothing_yet &= bytes == 0;
+        }
+        parts.push(part);
+    }
+    parts
+}
+
+fn read_part(
+    found: &Found,
+    range: &ReadRange,
+    left: usize,
+    nothing_yet: bool,
+    in_files: bool,
+) -> Result<ReadPart, BrokerError> {
+    let (topic, start, end) = (found.topic, found.state.start, found.state.end);
+    let agreed = range.last_epoch.map(|epoch| divergence(found, epoch, range.offset)).transpose()?;
+    if let Some(agreed) = agreed.flatten() {
+        return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
+    }
+    if range.offset < start || range.offset > end {
+        return Err(BrokerError::OffsetOutOfRange);
+    }
+    let max_bytes = range.max_bytes.min(left);
+    if range.offset == end || (max_bytes == 0 && !nothing_yet) {
+        return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
+    }
+    let (journal, id, from) = (found.shard.journal(), found.id, range.offset);
+    let chunks = match in_files {
+        true => journal.read_chunks(id, from, end, max_bytes),
+        false => journal.read(id, from, end, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect()),
+    };
+    let mut chunks = chunks.map_err(|error| {
+        tracing::error!(stream = %id, %error, "cannot read");
+        match error {
+            ReadError::Damaged { .. } => BrokerError::Damaged,
+            ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
+        }
+    })?;
+    // The first piece of an answer may be larger than asked for, the others not.
+    if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
+        chunks.clear();
+    }
+    Ok(ReadPart { topic, end, start, chunks, diverges: None })
+}
+
 /// Up to where a reader and the stream agree, when they do not agree up to `offset`, the record before
 /// which the reader has of `epoch` (KIP-595).
 fn divergence(found: &Found, epoch: LeaderEpoch, offset: Offset) -> Result<Option<EpochEnd>, BrokerError> {
@@ -208,71 +275,6 @@ fn epoch_end(stream: &Stream, current: LeaderEpoch, asked: i32) -> EpochEnd {
 }
 
 impl Inner {
-    /// Whether reading will not touch a file. What will find nothing does not, either.
-    fn in_memory(&self, range: &ReadRange) -> bool {
-        self.find_stream(&range.from, range.epoch).map_or(true, |found| {
-            range.offset >= found.state.end || found.shard.journal().in_memory(found.id, range.offset)
-        })
-    }
-
-    /// May read files.
-    fn read_parts(&self, query: &ReadQuery, most: usize) -> Vec<Result<ReadPart, BrokerError>> {
-        let mut left = query.max_bytes.min(most);
-        let mut nothing_yet = most > 0;
-        let mut parts = Vec::with_capacity(query.parts.len());
-        for range in &query.parts {
-            let part = self.read_part(range, left, nothing_yet, query.in_files);
-            if let Ok(part) = &part {
-                let bytes = part.bytes();
-                left = left.saturating_sub(bytes);
-                nothing_yet &= bytes == 0;
-            }
-            parts.push(part);
-        }
-        parts
-    }
-
-    fn read_part(
-        &self,
-        range: &ReadRange,
-        left: usize,
-        nothing_yet: bool,
-        in_files: bool,
-    ) -> Result<ReadPart, BrokerError> {
-        let found = self.find_stream(&range.from, range.epoch)?;
-        let (topic, start, end) = (found.topic, found.state.start, found.state.end);
-        let agreed = range.last_epoch.map(|epoch| divergence(&found, epoch, range.offset)).transpose()?;
-        if let Some(agreed) = agreed.flatten() {
-            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
-        }
-        if range.offset < start || range.offset > end {
-            return Err(BrokerError::OffsetOutOfRange);
-        }
-        let max_bytes = range.max_bytes.min(left);
-        if range.offset == end || (max_bytes == 0 && !nothing_yet) {
-            return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
-        }
-        let (journal, id, from) = (found.shard.journal(), found.id, range.offset);
-        let chunks = match in_files {
-            true => journal.read_chunks(id, from, end, max_bytes),
-            false => {
-                journal.read(id, from, end, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect())
-            }
-        };
-        let mut chunks = chunks.map_err(|error| {
-            tracing::error!(stream = %id, %error, "cannot read");
-            match error {
-                ReadError::Damaged { .. } => BrokerError::Damaged,
-                ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
-            }
-        })?;
-        // The first piece of an answer may be larger than asked for, the others not.
-        if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
-            chunks.clear();
-        }
-        Ok(ReadPart { topic, end, start, chunks, diverges: None })
-    }
-
     fn note_read(&self, parts: &[Result<ReadPart, BrokerError>]) {
         for part in parts.iter().flatten().filter(|part| !part.chunks.is_empty()) {
             let records = part.chunks.iter().map(Chunk::count).sum();

@@ -428,16 +428,12 @@ mod tests {
         assert_eq!(configs(&set, &["a".into()]), Err("a is given twice".into()));
     }
 
+    fn record(offset: u64, timestamp: i64) -> Record {
+        Record { offset, timestamp, timestamp_type: TimestampType::Create, key: None, value: None, headers: Vec::new() }
+    }
+
     #[test]
     fn the_newest_records_of_all_partitions_are_kept() {
-        let record = |offset, timestamp| Record {
-            offset,
-            timestamp,
-            timestamp_type: TimestampType::Create,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        };
         let records = vec![(0, record(5, 30)), (0, record(6, 30)), (1, record(0, 10)), (1, record(1, 40))];
         let kept = keep_newest(records, 3);
         let shown: Vec<_> = kept.iter().map(|(partition, record)| (*partition, record.offset)).collect();
@@ -446,14 +442,6 @@ mod tests {
 
     #[test]
     fn records_of_a_partition_keep_their_order_against_their_timestamps() {
-        let record = |offset, timestamp| Record {
-            offset,
-            timestamp,
-            timestamp_type: TimestampType::Create,
-            key: None,
-            value: None,
-            headers: Vec::new(),
-        };
         let records = vec![(0, record(0, 90)), (0, record(1, 10)), (0, record(2, 50)), (1, record(0, 20))];
         let kept = keep_newest(records, 3);
         let shown: Vec<_> = kept.iter().map(|(partition, record)| (*partition, record.offset)).collect();
