@@ -101,8 +101,7 @@ impl Scenario {
                 "The native generator: 8 connections with 5 requests under way each, acks=all, a batch to a request, \
                  the batches of a connection going to the partitions in turn. Records of 1 KiB in batches of 64 KiB \
                  and records of 100 B in batches of 16 KiB, unless the case says otherwise. Keyed: 16 random bytes, \
-                 distinct within a batch. lz4: the sizes are those before compression, by 2.7 (1 KiB) and 2.4 (100 B). \
-                 Of keyed and lz4 only the two defaults are measured in every repetition, the other two once."
+                 distinct within a batch. lz4: the sizes are those before compression, by 2.7 (1 KiB) and 2.4 (100 B)."
             }
             Scenario::PerfTools => {
                 "`kafka-producer-perf-test` and `kafka-consumer-perf-test`, a JVM each with the heap of their scripts, \

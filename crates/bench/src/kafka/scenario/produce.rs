@@ -20,20 +20,19 @@ enum Form {
 
 const FORMS: [Form; 3] = [Form::Plain, Form::Keyed, Form::Lz4];
 
-/// A case, and whether all variants are measured in every repetition.
-fn cases() -> Vec<(Case, bool)> {
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (record, batch) in [(1024, 64 << 10), (100, 16 << 10)] {
         for partitions in [12, 1] {
             for form in FORMS {
-                cases.push((case(record, batch, partitions, form), form == Form::Plain));
+                cases.push(case(record, batch, partitions, form));
             }
         }
     }
     for (record, batch) in [(1024, 16 << 10), (100, 64 << 10)] {
         let mut case = case(record, batch, 12, Form::Plain);
         case.name.push_str(&format!(", {} batches", size(batch)));
-        cases.push((case, true));
+        cases.push(case);
     }
     cases
 }
@@ -53,9 +52,8 @@ pub(super) fn run(stage: &mut Stage<'_>) -> Outcome<()> {
     let options = stage.options;
     // Every form at least, even when quick.
     let count = if options.quick { FORMS.len() } else { usize::MAX };
-    for (case, always) in cases().into_iter().take(count) {
-        let variants = if always || stage.repetition == 0 { &Variant::ALL[..] } else { &Variant::DEFAULTS[..] };
-        for variant in stage.turns(variants) {
+    for case in cases().into_iter().take(count) {
+        for variant in stage.turns(&Variant::ALL) {
             let contest = stage.contest()?;
             let (watched, _, peak) =
                 contest.saturate(options, variant, &case, options.warm_up(), options.window() / 2)?;
