@@ -112,6 +112,7 @@ IN_FORCE = {
     "limits.connections": ("auto", "default"),
     "limits.memory": ("auto", "default"),
     "limits.stall-seconds": (60, "default"),
+    "limits.idle-seconds": (600, "default"),
     "log.format": ("json", "flag --log-format"),
     "log.level": ("warn", "environment RUST_LOG"),
     "topics.defaults.cleanup.policy": ("compact,delete", "file my.toml:14"),

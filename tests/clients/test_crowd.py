@@ -2,6 +2,7 @@
 
 import random
 import resource
+import select
 import statistics
 import struct
 import time
@@ -168,6 +169,37 @@ def test_a_slow_request_that_goes_on_is_waited_for(impatient):
             time.sleep(0.6)
         assert time.monotonic() - began > 2 * STALL_SECONDS
         assert wire.produced(connection.answer(1)) == wire.Appended(0, 0)
+
+
+IDLE_SECONDS = 3
+
+
+def test_who_neither_asks_nor_waits_is_dropped_in_time(new_broker):
+    """Kafka's connections.max.idle.ms."""
+    new_broker.options = ["--limits-idle-seconds", str(IDLE_SECONDS)]
+    new_broker.start()
+    writer.create_topic(new_broker, TOPIC)
+    address = new_broker.kafka
+    with wire.Connection(address) as idle, wire.Connection(address) as asks, wire.Connection(address) as waits:
+        began = time.monotonic()
+        wire.api_versions(idle.ask(wire.API_VERSIONS, 0))
+        waits.send(wire.request(wire.FETCH, 4, 1, wire.fetch_body(TOPIC, 0, 0, MIB, max_wait=3000 * IDLE_SECONDS)))
+        ended = None
+        while time.monotonic() - began < 2 * IDLE_SECONDS:
+            wire.api_versions(asks.ask(wire.API_VERSIONS, 0))
+            if select.select([idle.socket] if ended is None else [], [], [], IDLE_SECONDS / 4)[0]:
+                assert idle.is_closed()
+                ended = time.monotonic()
+        assert ended is not None, "it is not dropped"
+        assert ended - began >= IDLE_SECONDS, "it is dropped too soon"
+        assert metric(new_broker, "mainstem_connection_timeouts_total", listener="kafka") == 1
+        origin = "{}:{}".format(*idle.socket.getsockname())
+        (line,) = [line for line in said(new_broker).splitlines() if origin in line and "closed" in line]
+        assert "idle" in line
+        # Nothing came from this one for longer, and it is answered.
+        got = wire.fetched(waits.answer(1))
+        assert (got.error, got.records) == (0, b"")
+        assert time.monotonic() - began >= 2.5 * IDLE_SECONDS
 
 
 MEMORY = 128 * MIB

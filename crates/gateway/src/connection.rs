@@ -5,6 +5,7 @@ use crate::input::Input;
 use crate::outgoing::Outgoing;
 use crate::patience::Patience;
 use crate::session::{Output, RequestId, Session};
+use crate::timeouts::Timeouts;
 use broker::memory::Held;
 use broker::{Broker, Memory, Reply};
 use futures::future::BoxFuture;
@@ -17,10 +18,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 
-/// A client that waits for nothing and sends nothing for so long is dropped: Kafka's
-/// `connections.max.idle.ms`. Its machine may be gone without a word, and its seat is wanted.
-const IDLE: Duration = Duration::from_secs(600);
-
 /// Where a connection comes from, for the log.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
@@ -28,14 +25,13 @@ pub(crate) struct Origin {
     pub(crate) peer: SocketAddr,
 }
 
-/// Runs a connection until either side is done. A client that stands still for as long as `stall`, in the
-/// middle of a request or of its answers, is dropped.
+/// Runs a connection until either side is done, or the client does nothing for too long.
 pub(crate) async fn run(
     stream: TcpStream,
     origin: Origin,
     mut session: Box<dyn Session>,
     broker: Broker,
-    stall: Duration,
+    timeouts: Timeouts,
     counters: &Counters,
 ) {
     let _open = counters.open();
@@ -52,7 +48,7 @@ pub(crate) async fn run(
         output: Outgoing::default(),
         taken: Vec::new(),
         memory,
-        stall,
+        timeouts,
         origin,
         counters,
     };
@@ -110,7 +106,7 @@ struct Connection<'a> {
     /// On its way from the session to the output.
     taken: Vec<Output>,
     memory: Memory,
-    stall: Duration,
+    timeouts: Timeouts,
     origin: Origin,
     counters: &'a Counters,
 }
@@ -186,14 +182,15 @@ impl Connection<'_> {
 
     /// How long to wait for something to happen, and why the connection ends if nothing does.
     fn patience(&self, may_read: bool) -> (Duration, Option<&'static str>) {
+        let Timeouts { stall, idle } = self.timeouts;
         if self.waiting.is_some() {
-            (self.stall, Some("there is no memory for its request"))
+            (stall, Some("there is no memory for its request"))
         } else if may_read && !self.input.is_empty() {
-            self.input.patience(self.stall)
+            self.input.patience(stall)
         } else if self.pending.is_empty() {
-            (IDLE, Some("idle"))
+            (idle, Some("idle"))
         } else {
-            (IDLE, None)
+            (idle, None)
         }
     }
 
@@ -270,7 +267,7 @@ impl Connection<'_> {
     /// Waits until the socket takes something, unless it has taken too little for too long.
     async fn writable(&mut self, held: usize, patience: &Patience) -> Result<(), End> {
         loop {
-            let left = patience.left(self.stall, is_wanted(held, &self.memory)).ok_or(End::SlowReader)?;
+            let left = patience.left(self.timeouts.stall, is_wanted(held, &self.memory)).ok_or(End::SlowReader)?;
             if let Ok(writable) = tokio::time::timeout(left, self.stream.writable()).await {
                 return Ok(writable?);
             }

@@ -16,6 +16,7 @@ pub mod patience;
 pub mod protocol;
 pub mod seats;
 pub mod session;
+pub mod timeouts;
 
 pub use counters::Counters;
 pub use listener::Listener;
@@ -23,3 +24,4 @@ pub use patience::Patience;
 pub use protocol::ProtocolCounters;
 pub use seats::Seats;
 pub use session::{Output, Session, Violation};
+pub use timeouts::Timeouts;

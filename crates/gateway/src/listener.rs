@@ -4,6 +4,7 @@ use crate::connection;
 use crate::counters::Counters;
 use crate::seats::{Refusals, Seats};
 use crate::session::{Ends, SessionFactory};
+use crate::timeouts::Timeouts;
 use broker::Broker;
 use std::io;
 use std::net::SocketAddr;
@@ -59,9 +60,9 @@ impl Listener {
         self.counters.clone()
     }
 
-    /// Serves connections until `stop` turns true, then drops them. A client that stands still for as long as
-    /// `stall`, in the middle of a request or of its answers, is dropped before.
-    pub async fn serve(self, broker: Broker, seats: Seats, stall: Duration, mut stop: watch::Receiver<bool>) {
+    /// Serves connections until `stop` turns true, then drops them. A client that does nothing for too long is
+    /// dropped before.
+    pub async fn serve(self, broker: Broker, seats: Seats, timeouts: Timeouts, mut stop: watch::Receiver<bool>) {
         let mut connections = JoinSet::new();
         let mut refusals = Refusals::default();
         loop {
@@ -90,7 +91,7 @@ impl Listener {
             let (name, broker, counters) = (self.name, broker.clone(), self.counters.clone());
             connections.spawn(async move {
                 let origin = connection::Origin { listener: name, peer };
-                connection::run(stream, origin, session, broker, stall, &counters).await;
+                connection::run(stream, origin, session, broker, timeouts, &counters).await;
                 drop(seat);
             });
         }

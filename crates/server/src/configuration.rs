@@ -89,6 +89,7 @@ pub(crate) struct Settings {
     /// None: according to the machine's.
     pub(crate) memory: Option<u64>,
     pub(crate) stall_seconds: u64,
+    pub(crate) idle_seconds: u64,
     pub(crate) log_as_json: bool,
     pub(crate) log_filter: String,
 }
@@ -232,6 +233,7 @@ impl Configuration {
                 _ => None,
             }),
             stall_seconds: self.get("limits.stall-seconds", |value| count_or_auto(value).flatten()),
+            idle_seconds: self.get("limits.idle-seconds", |value| count_or_auto(value).flatten()),
             log_as_json: self.get("log.format", |value| match value {
                 Value::Choice(word) => Some(*word == "json"),
                 _ => None,
@@ -420,7 +422,7 @@ mod tests {
 
         let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off' }\nadvertise.kafka = '[::2]:3'\n\
                     topics = { auto-create = false, partitions = 4, defaults = { retention.ms = 604_800_000 } }\ncache.bytes = 5_000_000\n\
-                    limits = { connections = 6, memory = '64MiB', stall-seconds = 7 }\nlog = { format = 'json', level = 'off' }";
+                    limits = { connections = 6, memory = '64MiB', stall-seconds = 7, idle-seconds = 8 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
         assert_eq!(reading.problems, Vec::<String>::new());
         let expected = Settings {
@@ -439,6 +441,7 @@ mod tests {
             connections: Some(6),
             memory: Some(64 << 20),
             stall_seconds: 7,
+            idle_seconds: 8,
             log_as_json: true,
             log_filter: "off".into(),
         };

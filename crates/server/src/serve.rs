@@ -8,7 +8,7 @@ use admin::Gate;
 use broker::group::GroupConfig;
 use broker::{Broker, Config};
 use gateway::session::Ends;
-use gateway::{Listener, ProtocolCounters, Seats, Session};
+use gateway::{Listener, ProtocolCounters, Seats, Session, Timeouts};
 use kafka::{Context, KafkaSession};
 use model::{ShardId, limit};
 use std::collections::BTreeMap;
@@ -50,12 +50,16 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         _ = interrupt.recv() => return Err("stopped before the start was done".into()),
     };
     let (stop, stopped) = watch::channel(false);
+    let timeouts = Timeouts {
+        stall: Duration::from_secs(settings.stall_seconds),
+        idle: Duration::from_secs(settings.idle_seconds),
+    };
 
     let kafka_counters = Arc::new(kafka::session::counters());
     let kafka = match settings.listen_kafka {
         Some(address) => {
             let advertised = settings.advertise_kafka.clone();
-            Some(kafka_listener(address, advertised, &broker, kafka_counters.clone()).await?)
+            Some(kafka_listener(address, advertised, &broker, timeouts.idle, kafka_counters.clone()).await?)
         }
         None => None,
     };
@@ -81,9 +85,8 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         counters.push((http::NAME, http.counters()));
     }
     let mut serving = JoinSet::new();
-    let stall = Duration::from_secs(settings.stall_seconds);
     if let Some(kafka) = kafka {
-        serving.spawn(kafka.serve(broker.clone(), seats, stall, stopped.clone()));
+        serving.spawn(kafka.serve(broker.clone(), seats, timeouts, stopped.clone()));
     }
     if let Some(http) = http {
         let loopback = is_loopback(http.address()?);
@@ -91,7 +94,7 @@ async fn serve(settings: Settings, began: Instant) -> Result<(), Box<dyn Error>>
         let gate = Gate { loopback, advertised };
         let about = admin::About { version: env!("CARGO_PKG_VERSION"), began, listeners, gate };
         let metrics = metrics::Metrics::new(broker.clone(), counters, vec![kafka_counters]);
-        serving.spawn(http.serve(broker.clone(), metrics, about, stall, stopped));
+        serving.spawn(http.serve(broker.clone(), metrics, about, timeouts.stall, stopped));
     }
     say_started(&settings, &broker, began);
     warn_of_shards(&settings, &broker);
@@ -135,6 +138,7 @@ async fn kafka_listener(
     address: SocketAddr,
     advertised: Option<Endpoint>,
     broker: &Broker,
+    idle: Duration,
     counters: Arc<ProtocolCounters>,
 ) -> Result<Listener, String> {
     let (node, cluster, memory) = (broker.node(), broker.cluster(), broker.memory().clone());
@@ -144,7 +148,7 @@ async fn kafka_listener(
         let Endpoint { host, port } = advertised.clone().unwrap_or_else(reached);
         let client = ends.peer.ip().to_string();
         let (random, fetch_places, memory, counters) = (rand::random, places.clone(), memory.clone(), counters.clone());
-        let context = Context { node, cluster, host, port, client, random, fetch_places, memory, counters };
+        let context = Context { node, cluster, host, port, client, random, idle, fetch_places, memory, counters };
         Box::new(KafkaSession::new(context))
     };
     let bound = Listener::bind(KAFKA, address, Arc::new(sessions)).await;

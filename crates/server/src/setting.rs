@@ -68,7 +68,7 @@ fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     }
 }
 
-const OF_THE_NODE: [Setting; 15] = [
+const OF_THE_NODE: [Setting; 16] = [
     Setting {
         key: Cow::Borrowed("data-dir"),
         kind: Kind::Folder,
@@ -160,6 +160,13 @@ const OF_THE_NODE: [Setting; 15] = [
         kind: Kind::Count { least: 1, most: 86_400, auto: false },
         default: "60",
         about: "How long a client may stand still in the middle of a request or of its answers",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("limits.idle-seconds"),
+        kind: Kind::Count { least: 1, most: 30 * 86_400, auto: false },
+        default: "600",
+        about: "How long one of Kafka's clients may be connected that neither sends a request nor waits for an answer",
         secret: false,
     },
     Setting {

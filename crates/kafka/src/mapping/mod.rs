@@ -28,6 +28,7 @@ use gateway::{ProtocolCounters, Seats};
 use model::{NodeId, TopicId, limit};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a session knows of its node and its client.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct Context {
     pub client: String,
     /// Draws a random number.
     pub random: fn() -> u128,
+    /// How long a connection may be idle.
+    pub idle: Duration,
     /// A seat for each partition that the node's fetch sessions may remember.
     pub fetch_places: Seats,
     /// What the node's sessions count: see [`crate::session::counters()`].

@@ -31,6 +31,7 @@ fn session_in(memory: &broker::Memory) -> KafkaSession {
         port: 1,
         client,
         random: || 0,
+        idle: Duration::from_secs(600),
         fetch_places: Seats::new(9),
         memory,
         counters: Arc::new(counters()),

@@ -23,6 +23,7 @@ pub(crate) fn run(data: &[u8]) {
         port: 9092,
         client: "client".to_owned(),
         random: || 5,
+        idle: Duration::from_secs(600),
         fetch_places: Seats::new(100),
         memory: memory.clone(),
         counters: Arc::new(kafka::session::counters()),
