@@ -1,5 +1,6 @@
 """Many clients, slow clients, and clients that want the broker's memory: the others are served as before."""
 
+import os
 import random
 import resource
 import select
@@ -23,7 +24,8 @@ LARGEST_FRAME = 100 * MIB
 # What everybody wants.
 IDLE = 10_000
 SLOW = 100
-# Descriptors that this process and the broker need besides those of the idle.
+# Descriptors that the broker keeps for its journals, and that it and this process need besides those of the idle.
+FILES_OF_JOURNALS = 8192
 SPARE_FILES = 400
 IDLE_BYTES = 10 * KIB
 ROUNDS = 400
@@ -83,23 +85,26 @@ def fill(broker, mebibytes: int):
 
 
 def test_idle_and_slow_connections_do_not_slow_the_busy(open_file_limit, broker):
+    needed = IDLE + FILES_OF_JOURNALS + SPARE_FILES
+    if open_file_limit < needed:
+        few = f"{open_file_limit} open files are allowed here, and {needed} are needed"
+        assert os.environ.get("CI") != "true", few
+        pytest.skip(few)
     writer.create_topic(broker, TOPIC)
     fill(broker, 8)
     busy(broker, 100)
     alone = busy(broker)
-    # The broker keeps half of its descriptors for the journals.
-    count = min(IDLE, open_file_limit // 2 - SPARE_FILES, open_file_limit - SPARE_FILES)
-    crowd = f"{count} idle connections, of {IDLE}: {open_file_limit} open files are allowed here"
+    crowd = f"{IDLE} idle connections"
     before = resident_bytes(broker)
     with ExitStack() as stack:
-        idle = [stack.enter_context(connected(broker.kafka)) for _ in range(count)]
+        idle = [stack.enter_context(connected(broker.kafka)) for _ in range(IDLE)]
         # Each of them has been busy once.
         for connection in idle:
             connection.sendall(wire.request(wire.API_VERSIONS, 0, 1))
         for connection in idle:
             assert connection.recv(4096), "an idle client is answered"
-        assert metric(broker, "mainstem_connections", listener="kafka") == count
-        each = (resident_bytes(broker) - before) / count
+        assert metric(broker, "mainstem_connections", listener="kafka") == IDLE
+        each = (resident_bytes(broker) - before) / IDLE
         print(f"{each:.0f} bytes for each of {crowd}")
         assert each <= IDLE_BYTES, f"{each:.0f} bytes for each of {crowd}"
         check_latencies(alone, busy(broker), crowd)

@@ -144,7 +144,8 @@ const OF_THE_NODE: [Setting; 16] = [
         key: Cow::Borrowed("limits.connections"),
         kind: Kind::Count { least: 1, most: limit::CONNECTIONS_MAX, auto: true },
         default: "auto",
-        about: "How many clients may be connected; auto, and the most, is half of the open files allowed",
+        about: "How many clients may be connected; auto, and the most, leaves half of the open files allowed, 8192 \
+                at most, to the journals",
         secret: false,
     },
     Setting {
