@@ -10,7 +10,7 @@ use crate::setting::Settings;
 use crate::traffic::Traffic;
 use crate::waiters::Waiters;
 use futures::future::BoxFuture;
-use journal::CacheBudget;
+use journal::{CacheBudget, ColdPages};
 use machine::{Command, Effect, Refusal};
 use model::{NodeId, ShardId, limit};
 use parking_lot::Mutex;
@@ -34,6 +34,8 @@ pub struct Config {
     pub topic_defaults: Settings,
     /// Bytes of recent records kept in memory.
     pub cache_bytes: usize,
+    /// Bytes that readers who catch up may leave in the page cache.
+    pub cold_pages_bytes: u64,
     /// Bytes that clients can make the node take for requests and answers.
     pub memory_bytes: u64,
     /// How often streams are looked through for what is to be compacted.
@@ -53,6 +55,7 @@ impl Default for Config {
             auto_create_topics: true,
             topic_defaults: Settings::default(),
             cache_bytes: limit::TAIL_CACHE_BYTES,
+            cold_pages_bytes: limit::COLD_PAGES_BYTES_DEFAULT,
             memory_bytes: limit::MEMORY_BYTES_DEFAULT,
             compaction_interval: shard::Upkeep::default().compaction_interval,
             groups: GroupConfig::default(),
@@ -116,6 +119,7 @@ impl Broker {
         let changes = Arc::new(Changes::default());
         let around = Surroundings {
             cache: CacheBudget::new(config.cache_bytes),
+            cold: ColdPages::new(config.cold_pages_bytes),
             upkeep: shard::Upkeep { compaction_interval: config.compaction_interval, ..shard::Upkeep::default() },
             turns: Arc::new(Semaphore::new(1)),
             on_effects: {

@@ -10,7 +10,7 @@
 use journal::disk::Folder;
 use journal::manifest::ManifestError;
 use journal::thread::{Bell, spawn};
-use journal::{CacheBudget, Journal, OpenError, Options};
+use journal::{CacheBudget, ColdPages, Journal, OpenError, Options};
 use model::wire::Wire;
 use model::{NodeId, ShardId, Timestamp};
 use rand::RngExt;
@@ -244,6 +244,7 @@ pub(crate) struct LocalShard {
 #[derive(Clone)]
 pub(crate) struct Surroundings {
     pub(crate) cache: Arc<CacheBudget>,
+    pub(crate) cold: Arc<ColdPages>,
     pub(crate) on_effects: Arc<OnEffects>,
     pub(crate) on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
     pub(crate) upkeep: shard::Upkeep,
@@ -266,7 +267,7 @@ impl LocalShard {
         let opened = tokio::task::spawn_blocking({
             let path = path.clone();
             move || -> Result<_, NodeError> {
-                let disk = Folder::open(&path).map_err(at(&path))?;
+                let disk = Folder::open(&path).map_err(at(&path))?.with_cold_pages(around.cold);
                 Journal::open(Arc::new(disk), options).map_err(|error| NodeError::Journal { folder: path, error })
             }
         });

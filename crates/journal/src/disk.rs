@@ -2,6 +2,8 @@
 //! simulator can put a disk behind it that loses, tears, flips and refuses.
 
 use crate::around::Around;
+use crate::cold_pages::ColdPages;
+use model::limit;
 use parking_lot::Mutex;
 use rustix::io::ReadWriteFlags;
 use std::fs::{File, OpenOptions};
@@ -110,8 +112,9 @@ pub trait DiskFile: Send + Sync {
         None
     }
 
-    /// Somebody reads upwards and has come to `position`: the operating system may read on before it is asked to.
-    fn expect_reads(&self, _position: u64) {}
+    /// Somebody reads upwards, from `from` up to `to` now: the operating system may read on before it is asked to,
+    /// and need not keep it in memory when it was not there before.
+    fn expect_reads(&self, _from: u64, _to: u64) {}
 }
 
 /// Gives a small file new content, all of it or none. On stable storage on return.
@@ -132,16 +135,18 @@ pub struct Folder {
     path: PathBuf,
     boot_id: u128,
     around: Arc<Mutex<Around>>,
+    cold: Arc<ColdPages>,
     /// Files opened so far.
     opened: AtomicU64,
 }
 
 /// A file of a folder.
 struct FolderFile {
-    file: File,
+    file: Arc<File>,
     /// Which of the folder's opened files.
     number: u64,
     around: Arc<Mutex<Around>>,
+    cold: Arc<ColdPages>,
     /// Up to where the system was last told to read ahead.
     ahead: AtomicU64,
 }
@@ -157,12 +162,20 @@ impl Folder {
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Folder { path, boot_id: read_boot_id()?, around: Arc::default(), opened: AtomicU64::new(0) })
+        let cold = ColdPages::new(limit::COLD_PAGES_BYTES_DEFAULT);
+        Ok(Folder { path, boot_id: read_boot_id()?, around: Arc::default(), cold, opened: AtomicU64::new(0) })
+    }
+
+    /// Has readers of this folder share with those of others what they may leave in the page cache.
+    #[must_use]
+    pub fn with_cold_pages(self, cold: Arc<ColdPages>) -> Self {
+        Folder { cold, ..self }
     }
 
     fn opened(&self, file: File) -> Arc<dyn DiskFile> {
         let number = self.opened.fetch_add(1, Relaxed);
-        Arc::new(FolderFile { file, number, around: self.around.clone(), ahead: AtomicU64::new(0) })
+        let (around, cold) = (self.around.clone(), self.cold.clone());
+        Arc::new(FolderFile { file: Arc::new(file), number, around, cold, ahead: AtomicU64::new(0) })
     }
 }
 
@@ -289,19 +302,24 @@ impl DiskFile for FolderFile {
         Some(&self.file)
     }
 
-    fn expect_reads(&self, position: u64) {
+    fn expect_reads(&self, from: u64, to: u64) {
         let told = self.ahead.load(Relaxed);
-        let Some((from, to)) = read_ahead(position, told) else { return };
-        self.ahead.store(to, Relaxed);
-        // What was read before is mostly still there, and then going through all of it is in vain.
-        if self.is_cached(to - 1) {
+        let Some((begin, end)) = read_ahead(to, told) else { return };
+        self.ahead.store(end, Relaxed);
+        let Ok(length) = self.length() else { return };
+        let (first, begin, end) = (news(from, begin, told).min(length), begin.min(length), end.min(length));
+        // What was read before is mostly still there, and then going through all of it is in vain. It is looked for
+        // in the middle: in front of it pieces were looked at, and a file ends with its table.
+        let looked_for = (begin < end).then(|| begin.midpoint(end));
+        if first == end || looked_for.is_some_and(|position| self.is_cached(position)) {
             return;
         }
-        for at in (from..to).step_by(AHEAD_STEP_BYTES as usize) {
+        for at in (begin..end).step_by(AHEAD_STEP_BYTES as usize) {
             // A hint: nothing follows from a refusal.
-            let length = std::num::NonZeroU64::new(AHEAD_STEP_BYTES.min(to - at));
+            let length = std::num::NonZeroU64::new(AHEAD_STEP_BYTES.min(end - at));
             let _ = rustix::fs::fadvise(&self.file, at, length, rustix::fs::Advice::WillNeed);
         }
+        self.cold.note(&self.file, first, end);
     }
 }
 
@@ -317,9 +335,35 @@ fn read_ahead(position: u64, told: u64) -> Option<(u64, u64)> {
     }
 }
 
+/// From where on nobody has been told before: of what is read from `from` on, and of what is read ahead from
+/// `begin` on, when the system was told before to read up to `told`.
+fn news(from: u64, begin: u64, told: u64) -> u64 {
+    if (from..=begin).contains(&told) { told } else { from.min(begin) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_that_is_read_and_read_ahead_is_news_once() {
+        // In small steps and in large ones, of which the first is not read ahead of.
+        for step in [1 << 20, 3 << 20, 50 << 20] {
+            let (mut told, mut noted) = (0, Vec::new());
+            for from in (0..200 << 20).step_by(step) {
+                let to = from + step as u64;
+                if let Some((begin, end)) = read_ahead(to, told) {
+                    noted.push((news(from, begin, told), end));
+                    told = end;
+                }
+            }
+            assert_eq!(noted[0].0, 0, "{step}");
+            assert!(noted.windows(2).all(|pair| pair[0].1 == pair[1].0), "{step}: {noted:?}");
+        }
+        // Elsewhere in the file it begins anew.
+        assert_eq!(news(100, 200, 1000), 100);
+        assert_eq!(news(100, 200, 50), 100);
+    }
 
     #[test]
     fn it_is_read_ahead_of_a_reader_once() {

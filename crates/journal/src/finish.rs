@@ -47,7 +47,6 @@ impl Journal {
             other => io::Error::other(other),
         })?;
         let refused = ready.refused;
-        crate::range::expect_single_reads(&*file);
         let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table, refused });
         let copied = id != ready.id;
         let moved = if copied { ready.table.entries } else { Vec::new() };

@@ -16,6 +16,7 @@ pub mod active;
 mod around;
 pub mod canary;
 pub mod checkpoint;
+mod cold_pages;
 mod compact;
 pub mod compacted;
 mod cursors;
@@ -46,6 +47,7 @@ mod takeover;
 pub mod thread;
 pub mod writer;
 
+pub use cold_pages::ColdPages;
 pub use compact::{Compaction, CompactionPlan, Compactor, Kept};
 pub use damage::Damage;
 pub use journal::{CacheBudget, Counters, Journal, LogReadError, Options};

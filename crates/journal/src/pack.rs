@@ -351,7 +351,6 @@ impl Output {
         let length = self.position + bytes.len() as u64;
         journal.counters.packed_bytes.fetch_add(length, Relaxed);
         let table = TableHead::read(&*self.file, length, self.id)?;
-        crate::range::expect_single_reads(&*self.file);
         Ok(Arc::new(Finished {
             id: self.id,
             kind: FileKind::Packed,

@@ -6,12 +6,22 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-/// Tells the system that what is read of this file is not needed again soon: whoever catches up shall not
-/// drive out of memory what others read again and again.
-pub(crate) fn expect_single_reads(file: &dyn DiskFile) {
-    if let Some(file) = file.descriptor() {
-        // A hint: nothing follows from a refusal.
-        let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::NoReuse);
+/// Has the system read what follows these ranges, which somebody reads in this order, before it is waited for.
+pub(crate) fn expect_more<'a>(ranges: impl Iterator<Item = &'a FileRange>) {
+    let told = |first: &FileRange, end| first.file.expect_reads(first.position, end);
+    let mut run: Option<(&FileRange, u64)> = None;
+    for range in ranges {
+        match &mut run {
+            Some((first, end)) if range.is_in(&first.file) => *end = range.end(),
+            _ => {
+                if let Some((first, end)) = run.replace((range, range.end())) {
+                    told(first, end);
+                }
+            }
+        }
+    }
+    if let Some((first, end)) = run {
+        told(first, end);
     }
 }
 
@@ -65,11 +75,6 @@ impl FileRange {
 
     pub(crate) fn is_in(&self, file: &Arc<dyn DiskFile>) -> bool {
         Arc::ptr_eq(&self.file, file)
-    }
-
-    /// Has the system read what follows before somebody waits for it.
-    pub(crate) fn expect_more(&self) {
-        self.file.expect_reads(self.end());
     }
 
     /// Sends bytes to a socket that does not block, as many as it takes. Waits for the disk.

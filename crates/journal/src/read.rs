@@ -6,7 +6,7 @@ use crate::damage::Damage;
 use crate::disk::DiskFile;
 use crate::frame::HEAD_BYTES;
 use crate::journal::Journal;
-use crate::range::FileRange;
+use crate::range::{FileRange, expect_more};
 use crate::state::Finished;
 use crate::table::{Extent, TableError};
 use bytes::Bytes;
@@ -79,6 +79,10 @@ impl Chunk {
             Chunk::Slice(slice) => u64::from(slice.count),
             Chunk::File { count, .. } => *count,
         }
+    }
+
+    fn range(&self) -> Option<&FileRange> {
+        if let Chunk::File { range, .. } = self { Some(range) } else { None }
     }
 
     /// What is in memory.
@@ -199,8 +203,9 @@ impl Journal {
         bytes_max: usize,
     ) -> Result<Vec<Chunk>, ReadError> {
         let chunks = self.read_as(stream, from, to, bytes_max, true)?;
-        if let Some(Chunk::File { range, .. }) = chunks.last() {
-            range.expect_more();
+        // Whoever has come to what is in memory goes on there.
+        if let Some(Chunk::File { .. }) = chunks.last() {
+            expect_more(chunks.iter().filter_map(Chunk::range));
         }
         Ok(chunks)
     }

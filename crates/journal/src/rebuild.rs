@@ -27,7 +27,6 @@ pub(crate) fn open_finished(disk: &dyn Disk, shard: ShardId, listed: &Listed) ->
 
 fn finished(file: Arc<dyn DiskFile>, listed: &Listed, table: TableHead) -> Arc<Finished> {
     let refused = listed.refused.clone();
-    crate::range::expect_single_reads(&*file);
     Arc::new(Finished { id: listed.id, kind: listed.kind, file, length: listed.length, table, refused })
 }
 

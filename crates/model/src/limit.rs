@@ -61,6 +61,14 @@ pub const PIN_BYTES_MIN: usize = 4 * KIB;
 /// Pieces that lie in a file in a row go from there to a socket when they are so many bytes.
 pub const SEND_FILE_BYTES_MIN: usize = 16 * KIB;
 
+/// Bytes that readers who catch up may leave in the page cache, over all shards of a node, where nobody says
+/// otherwise.
+pub const COLD_PAGES_BYTES_DEFAULT: u64 = 1024 * MIB as u64;
+/// The least of this: some readers at a time need what they are about to send.
+pub const COLD_PAGES_BYTES_MIN: u64 = 256 * MIB as u64;
+/// Parts of files that are remembered for it; one has two MiB and more, but at a file's end.
+pub const COLD_PARTS_MAX: usize = 64 * KIB;
+
 /// Leader epochs remembered per stream.
 pub const STREAM_EPOCHS_MAX: usize = 64;
 /// Idempotent producers remembered per stream; the longest idle one is forgotten first.
@@ -236,6 +244,8 @@ const _: () = {
     assert!(ADMIN_RECORDS_BODY_BYTES_MAX < PIECE_BYTES_MAX, "what a request carries fits a piece");
     assert!(ADMIN_WAITS_MAX < HTTP_CONNECTIONS_MAX, "whoever waits leaves room for health and metrics");
     assert!(FETCH_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits an answer");
+    assert!(COLD_PAGES_BYTES_MIN > 2 * FETCH_BYTES_MAX as u64, "an answer from files is in memory until it is sent");
+    assert!(COLD_PAGES_BYTES_MIN <= COLD_PAGES_BYTES_DEFAULT);
     assert!(SKIPS_AT_ONCE_MAX as usize * SKIP_REASON_BYTES_MAX < SKIPS_BYTES_MAX as usize);
     assert!(APPENDS_WAITING_MAX >= APPENDS_IN_FLIGHT_MAX, "a follower takes all that a leader sends");
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);

@@ -2,7 +2,7 @@
 
 use model::limit;
 
-/// Clients get one part in so many.
+/// Clients get one part in so many, and so does what readers who catch up bring into the page cache.
 const SHARE: u64 = 4;
 const SYSTEM: &str = "/proc/meminfo";
 /// Where a container has a limit of its own.
@@ -10,13 +10,29 @@ const CONTAINER: &str = "/sys/fs/cgroup/memory.max";
 
 /// A quarter of the machine's memory within bounds; where that cannot be told, the most.
 pub(crate) fn for_clients() -> u64 {
-    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
-    share(total(&read(SYSTEM)), read(CONTAINER).trim().parse().ok())
+    of_clients(share())
 }
 
-fn share(system: Option<u64>, container: Option<u64>) -> u64 {
-    let all = system.into_iter().chain(container).min().unwrap_or(u64::MAX);
-    (all / SHARE).clamp(limit::MEMORY_BYTES_MIN, limit::MEMORY_BYTES_DEFAULT)
+/// A quarter of the machine's memory, and no less than some readers need; where that cannot be told, the default.
+pub(crate) fn for_cold_pages() -> u64 {
+    of_cold_pages(share())
+}
+
+fn of_clients(share: Option<u64>) -> u64 {
+    share.unwrap_or(u64::MAX).clamp(limit::MEMORY_BYTES_MIN, limit::MEMORY_BYTES_DEFAULT)
+}
+
+fn of_cold_pages(share: Option<u64>) -> u64 {
+    share.unwrap_or(limit::COLD_PAGES_BYTES_DEFAULT).max(limit::COLD_PAGES_BYTES_MIN)
+}
+
+fn share() -> Option<u64> {
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    share_of(total(&read(SYSTEM)), read(CONTAINER).trim().parse().ok())
+}
+
+fn share_of(system: Option<u64>, container: Option<u64>) -> Option<u64> {
+    system.into_iter().chain(container).min().map(|all| all / SHARE)
 }
 
 /// Bytes, from the line `MemTotal:  16384 kB`.
@@ -33,11 +49,21 @@ mod tests {
 
     #[test]
     fn clients_get_a_quarter_of_what_there_is_within_bounds() {
-        assert_eq!(share(Some(2 * GIB), None), GIB / 2);
-        assert_eq!(share(Some(64 * GIB), None), GIB);
-        assert_eq!(share(Some(64 * GIB), Some(GIB)), GIB / 4);
-        assert_eq!(share(Some(64 << 20), None), limit::MEMORY_BYTES_MIN);
-        assert_eq!(share(None, None), GIB);
+        let of = |system, container| of_clients(share_of(system, container));
+        assert_eq!(of(Some(2 * GIB), None), GIB / 2);
+        assert_eq!(of(Some(64 * GIB), None), GIB);
+        assert_eq!(of(Some(64 * GIB), Some(GIB)), GIB / 4);
+        assert_eq!(of(Some(64 << 20), None), limit::MEMORY_BYTES_MIN);
+        assert_eq!(of(None, None), GIB);
+    }
+
+    #[test]
+    fn readers_who_catch_up_get_a_quarter_of_what_there_is_and_not_too_little() {
+        let of = |system, container| of_cold_pages(share_of(system, container));
+        assert_eq!(of(Some(64 * GIB), None), 16 * GIB);
+        assert_eq!(of(Some(64 * GIB), Some(2 * GIB)), GIB / 2);
+        assert_eq!(of(Some(64 << 20), None), limit::COLD_PAGES_BYTES_MIN);
+        assert_eq!(of(None, None), GIB);
     }
 
     #[test]

@@ -127,6 +127,7 @@ fn broker_config(settings: &Settings) -> Config {
         auto_create_topics: settings.auto_create_topics,
         topic_defaults: settings.topic_defaults.clone(),
         cache_bytes: settings.cache_bytes as usize,
+        cold_pages_bytes: machine_memory::for_cold_pages(),
         memory_bytes: settings.memory.unwrap_or_else(machine_memory::for_clients),
         compaction_interval: Duration::from_secs(settings.compaction_seconds),
         groups: GroupConfig { offsets_retention: settings.offsets_retention_seconds * 1000, ..chosen.groups },

@@ -72,11 +72,30 @@ impl Fixture {
         cache_bytes: usize,
         log_file_bytes: u64,
     ) -> Self {
-        let disk = Arc::new(Folder::open(&path).unwrap());
+        let disk = Folder::open(&path).unwrap();
+        Self::open_on(disk, fresh_id, cache, folder, path, cache_bytes, log_file_bytes)
+    }
+
+    /// In the folder `journal` of a temporary one, and nothing is kept in memory.
+    pub(crate) fn on(disk: Folder, folder: tempfile::TempDir, log_file_bytes: u64) -> Self {
+        let fresh_id = FRESH_ID.fetch_add(1, Ordering::SeqCst);
+        let path = folder.path().join("journal");
+        Self::open_on(disk, fresh_id, CacheBudget::new(0), Some(folder), path, 0, log_file_bytes)
+    }
+
+    fn open_on(
+        disk: Folder,
+        fresh_id: u64,
+        cache: Arc<CacheBudget>,
+        folder: Option<tempfile::TempDir>,
+        path: PathBuf,
+        cache_bytes: usize,
+        log_file_bytes: u64,
+    ) -> Self {
         let mut options = Options::new(ShardId(1), cache.clone(), fresh_id);
         options.log_file_bytes = log_file_bytes;
         options.reserve_bytes = log_file_bytes;
-        let (journal, writer, recovered) = Journal::open(disk, options).unwrap();
+        let (journal, writer, recovered) = Journal::open(Arc::new(disk), options).unwrap();
         Fixture { _folder: folder, path, journal, writer, recovered, cache, cache_bytes, log_file_bytes }
     }
 

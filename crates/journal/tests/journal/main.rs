@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod cold_pages;
 mod compaction;
 mod damage;
 mod fixture;
@@ -13,3 +14,4 @@ mod install;
 mod log;
 mod pieces;
 mod reclaim;
+mod residency;
