@@ -87,7 +87,9 @@ pub fn parse_name(name: &str) -> Option<(FileId, FileKind)> {
     let (stem, suffix) = name.split_once('.')?;
     let kind = [FileKind::Log, FileKind::Packed].into_iter().find(|kind| kind.suffix() == suffix)?;
     let (journal, sequence) = stem.split_once('-')?;
-    let number = |text: &str| (text.len() == 16).then(|| u64::from_str_radix(text, 16).ok()).flatten();
+    // Just as it is written: of two spellings of one name only one would be found again.
+    let digits = |text: &str| text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let number = |text: &str| (text.len() == 16 && digits(text)).then(|| u64::from_str_radix(text, 16).ok()).flatten();
     Some((FileId { journal: number(journal)?, sequence: number(sequence)? }, kind))
 }
 

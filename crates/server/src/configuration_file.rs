@@ -121,12 +121,24 @@ impl Reader<'_> {
 
     fn complain(&mut self, start: usize, what: &str) {
         let (line, column) = self.place(start);
-        self.contents.problems.push(format!("{}:{line}:{column}: {what}", self.name));
+        self.contents.problems.push(format!("{}:{line}:{column}: {}", self.name, on_one_line(what)));
     }
 
     fn place(&self, start: usize) -> (usize, usize) {
         end_of(self.text.get(..start).unwrap_or(self.text))
     }
+}
+
+/// The same with control characters escaped: a key in quotes may have any.
+fn on_one_line(what: &str) -> String {
+    let escaped = |mut text: String, letter: char| {
+        match letter.is_control() {
+            true => text.extend(letter.escape_default()),
+            false => text.push(letter),
+        }
+        text
+    };
+    what.chars().fold(String::with_capacity(what.len()), escaped)
 }
 
 /// What has a value below `path`, and where its name begins.
@@ -353,6 +365,12 @@ mod tests {
         let places: Vec<_> = contents.problems.iter().map(|problem| problem.split(' ').next().unwrap()).collect();
         assert_eq!(places, ["a.toml:1:10:", "a.toml:2:1:", "a.toml:5:9:"]);
         assert_eq!(contents.given.len(), 1);
+    }
+
+    #[test]
+    fn a_key_that_a_terminal_would_obey_is_shown_in_letters() {
+        let said = read("\"\\u001b[2J\\n\" = 1").problems;
+        assert!(said.len() == 1 && said[0].contains(r"unknown key `\u{1b}[2J\n`"), "{said:?}");
     }
 
     #[test]

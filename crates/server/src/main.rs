@@ -11,6 +11,8 @@ mod configuration;
 mod configuration_file;
 mod counted;
 mod descriptors;
+#[cfg(test)]
+mod fuzz;
 mod http;
 mod http_admin;
 mod logging;

@@ -92,7 +92,7 @@ pub(crate) fn switch_faults_on(journal: &Journal, machine: &mut Machine) {
     let _ = (journal, machine);
 }
 
-fn decode_stored<R: Runtime>(bytes: &[u8]) -> Result<StoredMembership<R>, WireError> {
+pub(crate) fn decode_stored<R: Runtime>(bytes: &[u8]) -> Result<StoredMembership<R>, WireError> {
     let mut input = Input::new(bytes);
     let at = LogPosition::take(&mut input)?;
     let membership = take_membership(&mut input)?;

@@ -4,6 +4,7 @@
 //! before it is believed.
 
 use crate::raft::{LogId, RaftEntry, Runtime, Types, Vote};
+use crate::replica::decode_stored;
 use crate::store::{decode_vote, encode_vote, from_journal, log_id, position, to_journal};
 use bytes::{Buf, Bytes};
 use journal::file::FileId;
@@ -266,7 +267,8 @@ pub(crate) fn decode_appended<R: Runtime>(bytes: &[u8]) -> Result<StreamAppendRe
     }
 }
 
-/// Whether bytes are anything that replicas say to one another: for whoever throws bytes at it.
+/// Whether bytes are anything that replicas say to one another, or keep of what they agreed on: for whoever throws
+/// bytes at it.
 #[must_use]
 pub fn is_readable(bytes: &[u8]) -> bool {
     type R = crate::runtime::Tokio;
@@ -274,7 +276,12 @@ pub fn is_readable(bytes: &[u8]) -> bool {
     let standing = Standing::from_wire(bytes).is_ok();
     let chunk = Chunk::from_wire(bytes).is_ok();
     let appended = decode_appended::<R>(bytes).is_ok();
-    decode::<R>(Bytes::copy_from_slice(bytes)).is_ok() || ballot || standing || chunk || appended
+    let entry = EntryCopy::from_wire(bytes).ok().and_then(|copy| copy.into_entry(LogPosition { term: 1, index: 1 }));
+    let entry = entry.is_some_and(|entry| from_journal::<R>(entry).is_ok());
+    let slices = Vec::<SliceCopy>::from_wire(bytes).is_ok() || FormCopy::from_wire(bytes).is_ok();
+    let kept = decode_vote::<R>(bytes).is_ok() || decode_stored::<R>(bytes).is_ok();
+    let answer = ballot || standing || chunk || appended || entry || slices;
+    decode::<R>(Bytes::copy_from_slice(bytes)).is_ok() || answer || kept
 }
 
 impl Ballot {

@@ -10,6 +10,7 @@
 mod bench;
 mod cargo;
 mod counts;
+mod decoders;
 mod finding;
 mod go;
 mod habits;

@@ -5,7 +5,7 @@
 
 use crate::finding::Finding;
 use crate::metadata::Package;
-use crate::{Outcome, cargo, counts::Counts, habits, layers, licences, metadata, tree};
+use crate::{Outcome, cargo, counts::Counts, decoders, habits, layers, licences, metadata, tree};
 
 /// A named check and how to run it.
 type Check = (&'static str, fn(bool) -> Outcome<Vec<Finding>>);
@@ -15,6 +15,7 @@ const CHECKS: &[Check] = &[
     ("names", check_names),
     ("habits", check_habits),
     ("openings", check_openings),
+    ("decoders", check_decoders),
     ("licences", check_licences),
     ("format", check_format),
     ("clippy", check_clippy),
@@ -86,6 +87,15 @@ fn check_openings(_fix: bool) -> Outcome<Vec<Finding>> {
         findings.extend(habits::check_opening(&tree::relative(&path), &text));
     }
     Ok(findings)
+}
+
+fn check_decoders(_fix: bool) -> Outcome<Vec<Finding>> {
+    let paths = tree::files()?.into_iter().filter(|path| path.starts_with("crates/") && !path.contains("/golden/"));
+    let texts = paths.filter_map(|path| match tree::read(&path) {
+        Ok(bytes) => String::from_utf8(bytes).ok().map(|text| Ok((path, text))),
+        Err(error) => Some(Err(error)),
+    });
+    Ok(decoders::check(&texts.collect::<Outcome<_>>()?))
 }
 
 fn check_licences(_fix: bool) -> Outcome<Vec<Finding>> {

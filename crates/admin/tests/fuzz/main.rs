@@ -2,12 +2,14 @@
 //!
 //! Each module here is a target; what they begin with is in `fuzz/seeds`.
 
+mod answer;
+mod claims;
 mod request;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 
 use admin::shape::{AlterTopic, CreateTopic, MoveOffsets, NewRecords};
-use admin::{body, openapi};
+use admin::{Claims, body, openapi};
 use serde_json::Value;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
@@ -17,6 +19,37 @@ const BODIES: [&str; 4] = [
     r#"{"partitions":6,"configs":{"retention.ms":null}}"#,
     r#"{"records":[{"key":"k","value":{"json":{"a":[1.50,"\u0000"]}},"headers":[{"name":"h","value":"v"}]},{"value":{"base64":"AAEC"},"partition":0,"timestamp":"2026-11-30T12:00:00.5+01:00"},{"value":null,"timestamp":1}],"acks":"1","compression":"zstd"}"#,
     r#"{"topics":[{"topic":"t","partitions":[0,1]},{"topic":"u"}],"to":{"shift_by":-5},"dry_run":true}"#,
+];
+
+/// One of each kind, with everything that it may have and what it may lack.
+const ANSWERS: [&str; 13] = [
+    r#"{"error":{"code":"invalid_body","message":"found the text \"a\", expected a list"}}"#,
+    r#"{"node":1,"cluster":"AAAAAAAAAAAAAAAAAAAABw","version":"0.1.0","started":1796040000000,"uptime_seconds":1.5,"data_folder":"/data","disk":{"total_bytes":2,"free_bytes":1},"listeners":{"http":"127.0.0.1:1"},"default_partitions":1,"auto_create_topics":true,"topics":1,"shards":[{"shard":0,"leads":true,"applied":9,"streams":1,"disk_bytes":5,"live_bytes":4,"bound_bytes":6,"in_doubt":false,"damaged":0}],"problems":["shard 1 has no leader"]}"#,
+    r#"{"topics":[{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","partitions":1,"bytes":2,"records":3}],"next":"t"}"#,
+    r#"{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","bytes":1,"records":2,"partitions":[{"partition":0,"leader":null,"epoch":0,"replicas":[1],"start":null,"end":7,"bytes":1}],"configs":[{"name":"retention.ms","value":"5","source":"topic","default":"604800000","documentation":""}]}"#,
+    r#"{"name":"t","id":null,"partitions":1,"replicas":1,"validate_only":true}"#,
+    r#"{"name":"t","partitions":2,"partitions_added":1,"configs":{"retention.ms":"1"},"validate_only":false}"#,
+    r#"{"topic":"t","partition":0,"records":[{"offset":5,"timestamp":-1,"timestamp_type":"append","key":null,"value":{"base64":"AAEC"},"headers":[{"name":"h","value":"v"}]}],"next_offset":6,"start":1,"end":6}"#,
+    r#"{"records":[{"partition":0,"offset":1},{"partition":1,"error":{"code":"invalid_record","message":"too much"}}],"failed":1}"#,
+    r#"{"topic":"t","partition":0,"start":9}"#,
+    r#"{"groups":[{"group":"g","type":"classic","state":"preparing_rebalance","protocol_type":""}],"next":null}"#,
+    r#"{"group":"g","type":"classic","state":"stable","protocol_type":"consumer","protocol":"range","coordinator":1,"members":[{"member":"m","instance":null,"client_id":"c","client_host":"/127.0.0.1","assignment":[{"topic":"t","partitions":[0]}]}],"offsets":[{"topic":"t","partition":0,"committed":1,"committed_at":2,"metadata":"","start":0,"end":3,"lag":2,"lag_seconds":0.25,"member":"m"}],"offsets_left_out":1}"#,
+    r#"{"group":"g","dry_run":true,"offsets":[{"topic":"t","partition":0,"old":null,"new":1,"start":0,"end":2}]}"#,
+    r#"{"group":"g","topic":"t","partitions":[0,1]}"#,
+];
+
+/// Those who are let in, then those who are not.
+const CLAIMS: [&str; 10] = [
+    "loopback\n127.0.0.1:8080",
+    "loopback\n[::1]:8080\nhttp://[::1]:8080\nsame-origin",
+    "loopback\nLocalHost",
+    "loopback\nbroker.example:1",
+    "elsewhere\nevil.example:8080\nhttps://evil.example:8080\nnone",
+    "loopback\nevil.example",
+    "loopback",
+    "elsewhere\nname\nnull",
+    "loopback\nlocalhost\nhttp://localhost.evil.example",
+    "loopback\nlocalhost\nhttp://localhost\ncross-site",
 ];
 
 /// A line for each route with each of its parameters, as the document has them.
@@ -63,4 +96,25 @@ fn requests_of_every_route() {
     let bodies = BODIES.iter().map(|body| format!("POST /v1/topics\n{body}").into_bytes());
     let seeds: Vec<Vec<u8>> = lines.chain(bodies).collect();
     seeds::play(FOLDER, "request", &seeds, request::run);
+}
+
+#[test]
+fn answers_of_every_kind() {
+    for text in ANSWERS {
+        assert!(answer::read(text.as_bytes()) > 0, "it is what it is meant to be: {text}");
+    }
+    let seeds: Vec<Vec<u8>> = ANSWERS.iter().map(|text| text.as_bytes().to_vec()).collect();
+    seeds::play(FOLDER, "answer", &seeds, answer::run);
+}
+
+#[test]
+fn claims_of_those_who_are_let_in_and_of_others() {
+    for (nth, text) in CLAIMS.iter().enumerate() {
+        let mut lines = text.split('\n');
+        let loopback = lines.next() == Some("loopback");
+        let claims = Claims { host: lines.next(), origin: lines.next(), fetch_site: lines.next() };
+        assert_eq!(claims::judge(loopback, claims).is_ok(), nth < CLAIMS.len() / 2, "{text}");
+    }
+    let seeds: Vec<Vec<u8>> = CLAIMS.iter().map(|text| text.as_bytes().to_vec()).collect();
+    seeds::play(FOLDER, "claims", &seeds, claims::run);
 }

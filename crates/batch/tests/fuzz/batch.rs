@@ -1,11 +1,13 @@
 //! A records field. The first byte says whether the checksums are made to match, which a fuzzer would
 //! not find the way past otherwise.
 
+use ::batch::compaction::{Horizon, Left, compact};
 use ::batch::scan::{find_time, scan};
 use ::batch::{Batch, BatchError, Batches, Compression};
 use bytes::{Bytes, BytesMut};
 
 const LIMIT: usize = 1 << 20;
+const HORIZON: Horizon = Horizon { now: 1_700_000_000_000, keep_millis: 1000 };
 
 /// See the module's documentation.
 pub(crate) fn run(data: &[u8]) {
@@ -27,6 +29,12 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(timestamp, Ok(Some(facts.max_timestamp)), "what is there is found");
             let again = batch.compressed(Compression::Lz4, LIMIT).map(|batch| scan(&batch, LIMIT));
             assert_eq!(again, Ok(Ok(facts)), "another codec tells the same");
+            let left =
+                compact(&batch, LIMIT, HORIZON, |_, offset| offset % 2 == 0).expect("what is accepted is compacted");
+            if let Left::Some(left) = left {
+                let kept: Result<Vec<_>, _> = left.records(LIMIT).and_then(Iterator::collect);
+                assert!(kept.is_ok_and(|kept| kept.len() <= batch.record_count() as usize), "what is left can be read");
+            }
         }
     }
 }

@@ -5,9 +5,11 @@
 mod groups;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
+mod settings;
 
 use broker::group::request::Protocol;
 use broker::group::stored::{Stored, StoredGroup, StoredMember, StoredPhase};
+use broker::setting::SETTINGS;
 use bytes::Bytes;
 use model::{Timestamp, Wire};
 
@@ -46,4 +48,19 @@ fn groups_of_every_phase() {
     ];
     assert!(seeds[..4].iter().all(|seed| broker::group::is_readable(seed)), "they are what they are meant to be");
     seeds::play(FOLDER, "groups", &seeds, groups::run);
+}
+
+#[test]
+fn settings_of_every_kind() {
+    let of = |value: &dyn Fn(&broker::setting::Setting) -> String| {
+        let lines = SETTINGS.iter().map(|setting| format!("{}={}\n", setting.name, value(setting)));
+        lines.collect::<String>().into_bytes()
+    };
+    let seeds = [
+        of(&|setting| setting.default.to_owned()),
+        of(&|_| "1".to_owned()),
+        of(&|_| " Compact , delete,, 5 ".to_owned()),
+        b"max.compaction.lag.ms=8\nmin.compaction.lag.ms=9\n".to_vec(),
+    ];
+    seeds::play(FOLDER, "settings", &seeds, settings::run);
 }

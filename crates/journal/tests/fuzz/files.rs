@@ -1,9 +1,9 @@
-//! A file of a journal, read as every sort there is. The first byte says whether the outermost
+//! A file of a journal, read as every sort there is, and as the name of one. The first byte says whether the outermost
 //! checksums are made to match, which a fuzzer would not find the way past otherwise.
 
 use journal::checkpoint::read_chain;
 use journal::disk::{Disk, DiskFile};
-use journal::file::FileId;
+use journal::file::{FileId, name, parse_name};
 use journal::manifest::{CheckpointFile, Manifest};
 use journal::scan::Scanner;
 use journal::table::TableHead;
@@ -66,6 +66,11 @@ impl DiskFile for Memory {
 /// See the module's documentation.
 pub(crate) fn run(data: &[u8]) {
     let Some((&mend, data)) = data.split_first() else { return };
+    if let Ok(text) = std::str::from_utf8(data)
+        && let Some((id, kind)) = parse_name(text)
+    {
+        assert_eq!(name(id, kind), text, "each file has one name");
+    }
     let mut bytes = data.to_vec();
     let end = bytes.len();
     if mend & 1 == 1 && end >= 64 {

@@ -14,6 +14,8 @@ mod document;
 mod exposition;
 pub(crate) mod failure;
 mod follow;
+#[cfg(test)]
+mod fuzz;
 mod group;
 mod line;
 mod lines;
