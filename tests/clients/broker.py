@@ -15,6 +15,8 @@ PORT_TAKEN = "Address already in use"
 PORT_TAKEN_TRIES = 20
 # The address of a listener that there is none of.
 OFF = "off"
+# For a broker that does not live long enough to be asked for them.
+FREE_PORTS = ["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0", "--listen", "peer=off"]
 
 
 class Broker:
@@ -25,8 +27,10 @@ class Broker:
         self.shards = shards
         self.data = folder / "data"
         self.stderr = folder / "broker.stderr"
-        self.addresses = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0"}
+        # Alone, unless a test says otherwise.
+        self.addresses = {"kafka": "127.0.0.1:0", "http": "127.0.0.1:0", "peer": OFF}
         self.process = None
+        self._lines = None
         # Begins the command line, for a test that starts the broker in circumstances of its own.
         self.wrapper = []
         # Ends the command line; and what the environment has besides ours.
@@ -48,6 +52,11 @@ class Broker:
     def pid(self) -> int:
         return self.process.pid
 
+    @property
+    def peer(self) -> str:
+        """Where other nodes find it."""
+        return self.addresses["peer"]
+
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
@@ -60,7 +69,8 @@ class Broker:
         assert not self.running(), "the broker runs already"
         for attempt in range(PORT_TAKEN_TRIES):
             seen = self.stderr.stat().st_size if self.stderr.exists() else 0
-            line = self._launch()
+            self.launch()
+            line = self._ready_line()
             if line is not None:
                 listening = parse_ready(line)
                 off = {name for name, address in self.addresses.items() if address == OFF}
@@ -75,8 +85,8 @@ class Broker:
             time.sleep(0.25)
         raise AssertionError(f"the broker's ports stayed taken: {self.addresses}")
 
-    def _launch(self):
-        """Starts the process; returns its ready line, or None if it ended without one."""
+    def launch(self):
+        """Starts the process and waits for nothing."""
         command = [*self.wrapper, self.program, "serve", "--data-dir", str(self.data)]
         if self.shards is not None:
             command += ["--shards", str(self.shards)]
@@ -87,11 +97,14 @@ class Broker:
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "text": True}
         with open(self.stderr, "ab") as stderr:
             self.process = subprocess.Popen(command, stderr=stderr, env=environment, **pipes)
-        lines = queue.Queue()
+        self._lines = queue.Queue()
         # Reads on after the ready line, so that a broker that says more never fills the pipe.
-        threading.Thread(target=drain, args=(self.process.stdout, lines, self.said), daemon=True).start()
+        threading.Thread(target=drain, args=(self.process.stdout, self._lines, self.said), daemon=True).start()
+
+    def _ready_line(self):
+        """Waits for the ready line; None if the process ended without one."""
         try:
-            line = lines.get(timeout=READY_SECONDS)
+            line = self._lines.get(timeout=READY_SECONDS)
         except queue.Empty:
             self.kill9()
             raise AssertionError(f"no ready line within {READY_SECONDS} seconds") from None

@@ -10,7 +10,7 @@ import subprocess
 import termios
 import time
 
-from conftest import setting
+from environment import setting
 
 SECONDS = 60
 

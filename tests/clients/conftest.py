@@ -5,32 +5,21 @@ MAINSTEM_BIN and MAINSTEM_KAFKA_CP. A test carries the marker of each family of 
 """
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
 import compatibility
 import program
-from agent import Agent, Unsupported
+from agent import Unsupported
 from broker import Broker
+from environment import ENVIRONMENT, OURS, java, new_agent, setting
 from kafka_server import KafkaServer
-from kcat_agent import KcatAgent
 
 FAMILIES = {"python", "kcat", "java", "go"}
 STDERR_TAIL_BYTES = 20_000
 BROKERS = pytest.StashKey()
-# What configures these tests begins as what configures a broker does.
-OURS = "MAINSTEM_"
-ENVIRONMENT = dict(os.environ)
 # Client, scenario and number of shards of each test that is a scenario, selected or not.
 SCENARIOS = pytest.StashKey()
-
-
-def setting(name: str) -> str:
-    value = ENVIRONMENT.get(name)
-    assert value, f"{name} is not set: run these tests through `cargo xtask test --only clients`"
-    return value
 
 
 @pytest.fixture
@@ -86,27 +75,6 @@ def kcat(broker):
         return program.run(["kcat", "-b", broker.kafka, *args], stdin, **more)
 
     return run
-
-
-def java() -> list[str]:
-    """Java with Kafka's jars. The main class follows."""
-    # A small heap and the first compiler only: these are short-lived, and two run at a time.
-    options = ["-Xmx512m", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
-    return ["java", *options, "-cp", setting("MAINSTEM_KAFKA_CP")]
-
-
-def new_agent(client: str) -> Agent | KcatAgent:
-    """A client that does what it is asked. They are named as in docs/compatibility.md."""
-    match client:
-        case "confluent-kafka" | "kafka-python":
-            name = {"confluent-kafka": "confluent_agent.py", "kafka-python": "kafka_python_agent.py"}[client]
-            return Agent([sys.executable, str(Path(__file__).parent / "python" / name)])
-        case "java":
-            return Agent([*java(), "Agent"])
-        case "franz-go":
-            return Agent([setting("MAINSTEM_GO_AGENT")])
-        case "kcat":
-            return KcatAgent()
 
 
 @pytest.fixture(scope="session")

@@ -78,11 +78,13 @@ def test_what_cannot_be_made_is_refused_with_its_reason(broker, admin):
         {"max.message.bytes": "-1"},
         {"message.timestamp.type": "Never"},
         {"cleanup.policy": "shred"},
+        {"min.insync.replicas": "2"},
     ]:
         assert create(admin, "configured", config=setting) == KafkaError.INVALID_CONFIG, setting
+    assert create(admin, "alone", config={"min.insync.replicas": "1"}) == 0
     assert create(admin, "imagined", validate_only=True) == 0
     assert create(admin, "there", validate_only=True) == KafkaError.TOPIC_ALREADY_EXISTS
-    expected = {"there", "x" * 249, "with.dots-dashes_and_underscores"}
+    expected = {"there", "alone", "x" * 249, "with.dots-dashes_and_underscores"}
     assert set(admin.list_topics(timeout=10).topics) == expected
 
 
@@ -90,7 +92,7 @@ def test_configurations_take_effect(broker, admin):
     assert create(admin, "short", config={"max.message.bytes": "1000"}) == 0
     assert create(admin, "long", config={"max.message.bytes": "4000000"}) == 0
     assert create(admin, "stamped", config={"message.timestamp.type": "LogAppendTime"}) == 0
-    accepted = ["retention.ms", "retention.bytes", "segment.bytes", "min.insync.replicas"]
+    accepted = ["retention.ms", "retention.bytes", "segment.bytes"]
     assert create(admin, "kept", config={**dict.fromkeys(accepted, "100000"), "cleanup.policy": "delete"}) == 0
     with wire.Connection(broker.kafka) as connection:
         assert wire.produce(connection, "short", 0, wire.batch([bytes(2000)])).error == wire.MESSAGE_TOO_LARGE

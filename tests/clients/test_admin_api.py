@@ -115,6 +115,30 @@ def test_the_node(broker, api):
     assert (node["cluster"], node["node"]) == (cluster.cluster_id, cluster.nodes[0].id)
 
 
+def test_the_nodes_of_a_cluster_of_one(broker, api):
+    node = api.get("/v1/node").value
+    shards = [shard["shard"] for shard in node["shards"]]
+    nodes = api.get("/v1/nodes").value
+    version, newest = nodes["cluster_version"], nodes["nodes"][0]["cluster_version_max"]
+    assert 1 <= version <= newest and nodes == {
+        "node": node["node"],
+        "cluster_version": version,
+        "controller": node["node"],
+        "nodes": [
+            {
+                "node": node["node"],
+                "state": "active",
+                "rack": None,
+                "cluster_version_max": newest,
+                "peer": None,
+                "endpoints": {"kafka": broker.kafka, "http": broker.http},
+                "leads": shards,
+                "replicas": [{"shard": shard, "voter": True, "behind": 0} for shard in shards],
+            }
+        ],
+    }
+
+
 # Topics.
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from admin_api import Api, quote
 from broker import Broker
-from conftest import setting
+from environment import setting
 
 pytestmark = pytest.mark.python
 

@@ -182,6 +182,7 @@ def test_wrong_usage_ends_with_2(mainstem):
     mainstem("topic", "create", "t")
     for command, part in [
         (["topic"], "Usage: mainstem topic"),
+        (["node"], "Usage: mainstem node"),
         (["topic", "create"], "<NAME>"),
         (["topic", "alter", "t"], "nothing to alter: give --partitions, --config or --reset"),
         (["topic", "alter", "t", "--config", "a=1", "--reset", "a"], "a is given twice"),
@@ -209,7 +210,7 @@ def test_wrong_usage_ends_with_2(mainstem):
     assert [topic["name"] for topic in mainstem.json("topic", "list")] == ["t"]
 
 
-@pytest.mark.parametrize("command", [["topic", "list"], ["status"], ["consume", "t"], ["produce", "t"], ["top", "--once"]])
+@pytest.mark.parametrize("command", [["topic", "list"], ["node", "list"], ["status"], ["consume", "t"], ["produce", "t"], ["top", "--once"]])
 def test_a_broker_that_is_not_there(tmp_path, command):
     said = Commands(NOWHERE).refused(*command, stdin=b"a\n")
     assert said == (
@@ -571,6 +572,17 @@ def test_status_on_one_screen(numbers, broker):
     assert sum(shard["streams"] for shard in status["node"]["shards"]) == 3
 
 
+def test_a_node_that_is_alone_is_the_whole_list(mainstem, broker):
+    shards = len(mainstem.json("status")["node"]["shards"])
+    all_of_them = f"0-{shards - 1}"
+    clients = f"http={broker.http} kafka={broker.kafka}"
+    listed = rows(mainstem("node", "list"))
+    assert listed == {"1": ["active", "-", all_of_them, all_of_them, "-", "0", clients, "-"]}
+    (node,) = mainstem.json("node", "list")["nodes"]
+    assert node["endpoints"] == {"http": broker.http, "kafka": broker.kafka}
+    assert node["leads"] == [replica["shard"] for replica in node["replicas"]] == list(range(shards))
+
+
 def test_top_shows_one_screen_where_nobody_looks(numbers):
     for arguments in [["top", "--interval", "200ms"], ["top", "--once", "--interval", "200ms"]]:
         shown = numbers(*arguments)
@@ -814,5 +826,5 @@ def test_bash_completes_commands_and_values(tmp_path, line, values):
 def test_every_help_has_an_example():
     help_of = Commands(NOWHERE)
     assert "mainstem topic create orders" in help_of("--help")
-    for command in ["topic", "group", "produce", "consume", "status", "top", "completions", "group reset"]:
+    for command in ["topic", "group", "node", "produce", "consume", "status", "top", "completions", "group reset"]:
         assert f"  mainstem {command}" in help_of(*command.split(), "--help"), command

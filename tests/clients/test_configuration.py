@@ -19,8 +19,8 @@ from confluent_kafka.admin import (
 )
 
 import wire
-from broker import OFF
-from conftest import setting
+from broker import FREE_PORTS, OFF
+from environment import setting
 from observation import wait_until
 
 pytestmark = pytest.mark.python
@@ -78,6 +78,7 @@ FILE = """\
 # Where this node keeps what it has.
 data-dir = "from the file"
 topics.partitions = 6
+rack = "r1"
 
 [listen]
 kafka = "127.0.0.1:1"
@@ -93,6 +94,7 @@ min.cleanable.dirty.ratio = 0.25
 """
 ENVIRONMENT = {
     "MAINSTEM_LISTEN_HTTP": "127.0.0.1:3",
+    "MAINSTEM_NODE_ID": "7",
     "MAINSTEM_TOPICS_PARTITIONS": "12",
     "MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS": "86400000",
     "RUST_LOG": "warn",
@@ -100,13 +102,23 @@ ENVIRONMENT = {
 FLAGS = ["--listen", "http=off", "--log-format", "json", "--topics-defaults", "max.message.bytes=2000000"]
 IN_FORCE = {
     "data-dir": ("from the file", "file my.toml:2"),
-    "listen.kafka": ("127.0.0.1:1", "file my.toml:6"),
+    "listen.kafka": ("127.0.0.1:1", "file my.toml:7"),
     "listen.http": ("off", "flag --listen"),
+    "listen.peer": ("127.0.0.1:9190", "default"),
     "advertise.kafka": ("auto", "default"),
+    "advertise.peer": ("auto", "default"),
+    "node-id": (7, "environment MAINSTEM_NODE_ID"),
+    "join": ("off", "default"),
+    "rack": ("r1", "file my.toml:4"),
+    "cluster.secret-file": ("off", "default"),
+    "cluster.certificate-file": ("off", "default"),
+    "cluster.key-file": ("off", "default"),
+    "cluster.authority-file": ("off", "default"),
+    "replication": (3, "default"),
     "shards": ("auto", "default"),
     "topics.auto-create": (True, "default"),
     "topics.partitions": (12, "environment MAINSTEM_TOPICS_PARTITIONS"),
-    "cache.bytes": (64 << 20, "file my.toml:10"),
+    "cache.bytes": (64 << 20, "file my.toml:11"),
     "compaction.seconds": (15, "default"),
     "groups.offsets-retention-seconds": (604800, "default"),
     "limits.connections": ("auto", "default"),
@@ -115,7 +127,7 @@ IN_FORCE = {
     "limits.idle-seconds": (600, "default"),
     "log.format": ("json", "flag --log-format"),
     "log.level": ("warn", "environment RUST_LOG"),
-    "topics.defaults.cleanup.policy": ("compact,delete", "file my.toml:14"),
+    "topics.defaults.cleanup.policy": ("compact,delete", "file my.toml:15"),
     "topics.defaults.compression.type": ("producer", "default"),
     "topics.defaults.delete.retention.ms": (86_400_000, "default"),
     "topics.defaults.flush.messages": (2**63 - 1, "default"),
@@ -125,7 +137,7 @@ IN_FORCE = {
     "topics.defaults.message.timestamp.after.max.ms": (3_600_000, "default"),
     "topics.defaults.message.timestamp.before.max.ms": (2**63 - 1, "default"),
     "topics.defaults.message.timestamp.type": ("CreateTime", "default"),
-    "topics.defaults.min.cleanable.dirty.ratio": (0.25, "file my.toml:15"),
+    "topics.defaults.min.cleanable.dirty.ratio": (0.25, "file my.toml:16"),
     "topics.defaults.min.compaction.lag.ms": (0, "default"),
     "topics.defaults.retention.bytes": (-1, "default"),
     "topics.defaults.retention.ms": (86_400_000, "environment MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS"),
@@ -169,11 +181,12 @@ def test_without_configuration_no_file_is_read(tmp_path):
     assert shown["data-dir"][0] == "data"
     assert shown["listen.kafka"][0] == "127.0.0.1:9092"
     assert shown["listen.http"][0] == "127.0.0.1:8080"
+    assert shown["listen.peer"][0] == "127.0.0.1:9190"
 
 
 def test_a_broker_runs_as_file_environment_and_flags_say(new_broker, tmp_path):
     file = tmp_path / "my.toml"
-    file.write_text("topics.partitions = 3\nshards = 2\n[listen]\nkafka = '127.0.0.1:0'\nhttp = '127.0.0.1:0'\n")
+    file.write_text("topics.partitions = 3\nshards = 2\n[listen]\nkafka = '127.0.0.1:0'\nhttp = '127.0.0.1:0'\npeer = 'off'\n")
     new_broker.addresses = {}
     new_broker.options = ["--config", str(file), "--log-format", "json"]
     new_broker.environment = {"MAINSTEM_SHARDS": "3"}
@@ -192,7 +205,7 @@ def test_a_broker_runs_as_file_environment_and_flags_say(new_broker, tmp_path):
 
 def test_serving_needs_no_command(tmp_path):
     """The least that can be typed: the file says all the rest."""
-    (tmp_path / "my.toml").write_text("listen = { kafka = '127.0.0.1:0', http = 'off' }\ndata-dir = 'here'\n")
+    (tmp_path / "my.toml").write_text("listen = { kafka = '127.0.0.1:0', http = 'off', peer = 'off' }\ndata-dir = 'here'\n")
     command = [setting("MAINSTEM_BIN"), "--config", "my.toml"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
@@ -224,6 +237,39 @@ def test_a_listener_that_is_off_has_no_socket(new_broker):
 def test_one_listener_has_to_be_on(tmp_path):
     said = refused(tmp_path, "--listen", "kafka=off", MAINSTEM_LISTEN_HTTP="off")
     assert "every listener is off (listen.kafka by flag --listen, listen.http by environment MAINSTEM_LISTEN_HTTP)" in said
+
+
+JOIN = ["--join", "127.0.0.1:9190"]
+EVERYWHERE = "0.0.0.0:0"
+WRONG_CLUSTERS = {
+    "nobody could reach it": (
+        [*JOIN, "--listen", "peer=off"],
+        "the cluster to join (join by flag --join) could not reach this node: listen.peer by flag --listen is off",
+    ),
+    "clients could not be told where it is": (
+        [*JOIN, "--listen", f"kafka={EVERYWHERE}"],
+        "clients of other nodes cannot be told where this one is, 0.0.0.0:0 (listen.kafka by flag --listen) is every "
+        "address and none to connect to: advertise.kafka has to name one",
+    ),
+    "nodes could not be told where it is": (
+        ["--listen", f"peer={EVERYWHERE}"],
+        "other nodes cannot be told where this one is, 0.0.0.0:0 (listen.peer by flag --listen) is every address and "
+        "none to connect to: advertise.peer has to name one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("arguments", "why"), WRONG_CLUSTERS.values(), ids=WRONG_CLUSTERS)
+def test_a_node_that_others_could_not_find_does_not_start(tmp_path, arguments, why):
+    (line,) = refused(tmp_path, *arguments).splitlines()
+    assert "ERROR" in line and line.endswith(why)
+
+
+def test_shards_mean_nothing_to_a_node_that_joins(tmp_path):
+    done = run(tmp_path, "config", *JOIN, "--shards", "4")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "WARN" in line and "shards by flag --shards has no effect: a node that joins others gets" in line
 
 
 def test_topics_are_made_by_asking_only_if_that_is_configured(new_broker):
@@ -386,7 +432,7 @@ def test_what_stops_a_start_is_logged_in_the_format_that_is_configured(broker, t
     for arguments, part in [
         (["--config", str(file)], f"{file}:2:1: unknown key `shard`, the nearest known one is `shards`"),
         (["--config", str(tmp_path / "missing"), "--log-format", "json", "--log-level", "mainstem=off"], "missing: No such file or directory"),
-        (["--data-dir", str(broker.data), "--log-format", "json"], "in use by another mainstem process"),
+        (["--data-dir", str(broker.data), "--log-format", "json", *FREE_PORTS], "in use by another mainstem process"),
     ]:
         said = refused(elsewhere, *arguments)
         (line,) = map(json.loads, said.splitlines())
@@ -454,7 +500,7 @@ def test_a_mistyped_variable_is_refused_and_a_strange_one_is_named(tmp_path):
 
 def test_an_address_that_others_may_reach_is_warned_of(tmp_path):
     """No machine has this address, so the start fails after the warning."""
-    done = run(tmp_path, "--listen", "kafka=192.0.2.1:9092", "--listen", "http=127.0.0.1:0")
+    done = run(tmp_path, "--listen", "kafka=192.0.2.1:9092", "--listen", "http=127.0.0.1:0", "--listen", "peer=off")
     assert done.returncode == 1
     warning, *_, error = done.stderr.splitlines()
     assert "WARN" in warning and "192.0.2.1:9092" in warning and "no authentication" in warning
@@ -463,7 +509,6 @@ def test_an_address_that_others_may_reach_is_warned_of(tmp_path):
 
 
 def test_a_data_folder_that_cannot_be_used_is_named_with_what_can_be_done(broker, tmp_path):
-    listen = ["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]
     file = tmp_path / "a file"
     file.write_text("")
     elsewhere = tmp_path / "elsewhere"
@@ -475,7 +520,7 @@ def test_a_data_folder_that_cannot_be_used_is_named_with_what_can_be_done(broker
         # Nobody can make anything here.
         (Path("/proc/self/data"), ["cannot use /proc/self/data for data: No such file or directory"]),
     ]:
-        said = refused(elsewhere, "--data-dir", str(folder), *listen)
+        said = refused(elsewhere, "--data-dir", str(folder), *FREE_PORTS)
         for part in parts:
             assert part in said
 
@@ -505,7 +550,7 @@ def test_what_is_damaged_or_missing_at_the_start_is_named_with_what_can_be_done(
     new_broker.stop()
     shard = new_broker.data / "shards" / "00000001"
     damage(shard)
-    done = run(tmp_path, "--data-dir", str(new_broker.data), "--listen", "kafka=127.0.0.1:0", "--listen", "http=off")
+    done = run(tmp_path, "--data-dir", str(new_broker.data), *FREE_PORTS)
     assert (done.returncode, done.stdout) == (1, "")
     said = done.stderr.splitlines()[-1]
     assert "ERROR" in said

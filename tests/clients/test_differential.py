@@ -12,8 +12,8 @@ import differential
 import wire
 from agent import Agent
 from broker import Broker
-from conftest import java, setting
 from differential import NO_TOPIC_ID, Difference, Explanation, Note, Pair
+from environment import java, setting
 from kafka_server import KafkaServer
 
 pytestmark = pytest.mark.java
@@ -948,6 +948,35 @@ def describe_cluster(pair):
         if version >= 1:
             for kind in [2, 9]:
                 pair.ask(f"DescribeCluster: endpoints {kind}", "DescribeCluster", version, {"endpointType": kind})
+
+
+@cases
+def partition_reassignments(pair):
+    create(pair, "placed", 2)
+    for version in pair.range("AlterPartitionReassignments"):
+        def alter(case, partition, replicas, topic="placed"):
+            asked = {"name": topic, "partitions": [{"partitionIndex": partition, "replicas": replicas}]}
+            request = {"topics": [asked], "timeoutMs": 10_000}
+            pair.ask(f"AlterPartitionReassignments: {case}", "AlterPartitionReassignments", version, request)
+
+        alter("to where it is", 0, [1])
+        alter("to an unknown broker", 0, [77])
+        alter("to a broker twice", 0, [1, 1])
+        alter("to no broker", 0, [])
+        alter("to stop what does not move", 0, None)
+        alter("of an unknown partition", 7, [1])
+        alter("of an unknown topic", 0, [1], topic="missing")
+        nothing = {"topics": [], "timeoutMs": 10_000}
+        pair.ask("AlterPartitionReassignments: of nothing", "AlterPartitionReassignments", version, nothing)
+    for version in pair.range("ListPartitionReassignments"):
+        def listed(case, topics):
+            request = {"topics": topics, "timeoutMs": 10_000}
+            pair.ask(f"ListPartitionReassignments: {case}", "ListPartitionReassignments", version, request)
+
+        listed("all", None)
+        listed("of a topic", [{"name": "placed", "partitionIndexes": [0, 1]}])
+        listed("of an unknown partition", [{"name": "placed", "partitionIndexes": [7]}])
+        listed("of an unknown topic", [{"name": "missing", "partitionIndexes": [0]}])
 
 
 @cases

@@ -14,8 +14,8 @@ import reader
 import text
 import wire
 import writer
-from broker import Broker, parse_ready
-from conftest import setting
+from broker import FREE_PORTS, Broker, parse_ready
+from environment import setting
 
 pytestmark = pytest.mark.python
 
@@ -91,7 +91,7 @@ def test_a_killed_broker_starts_and_has_everything(broker):
     broker.kill9()
     for wait in [0.005, 0.01, 0.02, 0.04, 0.08]:
         command = [broker.program, "serve", "--data-dir", str(broker.data)]
-        command += ["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]
+        command += FREE_PORTS
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(wait)
         process.kill()
@@ -149,7 +149,7 @@ def test_an_open_http_connection_does_not_hold_up_sigterm(broker, sent):
 
 def test_a_second_start_on_the_same_data_is_refused(broker):
     command = [broker.program, "serve", "--data-dir", str(broker.data)]
-    command += ["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]
+    command += FREE_PORTS
     second = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert second.returncode not in [0, None] and second.returncode > 0
     assert second.stdout == "", "only a broker that serves says that it is ready"
@@ -165,7 +165,7 @@ def test_a_second_start_on_the_same_data_is_refused(broker):
 
 
 def test_a_start_on_a_port_that_is_taken_is_refused(broker, tmp_path):
-    command = [broker.program, "serve", "--data-dir", str(tmp_path / "other")]
+    command = [broker.program, "serve", "--data-dir", str(tmp_path / "other"), "--listen", "peer=off"]
     for listeners in [[f"kafka={broker.kafka}", "http=127.0.0.1:0"], ["kafka=127.0.0.1:0", f"http={broker.http}"]]:
         options = [option for listener in listeners for option in ["--listen", listener]]
         second = subprocess.run(command + options, capture_output=True, text=True, timeout=20)
@@ -195,9 +195,10 @@ def test_a_wrong_command_line_is_explained(arguments, tmp_path):
 
 def test_one_ready_line_names_every_listener(tmp_path):
     broker = Broker(setting("MAINSTEM_BIN"), tmp_path)
+    broker.addresses["peer"] = "127.0.0.1:0"
     broker.start()
     first = dict(broker.addresses)
-    assert first.keys() == {"kafka", "http"}
+    assert first.keys() == {"kafka", "http", "peer"}
     for address in first.values():
         assert int(address.rsplit(":", 1)[1]) > 0
     # Each is real: the one speaks Kafka, the other HTTP.

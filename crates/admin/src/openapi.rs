@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(documented, routed);
         for (path, method) in documented {
             // A path with its names left as they are is a path with other names, but for numbers.
-            let asked = path.replace("{partition}", "0").replace(['{', '}'], "");
+            let asked = path.replace("{partition}", "0").replace("{node}", "1").replace(['{', '}'], "");
             let (route, names) = crate::route::find(&method, &asked).unwrap();
             assert_eq!((route.path, route.method), (path.as_str(), method.as_str()));
             assert_eq!(names.len(), path::names(&path).count());

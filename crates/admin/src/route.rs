@@ -3,14 +3,14 @@
 
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
-use crate::mapping::{consume, groups, node, offsets, produce, topics, trim};
+use crate::mapping::{consume, groups, node, nodes, offsets, produce, topics, trim};
 use crate::openapi;
 use crate::path;
 use crate::query::{Kind, OFFSET_MAX, Parameter};
 use crate::refusal::Refusal;
 use crate::shape::{
-    AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, DeletedOffsets, Group, GroupList, MoveOffsets,
-    MovedOffsets, NewRecords, Node, Records, Topic, TopicList, Trimmed, Written,
+    AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, DeletedOffsets, Group, GroupList,
+    MoveOffsets, MovedOffsets, NewRecords, Node, NodeList, Records, RestartSafety, Topic, TopicList, Trimmed, Written,
 };
 use futures::future::BoxFuture;
 use model::limit;
@@ -81,7 +81,7 @@ const AFTER: Parameter = optional("after", Kind::Text, "Those behind this name: 
 const PREFIX: Parameter = optional("prefix", Kind::Text, "Those whose name begins so.");
 
 /// The names in paths.
-pub(crate) static NAMES: [Parameter; 3] = [
+pub(crate) static NAMES: [Parameter; 4] = [
     Parameter { name: "topic", about: "The topic, percent-encoded.", kind: Kind::Text, required: true },
     Parameter {
         name: "partition",
@@ -90,6 +90,12 @@ pub(crate) static NAMES: [Parameter; 3] = [
         required: true,
     },
     Parameter { name: "group", about: "The group, percent-encoded.", kind: Kind::Text, required: true },
+    Parameter {
+        name: "node",
+        about: "The number of the node.",
+        kind: Kind::Natural { least: 1, most: limit::NODE_ID_MAX, default: None },
+        required: true,
+    },
 ];
 
 /// What may go wrong with every route.
@@ -145,6 +151,39 @@ pub(crate) static ROUTES: &[Route] = &[
         successes: &[ok("The node.", SchemaGenerator::subschema_for::<Node>)],
         codes: &[],
         handle: handle!(node::describe),
+    },
+    Route {
+        method: "GET",
+        path: "/v1/nodes",
+        id: "listNodes",
+        summary: "List the nodes of the cluster, with the shards that each has",
+        parameters: &[],
+        body: None,
+        successes: &[ok("The nodes.", SchemaGenerator::subschema_for::<NodeList>)],
+        codes: &[],
+        handle: handle!(nodes::list),
+    },
+    Route {
+        method: "PATCH",
+        path: "/v1/nodes/{node}",
+        id: "alterNode",
+        summary: "Empty a node of replicas, let it have them again, or remove it for ever",
+        parameters: &[],
+        body: body(SchemaGenerator::subschema_for::<AlterNode>),
+        successes: &[ok("The nodes, as they are then.", SchemaGenerator::subschema_for::<NodeList>)],
+        codes: changing![UnknownNode, NodeInUse, NodeRemoved],
+        handle: handle!(nodes::alter),
+    },
+    Route {
+        method: "GET",
+        path: "/v1/node/restart-safe",
+        id: "getRestartSafety",
+        summary: "Tell whether the node can be stopped without anybody noticing",
+        parameters: &[],
+        body: None,
+        successes: &[ok("Whether it can.", SchemaGenerator::subschema_for::<RestartSafety>)],
+        codes: &[],
+        handle: handle!(nodes::restart_safety),
     },
     Route {
         method: "GET",

@@ -82,6 +82,42 @@ impl Jars {
         Ok(command)
     }
 
+    /// Formats a folder for each of so many nodes of one cluster, below `folder`. Each is broker and
+    /// controller, and topics have as many replicas of which two have to take a record.
+    pub(crate) fn format_cluster(&self, folder: &Path, count: usize) -> Outcome<Vec<Node>> {
+        let folder = folder.canonicalize()?;
+        let ports = (0..count).map(|_| free_ports()).collect::<Outcome<Vec<_>>>()?;
+        let voters: Vec<String> =
+            ports.iter().enumerate().map(|(nth, (_, port))| format!("{}@127.0.0.1:{port}", nth + 1)).collect();
+        let mut nodes = Vec::new();
+        for (nth, (port, controller)) in ports.iter().enumerate() {
+            let own = folder.join(format!("node-{}", nth + 1));
+            fs::create_dir_all(&own)?;
+            let (properties, log) = (own.join("server.properties"), own.join("kafka.log"));
+            fs::write(
+                &properties,
+                format!(
+                    "process.roles=broker,controller\nnode.id={}\ncontroller.quorum.voters={}\n\
+                     listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+                     controller.listener.names=CONTROLLER\nlog.dirs={}\ndefault.replication.factor={count}\n\
+                     min.insync.replicas=2\noffsets.topic.replication.factor={count}\n\
+                     transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr=2\n\
+                     log.segment.delete.delay.ms=1000\n",
+                    nth + 1,
+                    voters.join(","),
+                    own.join("data").display()
+                ),
+            )?;
+            File::create(&log)?;
+            if !self.server("kafka.tools.StorageTool", &properties, &log)?.status()?.success() {
+                return Err(format!("Kafka's folder could not be formatted: {}", fs::read_to_string(&log)?).into());
+            }
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            nodes.push(Node { jars: self.clone(), properties, address, log });
+        }
+        Ok(nodes)
+    }
+
     /// Formats `folder`, which exists, for a node with `more` lines of properties than those that one
     /// node needs.
     pub(crate) fn format(&self, folder: &Path, more: &str) -> Outcome<Node> {
@@ -107,6 +143,12 @@ impl Jars {
 }
 
 impl Node {
+    /// Starts it and waits for nothing: others of its cluster may have to come first.
+    pub(crate) fn launch(&self) -> Outcome<Broker> {
+        let child = self.jars.server("kafka.Kafka", &self.properties, &self.log)?.spawn()?;
+        Ok(Broker::of(child, self.address, Duration::ZERO))
+    }
+
     /// Starts it; returns when it answers a Metadata request with itself.
     pub(crate) fn start(&self) -> Outcome<Broker> {
         let begun = Instant::now();

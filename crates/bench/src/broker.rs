@@ -28,9 +28,14 @@ pub(crate) fn program(given: Option<&Path>) -> Outcome<PathBuf> {
 impl Broker {
     /// Starts Mainstem over `data` and waits until it says that it is ready. What it says goes into `log`.
     pub(crate) fn start(program: &Path, data: &Path, log: &Path) -> Outcome<Self> {
+        Ok(Broker::start_with(program, data, log, &["--listen", "peer=off"])?.0)
+    }
+
+    /// The same with more arguments; and the line in which it says where it listens.
+    pub(crate) fn start_with(program: &Path, data: &Path, log: &Path, more: &[&str]) -> Outcome<(Self, String)> {
         let mut command = Command::new(program);
         command.arg("serve").arg("--data-dir").arg(data);
-        command.args(["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]);
+        command.args(["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
         let start = Instant::now();
         let mut child = command.spawn()?;
@@ -44,7 +49,7 @@ impl Broker {
             let said = std::fs::read_to_string(log)?;
             return Err(format!("the broker did not start: {line}{said}").into());
         };
-        Ok(Broker { child, address, ready_after })
+        Ok((Broker { child, address, ready_after }, line))
     }
 
     /// Wraps a process that answers at `address`.

@@ -10,10 +10,11 @@ use ::kafka::codec::frame;
 use ::kafka::codec::header::{RequestHeader, ResponseHeader};
 use ::kafka::codec::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ::kafka::codec::message::{Message, Request};
-use ::kafka::codec::metadata::MetadataRequest;
+use ::kafka::codec::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponseBroker};
 use ::kafka::codec::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ::kafka::codec::reader::Reader;
 use bytes::{BufMut, Bytes, BytesMut};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -104,6 +105,12 @@ pub(crate) fn produce_frame(topic: &str, partition: i32, batch: &Bytes, acks: i1
     encode(PRODUCE, &request)
 }
 
+/// Who leads a partition, -1 if nobody is known to, and how many replicas are in sync.
+pub(crate) struct Led {
+    pub(crate) leader: i32,
+    pub(crate) in_sync: usize,
+}
+
 /// What a fetch found in one partition.
 pub(crate) struct Fetched {
     pub(crate) topic: String,
@@ -143,6 +150,33 @@ impl Client {
     pub(crate) async fn metadata(&mut self) -> Outcome<usize> {
         let request = MetadataRequest { topics: Some(Vec::new()), ..Default::default() };
         Ok(self.call(METADATA, &request).await?.brokers.len())
+    }
+
+    /// Where the brokers are, and who leads and who is in sync of each partition of a topic.
+    pub(crate) async fn leaders(&mut self, topic: &str) -> Outcome<(BTreeMap<i32, SocketAddr>, Vec<Led>)> {
+        let asked = MetadataRequestTopic { name: Some(topic.into()), ..Default::default() };
+        let request = MetadataRequest { topics: Some(vec![asked]), ..Default::default() };
+        let response = self.call(METADATA, &request).await?;
+        let address = |broker: &MetadataResponseBroker| {
+            Ok((broker.node_id, SocketAddr::new(broker.host.parse()?, u16::try_from(broker.port)?)))
+        };
+        let brokers = response.brokers.iter().map(address).collect::<Outcome<_>>()?;
+        let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        let led = partitions.map(|partition| Led { leader: partition.leader_id, in_sync: partition.isr_nodes.len() });
+        Ok((brokers, led.collect()))
+    }
+
+    /// Makes a topic with so many replicas as the cluster gives by itself.
+    pub(crate) async fn create_replicated(&mut self, name: &str, partitions: usize) -> Outcome<()> {
+        let topic = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions as i32,
+            replication_factor: -1,
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: TIMEOUT_MILLIS, validate_only: false };
+        let response = self.call(CREATE_TOPICS, &request).await?;
+        response.topics.iter().try_for_each(|topic| accepted("making a topic", topic.error_code))
     }
 
     /// Makes a topic as topics come, and waits until its partitions answer.

@@ -7,21 +7,21 @@
 
 mod aims;
 mod broker_under_test;
-mod consumer;
+pub(crate) mod consumer;
 mod contest;
 mod fill;
-mod histogram;
-mod ledger;
-mod load;
+pub(crate) mod histogram;
+pub(crate) mod ledger;
+pub(crate) mod load;
 mod metric;
-mod payload;
+pub(crate) mod payload;
 mod perf_tool;
 mod plot;
 mod producer;
 mod report;
 mod results;
 mod scenario;
-mod schedule;
+pub(crate) mod schedule;
 mod variant;
 
 use crate::apache_kafka::Jars;

@@ -3,7 +3,8 @@
 //! `bench sync` is how many small writes a second the disk makes durable with one, two and three
 //! files at a time: the measurement behind docs/adr/0001-one-journal-per-shard.md. `bench core` is
 //! the machine, the journal and the shard alone, then the broker through Kafka, against the design's
-//! budget; docs/benchmarks/core.md is made of what it prints. `bench kafka` is Mainstem beside Apache
+//! budget; docs/benchmarks/core.md is made of what it prints. `bench cluster` is three nodes beside three of
+//! Apache Kafka; docs/benchmarks/cluster.md is made of what it prints. `bench kafka` is Mainstem beside Apache
 //! Kafka, and writes docs/benchmarks/kafka.md itself. A measurement in which a record was lost ends the
 //! run.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are this program's output")]
@@ -11,6 +12,7 @@
 mod apache_kafka;
 mod broker;
 mod client;
+mod cluster;
 mod conditions;
 mod core;
 mod cost;
@@ -49,6 +51,8 @@ enum What {
     },
     /// Machine, journal and shard alone, then the broker through Kafka
     Core(core::Options),
+    /// Three nodes beside three of Apache Kafka
+    Cluster(cluster::Options),
     /// The broker beside Apache Kafka, by a native load generator and by Kafka's own tools
     Kafka(kafka::Options),
 }
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().what {
         What::Sync { folder, seconds } => sync::run(&folder, seconds).map_err(Into::into),
         What::Core(options) => core::run(options),
+        What::Cluster(options) => cluster::run(&options),
         What::Kafka(options) => kafka::run(&options),
     };
     match outcome {

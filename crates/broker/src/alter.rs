@@ -2,9 +2,10 @@
 
 use crate::broker::Broker;
 use crate::request::{AddPartitions, AlterTopic, BrokerError, Reply, TrimPart};
-use crate::setting::Settings;
+use crate::setting::{IN_SYNC, Settings};
+use machine::catalog::topic::Topic;
 use machine::{Command, Refusal, Reply as MachineReply};
-use model::{Offset, limit};
+use model::{Offset, TopicId, limit};
 
 /// How often a change is tried that others come before.
 const TRIES_MAX: usize = 10;
@@ -24,18 +25,29 @@ impl Broker {
                 settings.change(name, change, defaults)?;
             }
             let config = settings.config(defaults)?;
+            if alter.changes.iter().any(|(name, _)| name == IN_SYNC) {
+                settings.check_replicas(self.replicas_of(id, &topic))?;
+            }
             if alter.validate_only {
                 return Ok(());
             }
             let (revision, settings) = (topic.revision, settings.pairs());
             let command = Command::ConfigureTopic { id, revision, config, settings };
-            match self.inner.catalog().command(command).await? {
+            match self.inner.catalog_command(command).await? {
                 MachineReply::Refused(Refusal::Changed) => {}
                 MachineReply::Refused(refusal) => return Err(refusal.into()),
                 _ => return Ok(()),
             }
         }
         Err(Refusal::Changed.into())
+    }
+
+    /// How many replicas each of the topic's partitions has, or soon will have.
+    fn replicas_of(&self, id: TopicId, topic: &Topic) -> u32 {
+        let info = self.inner.describe(id, topic);
+        let has = info.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
+        let shall_have = self.members().active().count().min(self.inner.config.cluster.replication as usize);
+        has.max(shall_have) as u32
     }
 
     pub(crate) async fn add_partitions(self, topics: Vec<AddPartitions>) -> Reply {
@@ -58,7 +70,7 @@ impl Broker {
         if add.validate_only {
             return Ok(());
         }
-        match self.inner.catalog().command(Command::AddPartitions { id, partitions: add.total }).await? {
+        match self.inner.catalog_command(Command::AddPartitions { id, partitions: add.total }).await? {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => self.wait_for_streams(id).await.map(drop),
         }
@@ -82,5 +94,45 @@ impl Broker {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => Err(BrokerError::Unavailable),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::request::{CreateTopic, Request, TopicRef};
+    use crate::setting::Change;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_node_that_is_alone_promises_one_replica() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::start(folder.path(), Config { shards: 1, ..Config::default() }).await.unwrap();
+        let create = async |name: &str, replicas, in_sync: Option<&str>| {
+            let pairs: Vec<_> = in_sync.map(|value| (IN_SYNC.to_owned(), value.to_owned())).into_iter().collect();
+            let (name, settings) = (name.to_owned(), Settings::stored(&pairs));
+            let topic = CreateTopic { name, partitions: Some(1), replicas, settings, validate_only: false };
+            let Reply::TopicsCreated(mut made) = broker.call(Request::CreateTopics(vec![topic])).await.await else {
+                panic!("another answer")
+            };
+            made.remove(0).map(|info| info.partitions[0].replicas.clone())
+        };
+        assert_eq!(create("a", Some(1), Some("1")).await, Ok(vec![broker.node()]));
+        assert_eq!(create("b", Some(2), None).await, Err(BrokerError::InvalidReplicas(1)));
+        assert_eq!(create("b", Some(0), None).await, Err(BrokerError::InvalidReplicas(1)));
+        assert!(matches!(create("b", None, Some("2")).await, Err(BrokerError::InvalidConfig(_))));
+        let alter = async |name: &str, value: &str| {
+            let changes = vec![(name.to_owned(), Change::Set(value.to_owned()))];
+            let topic = TopicRef::Name("a".to_owned());
+            let alter = AlterTopic { topic, changes, replace: false, validate_only: false };
+            match broker.call(Request::AlterTopics(vec![alter])).await.await {
+                Reply::TopicsAltered(mut altered) => altered.remove(0),
+                _ => panic!("another answer"),
+            }
+        };
+        assert!(matches!(alter(IN_SYNC, "2").await, Err(BrokerError::InvalidConfig(_))));
+        assert_eq!(alter(IN_SYNC, "1").await, Ok(()));
+        assert_eq!(alter("retention.ms", "5").await, Ok(()));
+        broker.stop().await;
     }
 }

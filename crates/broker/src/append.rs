@@ -1,7 +1,6 @@
 //! Appending pieces.
 
 use crate::broker::{Broker, Pending};
-use crate::node::wall;
 use crate::request::{AppendPart, AppendRefusal, Appended, BrokerError, Inspect, PartitionRef, Reply};
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -41,7 +40,7 @@ impl Broker {
 
     async fn outcome(&self, queued: Result<Queued, BrokerError>, timeout: Duration) -> Result<Appended, BrokerError> {
         let Queued { outcome, topic, records, bytes } = queued?;
-        let answer = tokio::time::timeout(timeout, outcome).await.map_err(|_| BrokerError::Unknown)?;
+        let answer = self.inner.world.timeout(timeout, outcome).await.ok_or(BrokerError::Unknown)?;
         match answer.unwrap_or(Err(ProposeError::Unknown))? {
             MachineReply::Appended { base, start } => {
                 self.inner.traffic.note_in(topic, records, bytes);
@@ -60,7 +59,7 @@ impl Broker {
 
     async fn queue(&self, part: AppendPart) -> Result<Queued, BrokerError> {
         let (place, (topic, config)) = self.inner.resolve_with(&part.to, |id, topic| (id, topic.config.clone()))?;
-        let shard = self.inner.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
+        let shard = self.inner.shard(place.shard)?;
         let bytes = self.inspect(part.inspect, part.bytes, config).await?;
         // A piece says in its head how many records it has.
         let records = piece::walk(&bytes).flatten().map(|(head, _)| u64::from(head.count)).sum();
@@ -77,16 +76,17 @@ impl Broker {
     /// Has pieces looked into: here when it is little work, else on a thread of its own, of which there
     /// are a few.
     async fn inspect(&self, inspect: Inspect, bytes: Bytes, config: StreamConfig) -> Result<Bytes, BrokerError> {
-        if let Some(bytes) = inspect(&bytes, &config, wall(), limit::INSPECT_INLINE_BYTES_MAX)? {
+        let now = self.inner.world.wall();
+        if let Some(bytes) = inspect(&bytes, &config, now, limit::INSPECT_INLINE_BYTES_MAX)? {
             return Ok(bytes);
         }
         let turn = self.inner.inspecting.clone().acquire_owned().await.map_err(|_| BrokerError::Unavailable)?;
         let work = move || {
             // The work goes on when whoever asked leaves, and so the turn does.
             let _turn = turn;
-            inspect(&bytes, &config, wall(), limit::PIECE_DECOMPRESSED_BYTES_MAX)
+            inspect(&bytes, &config, now, limit::PIECE_DECOMPRESSED_BYTES_MAX)
         };
-        let inspected = tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)?;
+        let inspected = self.inner.world.blocking(work).await.ok_or(BrokerError::Unavailable)?;
         let too_much = || BrokerError::InvalidRecord("the records take too many bytes decompressed".to_owned());
         inspected?.ok_or_else(too_much)
     }

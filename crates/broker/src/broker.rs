@@ -1,23 +1,35 @@
 //! The broker of one node: resolves names to streams and shards, and hands requests on.
 
+use crate::cluster::ClusterConfig;
+use crate::cluster::desk::NodeDesk;
+use crate::cluster::entrance::Entrance;
+use crate::cluster::leaders::Leaders;
+use crate::cluster::network::Network;
 use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
+use crate::home::{FolderHome, Home, Local, Origin};
+use crate::identity::{Identity, Stage};
 use crate::memory::Memory;
-use crate::node::{DataFolder, LocalShard, NodeError, Surroundings};
+use crate::node::{DataFolder, NodeError};
 use crate::request::{BrokerError, Reply, Request};
 use crate::setting::Settings;
+use crate::shards::Shards;
 use crate::traffic::Traffic;
 use crate::waiters::Waiters;
+use crate::world::World;
 use futures::future::BoxFuture;
 use journal::{CacheBudget, ColdPages};
+use machine::catalog::NodeState;
 use machine::{Command, Effect, Refusal};
-use model::{NodeId, ShardId, limit};
-use parking_lot::Mutex;
-use shard::{ProposeError, Role, Shard};
-use std::collections::BTreeMap;
+use model::{Incarnation, NodeId, ShardId, limit};
+use shard::{Environment, ProposeError, Role, Shard, Transport};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
@@ -44,6 +56,8 @@ pub struct Config {
     pub groups: GroupConfig,
     /// How long a request may wait for consensus before its outcome is called unknown.
     pub propose_timeout: Duration,
+    /// The node's place among others.
+    pub cluster: ClusterConfig,
 }
 
 impl Default for Config {
@@ -60,8 +74,31 @@ impl Default for Config {
             compaction_interval: shard::Upkeep::default().compaction_interval,
             groups: GroupConfig::default(),
             propose_timeout: Duration::from_secs(30),
+            cluster: ClusterConfig::default(),
         }
     }
+}
+
+/// What a broker is put together from: of a process, or of the simulator.
+pub struct Parts {
+    /// How it is configured.
+    pub config: Config,
+    /// Who it is.
+    pub identity: Identity,
+    /// The shards that it founds, if it founds a cluster.
+    pub founds: Vec<ShardId>,
+    /// Where it keeps what it must not forget.
+    pub home: Arc<dyn Home>,
+    /// The way to other nodes, unless it stays alone.
+    pub network: Option<Arc<dyn Network>>,
+    /// Time, tasks, threads and chance.
+    pub world: World,
+    /// What answers other nodes.
+    pub desk: Arc<NodeDesk>,
+    /// What counts traffic.
+    pub traffic: Traffic,
+    /// Where it listens for other nodes.
+    pub peer_address: Option<SocketAddr>,
 }
 
 /// A reply that is not there yet.
@@ -75,9 +112,23 @@ pub struct Broker {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    pub(crate) folder: DataFolder,
-    pub(crate) shards: BTreeMap<ShardId, Shard>,
-    local: Mutex<Vec<LocalShard>>,
+    pub(crate) home: Arc<dyn Home>,
+    me: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) cluster: u128,
+    /// Every node follows the catalog.
+    catalog: Shard,
+    pub(crate) shards: Arc<Shards>,
+    /// What replicas are started with.
+    environment: Environment,
+    /// The way to other nodes, unless this one stays alone.
+    pub(crate) network: Option<Arc<dyn Network>>,
+    peer_address: Option<SocketAddr>,
+    pub(crate) world: World,
+    /// Who was last known to lead shards that are not here.
+    pub(crate) leaders: Leaders,
+    /// Turns to propose for other nodes.
+    pub(crate) forwards: Arc<Semaphore>,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
@@ -101,6 +152,21 @@ pub(crate) struct Changes {
     pub(crate) outbox: Notify,
     /// A shard has another leader.
     pub(crate) role: Notify,
+    /// There may be something to do about who has which shard.
+    pub(crate) cluster: Notify,
+    stopping: AtomicBool,
+}
+
+impl Changes {
+    /// Ends the broker's own tasks.
+    fn stop(&self) {
+        self.stopping.store(true, Relaxed);
+        self.cluster.notify_one();
+    }
+
+    pub(crate) fn are_over(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
 }
 
 impl Broker {
@@ -115,13 +181,51 @@ impl Broker {
 
     pub(crate) async fn start_with(path: &Path, config: Config, traffic: Traffic) -> Result<Self, NodeError> {
         let folder = DataFolder::open(path)?;
+        let entrance = Entrance::open(&folder, &config.cluster).await?;
+        let identity = entrance.identity.clone();
+        let founds = match identity.stage {
+            Stage::Founding => folder.shards_or_new(config.shards.max(1))?,
+            Stage::Joining | Stage::Member => Vec::new(),
+        };
+        let desk = NodeDesk::new();
+        let network = entrance.link(desk.clone()).await?;
+        let peer_address = network.as_ref().map(|network| network.address());
+        let (cache, cold) = (CacheBudget::new(config.cache_bytes), ColdPages::new(config.cold_pages_bytes));
+        Broker::assemble(Parts {
+            home: Arc::new(FolderHome { folder, cache, cold, me: identity.node }),
+            network: network.map(|network| network as Arc<dyn Network>),
+            world: World::real(),
+            config,
+            identity,
+            founds,
+            desk,
+            traffic,
+            peer_address,
+        })
+        .await
+    }
+
+    /// Starts a broker of parts that are ready.
+    ///
+    /// # Errors
+    /// See [`NodeError`].
+    pub async fn assemble(parts: Parts) -> Result<Self, NodeError> {
+        let Parts { config, identity, founds, home, network, world, desk, traffic, peer_address } = parts;
         let waiters = Arc::new(Waiters::default());
         let changes = Arc::new(Changes::default());
-        let around = Surroundings {
-            cache: CacheBudget::new(config.cache_bytes),
-            cold: ColdPages::new(config.cold_pages_bytes),
-            upkeep: shard::Upkeep { compaction_interval: config.compaction_interval, ..shard::Upkeep::default() },
-            turns: Arc::new(Semaphore::new(1)),
+        let environment = Environment {
+            transport: match &network {
+                Some(network) => network.clone(),
+                None => Arc::new(shard::Alone) as Arc<dyn Transport>,
+            },
+            wall: {
+                let world = world.clone();
+                Arc::new(move || world.wall())
+            },
+            offload: {
+                let world = world.clone();
+                Arc::new(move |work| world.offload(work))
+            },
             on_effects: {
                 let (waiters, changes) = (waiters.clone(), changes.clone());
                 Arc::new(move |_, effects| on_effects(effects, &waiters, &changes))
@@ -132,70 +236,122 @@ impl Broker {
                     waiters.wake_all();
                     changes.role.notify_waiters();
                     changes.outbox.notify_one();
+                    changes.cluster.notify_one();
                 })
             },
+            upkeep: shard::Upkeep { compaction_interval: config.compaction_interval, ..shard::Upkeep::default() },
+            turns: Arc::new(Semaphore::new(1)),
         };
-        let ids = folder.shards_or_new(config.shards.max(1))?;
-        let started =
-            futures::future::join_all(ids.iter().map(|id| LocalShard::start(&folder, *id, around.clone()))).await;
-        let local = started.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let shards: BTreeMap<ShardId, Shard> =
-            local.iter().map(|local| (local.shard.id(), local.shard.clone())).collect();
-        let groups = Groups::start(&shards, &config.groups);
-        let (local, sizing) = (Mutex::new(local), tokio::sync::Mutex::default());
+        let shards = desk.shards();
+        let catalog = open_shards(&*home, &identity, founds, &shards, &environment).await?;
+        let groups = Groups::new(catalog.clone(), config.groups.clone(), world.clone());
+        shards.all().iter().filter(|shard| shard.id() != ShardId::CATALOG).for_each(|shard| groups.open(shard));
         // At most as many as there are processors: the others have work, too.
         let turns = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let inspecting = Arc::new(Semaphore::new(turns));
-        let memory = Memory::new(config.memory_bytes);
         let inner = Inner {
+            memory: Memory::new(config.memory_bytes),
             config,
-            folder,
+            home,
+            me: identity.node,
+            incarnation: Incarnation(identity.incarnation),
+            cluster: identity.cluster,
+            catalog,
             shards,
-            local,
+            environment,
+            network,
+            peer_address,
+            world: world.clone(),
+            leaders: Leaders::default(),
+            forwards: Arc::new(Semaphore::new(limit::FORWARDS_MAX)),
             waiters,
             changes,
             groups,
             traffic,
             seen_groups: Arc::default(),
-            memory,
-            inspecting,
-            sizing,
+            inspecting: Arc::new(Semaphore::new(turns)),
+            sizing: tokio::sync::Mutex::default(),
         };
         let broker = Broker { inner: Arc::new(inner) };
-        if let Err(error) = broker.bootstrap().await {
+        desk.open(&broker.inner);
+        if let Err(error) = broker.bootstrap(identity.stage).await {
             broker.stop().await;
             return Err(error);
         }
-        tokio::spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
-        tokio::spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));
+        if broker.inner.network.is_some() {
+            world.spawn(crate::cluster::driver::run(Arc::downgrade(&broker.inner)));
+        }
+        world.spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
+        world.spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));
         Ok(broker)
     }
 
-    /// Waits until every shard has applied a command of its leader here, and tells the catalog
-    /// which shards there are.
+    /// Waits until every shard that this node decides alone has applied a command of its leader, and makes
+    /// sure that the catalog knows the shards of a new cluster. A node that joins waits until it finds
+    /// itself in the catalog.
     ///
     /// # Errors
-    /// `Missing` when the catalog knows of a shard that is not here, where the only node is.
-    async fn bootstrap(&self) -> Result<(), NodeError> {
-        for shard in self.inner.shards.values() {
+    /// `Missing` when the catalog knows of a shard that is nowhere.
+    async fn bootstrap(&self, stage: Stage) -> Result<(), NodeError> {
+        let inner = &self.inner;
+        for shard in
+            inner.shards.all().into_iter().filter(|shard| stage == Stage::Founding || inner.decides_alone(shard))
+        {
             while let Err(ProposeError::NotLeader(_)) = shard.command(Command::Tick).await {
-                let changed = self.inner.changes.role.notified();
+                let changed = inner.changes.role.notified();
                 if shard.role() != Role::Leader {
-                    let _ = tokio::time::timeout(Duration::from_millis(10), changed).await;
+                    let _ = inner.world.timeout(Duration::from_millis(10), changed).await;
                 }
             }
         }
-        let catalog = self.inner.catalog();
-        let known: Vec<ShardId> = catalog.machine().catalog.shards().collect();
-        if let Some(shard) = known.iter().find(|id| !self.inner.shards.contains_key(id)) {
-            return Err(NodeError::Missing { shard: *shard, folder: self.inner.folder.shard_folder(*shard) });
+        match stage {
+            Stage::Founding => self.tell_the_catalog().await?,
+            Stage::Joining => {
+                loop {
+                    let changed = inner.changes.streams.notified();
+                    if inner.catalog().machine().catalog.node(inner.me()).is_some() {
+                        break;
+                    }
+                    let _ = inner.world.timeout(Duration::from_millis(100), changed).await;
+                }
+                inner.home.change_identity(&mut |identity| identity.stage = Stage::Member)?;
+            }
+            Stage::Member => {}
         }
-        let new: Vec<ShardId> =
-            self.inner.shards.keys().filter(|id| **id != ShardId::CATALOG && !known.contains(id)).copied().collect();
-        if !new.is_empty() {
-            let _ = catalog.command(Command::AddShards { shards: new }).await;
+        if inner.config.cluster.join.is_some() && !inner.has_company() {
+            return Err(NodeError::Founded(inner.home.path()));
         }
-        Ok(())
+        let machine = inner.catalog().machine();
+        let missing = machine.catalog.shards().find(|id| {
+            // Where nobody has been told to have it, this node has it or nobody.
+            machine.catalog.placement(*id).is_none() && inner.shards.get(*id).is_none()
+        });
+        drop(machine);
+        match missing {
+            Some(shard) => Err(NodeError::Missing { shard, folder: inner.home.path_of(shard) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes sure that the catalog of a new cluster knows its shards: then it is founded.
+    async fn tell_the_catalog(&self) -> Result<(), NodeError> {
+        let inner = &self.inner;
+        let here: Vec<ShardId> = inner.shards.all().into_iter().map(|shard| shard.id()).collect();
+        let unknown = || -> Vec<ShardId> {
+            let known: BTreeSet<ShardId> = inner.catalog().machine().catalog.shards().collect();
+            here.iter().copied().filter(|id| *id != ShardId::CATALOG && !known.contains(id)).collect()
+        };
+        let new = unknown();
+        if !new.is_empty()
+            && let Err(error) = inner.catalog().command(Command::AddShards { shards: new }).await
+        {
+            tracing::warn!(%error, "the catalog has not heard of all shards; it is told again at the next start");
+        }
+        if !unknown().is_empty() {
+            return Ok(());
+        }
+        inner.home.change_identity(&mut |identity| {
+            (identity.stage, identity.replicas) = (Stage::Member, here.clone());
+        })
     }
 
     /// This node.
@@ -207,7 +363,7 @@ impl Broker {
     /// The cluster's identity.
     #[must_use]
     pub fn cluster(&self) -> u128 {
-        self.inner.folder.identity.cluster
+        self.inner.cluster
     }
 
     /// The memory for requests and answers.
@@ -217,8 +373,15 @@ impl Broker {
     }
 
     /// The shards of this node, for status and metrics.
-    pub fn shards(&self) -> impl Iterator<Item = &Shard> {
-        self.inner.shards.values()
+    #[must_use]
+    pub fn shards(&self) -> Vec<Shard> {
+        self.inner.shards.all()
+    }
+
+    /// Where other nodes reach this one, if it listens for them.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.inner.peer_address
     }
 
     /// Starts a request. What has to happen in the order of requests has happened when this
@@ -250,8 +413,11 @@ impl Broker {
 
     /// Leaves a checkpoint of every shard and stops.
     pub async fn stop(&self) {
-        let local = std::mem::take(&mut *self.inner.local.lock());
-        futures::future::join_all(local.into_iter().map(LocalShard::stop)).await;
+        self.inner.changes.stop();
+        futures::future::join_all(self.inner.shards.take_all().into_iter().map(Local::stop)).await;
+        if let Some(network) = &self.inner.network {
+            network.stop().await;
+        }
     }
 }
 
@@ -264,21 +430,119 @@ fn on_effects(effects: &[Effect], waiters: &Waiters, changes: &Changes) {
                 changes.streams.notify_waiters();
             }
             Effect::StreamShrank(_) => {}
-            Effect::StreamMade(_) | Effect::CatalogChanged => changes.streams.notify_waiters(),
+            Effect::StreamMade(_) => changes.streams.notify_waiters(),
+            Effect::CatalogChanged => {
+                changes.streams.notify_waiters();
+                changes.cluster.notify_one();
+            }
             Effect::OutboxFor(_) => changes.outbox.notify_one(),
         }
     }
 }
 
+/// Opens the replicas that the node has, and those of a new cluster. Returns the catalog's.
+async fn open_shards(
+    home: &dyn Home,
+    identity: &Identity,
+    founds: Vec<ShardId>,
+    shards: &Shards,
+    environment: &Environment,
+) -> Result<Shard, NodeError> {
+    let missing = |shard| NodeError::Missing { shard, folder: home.path_of(shard) };
+    if let Some(lost) = identity.replicas.iter().find(|shard| !home.has_data(**shard)) {
+        return Err(missing(*lost));
+    }
+    let founding = identity.stage == Stage::Founding;
+    let origin = if founding { Origin::Found } else { Origin::Follow };
+    let mut ids: BTreeSet<ShardId> = identity.replicas.iter().copied().chain(founds).collect();
+    ids.insert(ShardId::CATALOG);
+    let started = futures::future::join_all(ids.iter().map(|id| home.start(*id, origin, environment.clone())));
+    for local in started.await {
+        shards.add(local?);
+    }
+    if !founding {
+        home.change_identity(&mut |identity| identity.replicas = ids.iter().copied().collect())?;
+    }
+    shards.get(ShardId::CATALOG).ok_or_else(|| missing(ShardId::CATALOG))
+}
+
 impl Inner {
     pub(crate) fn me(&self) -> NodeId {
-        self.folder.identity.node
+        self.me
     }
 
     pub(crate) fn catalog(&self) -> &Shard {
-        // Every node follows the catalog: it is the first shard that `start` makes.
-        &self.shards[&ShardId::CATALOG]
+        &self.catalog
     }
+
+    /// The replica of a shard.
+    ///
+    /// # Errors
+    /// `NotLeader` when this node has none.
+    pub(crate) fn shard(&self, shard: ShardId) -> Result<Shard, BrokerError> {
+        self.shards.get(shard).ok_or_else(|| BrokerError::NotLeader(self.leader_of(shard)))
+    }
+
+    /// Whether there are other nodes, as far as is known here.
+    pub(crate) fn has_company(&self) -> bool {
+        let machine = self.catalog.machine();
+        machine.catalog.nodes().any(|(id, node)| id != self.me && node.state != NodeState::Removed)
+    }
+
+    /// Whether no other node is asked about what the shard does.
+    fn decides_alone(&self, shard: &Shard) -> bool {
+        shard.membership().voters == [BTreeSet::from([self.me])]
+    }
+
+    /// Opens a replica that this node is to have, too, or alone: whoever is the first to have a shard founds
+    /// it.
+    pub(crate) async fn open_shard(&self, id: ShardId) -> Result<(), NodeError> {
+        let is_first = {
+            let machine = self.catalog.machine();
+            machine.catalog.placement(id).is_some_and(|first| first.revision == 1 && first.replicas == [self.me])
+        };
+        let mut had_it = false;
+        self.home.change_identity(&mut |identity| had_it = identity.left.contains(&id))?;
+        let origin = if is_first && !had_it { Origin::Found } else { Origin::Follow };
+        let local = self.home.start(id, origin, self.environment.clone()).await?;
+        // Before it can be asked anything: what it says from then on must not be forgotten.
+        self.home.change_identity(&mut |identity| {
+            identity.replicas.push(id);
+            identity.replicas.sort_unstable();
+            identity.replicas.dedup();
+        })?;
+        self.groups.open(local.shard());
+        self.shards.add(local);
+        Ok(())
+    }
+
+    /// Closes a replica that nobody counts on any more, and removes what it has on disk.
+    pub(crate) async fn drop_shard(&self, id: ShardId) -> Result<(), NodeError> {
+        let Some(local) = self.shards.take(id) else { return Ok(()) };
+        self.groups.close(id);
+        local.stop().await;
+        self.home.change_identity(&mut |identity| {
+            identity.replicas.retain(|replica| *replica != id);
+            identity.left.retain(|left| *left != id);
+            identity.left.push(id);
+            identity.left.sort_unstable();
+        })?;
+        self.home.remove(id).await
+    }
+}
+
+/// The term in which this node leads `shard`, and has all that was acknowledged before.
+pub(crate) fn leading(shard: &Shard) -> Result<u64, BrokerError> {
+    shard.leading().map_err(|leader| match shard.role() {
+        Role::Stopped => BrokerError::Unavailable,
+        Role::Leader | Role::Follower(_) => BrokerError::NotLeader(leader),
+    })
+}
+
+/// The same, when it is sure that no other node has told anybody more meanwhile.
+pub(crate) fn leading_for_sure(shard: &Shard) -> Result<u64, BrokerError> {
+    let term = leading(shard)?;
+    if shard.is_sure_to_lead() { Ok(term) } else { Err(BrokerError::NotLeader(None)) }
 }
 
 impl From<ProposeError> for BrokerError {
@@ -302,14 +566,23 @@ impl From<Refusal> for BrokerError {
             Refusal::OutOfOrderSequence => BrokerError::OutOfOrderSequence,
             Refusal::FencedProducer => BrokerError::FencedProducer,
             Refusal::OffsetOutOfRange => BrokerError::OffsetOutOfRange,
-            Refusal::LimitReached(what) => BrokerError::LimitReached(what),
+            Refusal::LimitReached(what) => BrokerError::LimitReached(what.name()),
             Refusal::NameTaken => BrokerError::TopicExists,
             Refusal::InvalidPartitions => BrokerError::InvalidPartitions,
             Refusal::EnoughPartitions(count) => BrokerError::EnoughPartitions(count),
             // Again and again, or it would have been tried again.
             Refusal::Changed => BrokerError::Unknown,
             Refusal::NoShards | Refusal::NotYet => BrokerError::Unavailable,
-            Refusal::Invalid(what) => BrokerError::InvalidRecord(what.into()),
+            Refusal::Invalid(what) => BrokerError::InvalidRecord(what.to_string()),
+            Refusal::UnknownNode => BrokerError::UnknownNode,
+            Refusal::NodeInUse => BrokerError::NodeInUse,
+            Refusal::NodeRemoved => BrokerError::NodeRemoved,
+            // About nodes and shards, which no client asks for.
+            Refusal::TooNew
+            | Refusal::OtherIncarnation
+            | Refusal::UnknownShard
+            | Refusal::NodeIdTaken
+            | Refusal::TooOld => BrokerError::Unavailable,
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use crate::broker::Inner;
 use crate::setting::Settings;
+use machine::refusal::Limit;
 use machine::{Command, Refusal, Reply};
-use model::TopicId;
+use model::{ShardId, TopicId};
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -15,15 +16,24 @@ const AT_ONCE: usize = 256;
 /// How long until it is tried again when deliveries to shards take no more.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Goes through all topics once.
+/// Goes through all topics once, if this node leads the catalog when somebody does: others may have other
+/// defaults, and one of them decides.
 pub(crate) async fn follow(broker: Weak<Inner>) {
-    let Some(inner) = broker.upgrade() else { return };
-    let mut left = differing(&inner);
+    let Some(world) = broker.upgrade().map(|inner| inner.world.clone()) else { return };
+    let mut left = loop {
+        let Some(inner) = broker.upgrade().filter(|inner| !inner.changes.are_over()) else { return };
+        match inner.leader_of(ShardId::CATALOG) {
+            Some(leader) if leader == inner.me() => break differing(&inner),
+            Some(_) => return,
+            None => {}
+        }
+        drop(inner);
+        world.sleep(PAUSE).await;
+    };
     if left.is_empty() {
         return;
     }
     tracing::info!(topics = left.len(), "there are topics that do not follow these defaults yet");
-    drop(inner);
     while !left.is_empty() {
         let Some(inner) = broker.upgrade() else { return };
         let some = left.split_off(left.len().saturating_sub(AT_ONCE));
@@ -32,7 +42,7 @@ pub(crate) async fn follow(broker: Weak<Inner>) {
         let again: Vec<_> = again.into_iter().flatten().collect();
         if !again.is_empty() {
             left.extend(again);
-            tokio::time::sleep(PAUSE).await;
+            world.sleep(PAUSE).await;
         }
     }
 }
@@ -65,8 +75,8 @@ async fn follow_one(inner: &Inner, id: TopicId) -> Option<TopicId> {
             return None;
         }
     };
-    match inner.catalog().command(Command::ConfigureTopic { id, revision, config, settings }).await {
-        Ok(Reply::Refused(Refusal::LimitReached("outbox"))) => Some(id),
+    match inner.catalog_command(Command::ConfigureTopic { id, revision, config, settings }).await {
+        Ok(Reply::Refused(Refusal::LimitReached(Limit::Outbox))) => Some(id),
         // Whoever else changed it did so with these defaults.
         Ok(Reply::Refused(Refusal::Changed | Refusal::UnknownTopic) | Reply::Done) => None,
         other => {
@@ -130,7 +140,8 @@ mod tests {
             let changed = broker.inner.changes.streams.notified();
             let (_, topic) = broker.inner.find(&TopicRef::Name(name.to_owned())).unwrap();
             let of_stream = |partition: &machine::catalog::topic::Partition| {
-                let machine = broker.inner.shards[&partition.shard].machine();
+                let shard = broker.inner.shards.get(partition.shard).unwrap();
+                let machine = shard.machine();
                 machine.messaging.stream(partition.stream).and_then(|stream| stream.config.retention_millis)
             };
             if topic.partitions.iter().all(|partition| of_stream(partition) == Some(millis)) {

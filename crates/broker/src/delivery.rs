@@ -1,10 +1,12 @@
 //! Delivers outbox items to their shards, for every shard this node leads.
 
 use crate::broker::Inner;
+use crate::cluster::call::{NodeAnswer, NodeCall};
+use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::{Command, Refusal, Reply};
-use model::ShardId;
-use shard::{ProposeError, Request, Role, Shard};
+use model::{NodeId, ShardId, limit};
+use shard::{ProposeError, Request, Shard};
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -12,18 +14,20 @@ use std::time::Duration;
 const BATCH: usize = 256;
 /// Looked again after this even when nobody rang.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// How long another node may take to log a batch.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(broker: Weak<Inner>) {
     loop {
         let Some(inner) = broker.upgrade() else { return };
-        for shard in inner.shards.values() {
-            if shard.role() == Role::Leader {
-                while deliver(&inner, shard).await {}
+        for shard in inner.shards.all() {
+            if shard.leading().is_ok() {
+                while deliver(&inner, &shard).await {}
             }
         }
-        let changes = inner.changes.clone();
+        let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
-        let _ = tokio::time::timeout(INTERVAL, changes.outbox.notified()).await;
+        let _ = world.timeout(INTERVAL, changes.outbox.notified()).await;
     }
 }
 
@@ -32,27 +36,73 @@ async fn deliver(inner: &Inner, from: &Shard) -> bool {
     let destinations = from.machine().outbox.destinations();
     let mut progress = false;
     for to in destinations {
-        let Some(target) = inner.shards.get(&to) else { continue };
-        let items: Vec<(u64, bytes::Bytes)> = {
-            let machine = from.machine();
-            machine.outbox.pending(to).take(BATCH).map(|(item, command)| (item, command.clone())).collect()
+        let items = pending(from, to);
+        let logged = match inner.shards.get(to) {
+            Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
+            _ => match inner.whom_to_ask(to, 0) {
+                Some(leader) if leader != inner.me() => log_elsewhere(inner, leader, from.id(), to, items).await,
+                _ => Vec::new(),
+            },
         };
-        // In order, as the target takes them, and without waiting for one before the next is sent.
-        let mut sent = Vec::with_capacity(items.len());
-        for (item, command) in items {
-            sent.push((item, send(target, Command::Deliver { from: from.id(), item, command }).await));
-        }
-        let mut logged = Vec::with_capacity(sent.len());
-        for (item, answer) in sent {
-            if is_logged(item, answer.await.unwrap_or(Err(ProposeError::Unknown)), from.id(), to) {
-                logged.push(item);
-            }
-        }
         if !logged.is_empty() {
             progress |= from.command(Command::Delivered { to, items: logged }).await.is_ok();
         }
     }
     progress
+}
+
+/// The oldest items for a shard: no more than go into a call to another node, but one at least.
+fn pending(from: &Shard, to: ShardId) -> Vec<(u64, Bytes)> {
+    let machine = from.machine();
+    let mut room = limit::DELIVERY_BYTES_MAX;
+    let mut items = Vec::new();
+    for (item, command) in machine.outbox.pending(to).take(BATCH) {
+        if !items.is_empty() && command.len() > room {
+            break;
+        }
+        room = room.saturating_sub(command.len());
+        items.push((item, command.clone()));
+    }
+    items
+}
+
+/// Has the target log items, in order. Returns which it has logged.
+pub(crate) async fn log(target: &Shard, from: ShardId, items: Vec<(u64, Bytes)>) -> Vec<u64> {
+    // In order, as the target takes them, and without waiting for one before the next is sent.
+    let mut sent = Vec::with_capacity(items.len());
+    for (item, command) in items {
+        sent.push((item, send(target, Command::Deliver { from, item, command }).await));
+    }
+    let mut logged = Vec::with_capacity(sent.len());
+    for (item, answer) in sent {
+        if is_logged(item, answer.await.unwrap_or(Err(ProposeError::Unknown)), from, target.id()) {
+            logged.push(item);
+        }
+    }
+    logged
+}
+
+/// The same, by the node that leads the target. What is not known to be logged is sent again: a shard
+/// takes each item once.
+async fn log_elsewhere(
+    inner: &Inner,
+    leader: NodeId,
+    from: ShardId,
+    to: ShardId,
+    items: Vec<(u64, Bytes)>,
+) -> Vec<u64> {
+    let Some(network) = &inner.network else { return Vec::new() };
+    match inner.ask(&**network, leader, &NodeCall::Deliver { from, to, items }, inner.world.now() + PATIENCE).await {
+        Ok(NodeAnswer::Delivered { items }) => items,
+        Ok(NodeAnswer::NotLeader { leader }) => {
+            match leader {
+                Some(leader) => inner.leaders.hear(to, leader),
+                None => inner.leaders.forget(to),
+            }
+            Vec::new()
+        }
+        _ => Vec::new(),
+    }
 }
 
 type Answer = Result<Reply, ProposeError>;

@@ -1,6 +1,6 @@
 //! Answers about groups that may be large: their positions, and who is in them.
 
-use crate::broker::{Broker, Inner};
+use crate::broker::{Broker, Inner, leading_for_sure};
 use crate::group::{GroupReply, GroupRequest};
 use crate::groups::{Named, name_streams};
 use crate::memory::Held;
@@ -8,7 +8,7 @@ use crate::request::{BrokerError, FetchedOffset, OffsetFetch, PartitionRef, Repl
 use machine::messaging::group::Committed;
 use model::limit;
 use model::{StreamId, TopicId};
-use shard::{Role, Shard};
+use shard::Shard;
 use std::collections::BTreeMap;
 
 /// Bytes that a position takes beside its metadata when all of a group's are told.
@@ -81,12 +81,9 @@ impl Inner {
 
     fn fetch_offsets(&self, fetch: OffsetFetch) -> Result<Vec<FetchedOffset>, BrokerError> {
         let shard = self.shard_of(&fetch.group)?;
-        match shard.role() {
-            Role::Leader => {}
-            Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
-            Role::Stopped => return Err(BrokerError::Unavailable),
-        }
-        let Some(partitions) = fetch.partitions else { return Ok(self.all_offsets(shard, &fetch.group)) };
+        // From an older position a consumer would take everything again.
+        leading_for_sure(&shard).map_err(|error| self.groups.while_moving(shard.id(), error))?;
+        let Some(partitions) = fetch.partitions else { return Ok(self.all_offsets(&shard, &fetch.group)) };
         let places: Vec<_> = partitions.into_iter().map(|partition| self.place(partition)).collect();
         let machine = shard.machine();
         let groups = &machine.messaging.groups;

@@ -10,7 +10,6 @@
 use crate::broker::{Broker, Inner};
 use crate::group::GroupState;
 use crate::lag::age;
-use crate::node::wall;
 use crate::roster::Roster;
 use crate::usage::STREAMS_AT_ONCE;
 use machine::catalog::topic::Partition;
@@ -145,7 +144,7 @@ impl Broker {
         let inner = self.inner.clone();
         // Whoever asked may be gone before it ends: what is remembered stays.
         let look = move || inner.group_usages(&groups, &mut remembered);
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+        self.inner.world.blocking(look).await.unwrap_or_default()
     }
 }
 
@@ -175,7 +174,7 @@ impl Inner {
         usages.skipped = skipped;
         let streams = self.streams_of(&positions);
         usages.unknown = self.look_up_ages(&positions, &streams, &mut memory.ages);
-        let now = wall();
+        let now = self.world.wall();
         let mut pairs: BTreeMap<(String, String), LagSum> = BTreeMap::new();
         for position in &positions {
             let Some((found, lag)) = lag(position, &streams, &memory.ages, now) else { continue };
@@ -204,8 +203,8 @@ impl Inner {
         }
         let (mut positions, mut room, mut skipped) = (Vec::new(), limit::METRIC_POSITIONS_MAX, 0);
         for ((_, shard), groups) in by_shard {
-            let Some(shard) = self.shards.get(&shard) else { continue };
-            skipped += take_positions(shard, &groups, &mut positions, &mut room);
+            let Some(shard) = self.shards.get(shard) else { continue };
+            skipped += take_positions(&shard, &groups, &mut positions, &mut room);
         }
         (positions, skipped)
     }
@@ -254,11 +253,11 @@ impl Inner {
             if from >= end || ages.known.contains_key(&(position.stream, from)) {
                 continue;
             }
-            let Some(shard) = self.shards.get(&found.place.shard) else { continue };
+            let Some(shard) = self.shards.get(found.place.shard) else { continue };
             let remembered = before.get(&(position.stream, from)).copied();
             match remembered.or_else(|| shard.journal().timestamp_in_memory(position.stream, from)) {
                 Some(time) => drop(ages.known.insert((position.stream, from), time)),
-                None => on_disk.push((shard.journal(), position.stream, from, end)),
+                None => on_disk.push((shard.journal().clone(), position.stream, from, end)),
             }
         }
         let (began, mut looked_up, mut found) = (Instant::now(), 0, 0);
@@ -394,7 +393,7 @@ mod tests {
     async fn groups_are_behind_by_records_and_by_the_age_of_the_oldest() {
         let folder = tempfile::tempdir().unwrap();
         let broker = broker(folder.path()).await;
-        let now = wall().0;
+        let now = crate::world::wall().0;
         append(&broker, "a", 0, &[now - 500_000, now - 60_000, now - 1_000]).await;
         append(&broker, "a", 1, &[now - 90_000, now - 90_000]).await;
         append(&broker, "b", 2, &[now - 1_000]).await;
@@ -412,7 +411,7 @@ mod tests {
         assert_eq!((usages.folded, usages.folded_lags.0, usages.unknown, usages.skipped), ((0, 0), 0, 0, 0));
         // No more is looked at than there is room for, and what is left out is told.
         let (mut taken, mut room, slow) = (Vec::new(), 2, "slow".to_owned());
-        let left = take_positions(broker.inner.shard_of(&slow).unwrap(), &[(0, &slow)], &mut taken, &mut room);
+        let left = take_positions(&broker.inner.shard_of(&slow).unwrap(), &[(0, &slow)], &mut taken, &mut room);
         assert_eq!((taken.len(), room, left), (2, 0, 1));
         // A group that is larger than what is taken at a time is taken whole.
         let (partitions, settings) = (STREAMS_AT_ONCE as u32 + 3, Settings::default());
@@ -422,7 +421,7 @@ mod tests {
         let offsets: Vec<_> = (0..partitions).map(|nth| ("large", nth, 0)).collect();
         commit(&broker, "large", &offsets).await;
         let (mut taken, mut room, large) = (Vec::new(), limit::METRIC_POSITIONS_MAX, "large".to_owned());
-        let left = take_positions(broker.inner.shard_of(&large).unwrap(), &[(0, &large)], &mut taken, &mut room);
+        let left = take_positions(&broker.inner.shard_of(&large).unwrap(), &[(0, &large)], &mut taken, &mut room);
         let streams: BTreeSet<StreamId> = taken.iter().map(|position| position.stream).collect();
         assert_eq!((taken.len(), streams.len(), left), (partitions as usize, partitions as usize, 0));
         broker.call(Request::DeleteTopics(vec![TopicRef::Name("large".into())])).await.await;
@@ -436,7 +435,7 @@ mod tests {
     async fn groups_without_a_place_are_summed_up() {
         let folder = tempfile::tempdir().unwrap();
         let broker = broker(folder.path()).await;
-        let now = wall().0;
+        let now = crate::world::wall().0;
         append(&broker, "a", 0, &[now - 60_000, now - 1_000]).await;
         {
             let mut remembered = broker.inner.seen_groups.lock().await;

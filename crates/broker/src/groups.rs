@@ -9,19 +9,20 @@ use crate::group::{
     Coordinator, Expirable, GroupConfig, GroupError, GroupReply, GroupRequest, ListedGroup, Output, SaveNumber, Token,
 };
 use crate::group_usage::Coordinated;
-use crate::node::wall;
 use crate::request::{BrokerError, OffsetCommit, OffsetDelete, Reply};
+use crate::world::{Moment, World};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 use machine::command::CommittedOffset;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
 use model::{ShardId, StreamId, Timestamp, TopicId};
-use shard::{ProposeError, Request as ShardRequest, Role, Shard};
+use parking_lot::RwLock;
+use shard::{ProposeError, Request as ShardRequest, Shard};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 
 /// The coordinator is woken at least this often.
 const IDLE: Duration = Duration::from_secs(1);
@@ -33,21 +34,59 @@ enum Ask {
     Commit { check: GroupRequest, group: String, offsets: Vec<CommittedOffset>, answer: Answer },
 }
 
-/// The coordinators' tasks, by shard.
+/// For so long after it led a shard a node takes the coordinator of its groups for one that is moving.
+///
+/// A member that is told in between that it asks the wrong node, when it asks where to begin, may give that up for
+/// good: librdkafka does. It learns soon enough by its heartbeats.
+const MOVING: Duration = Duration::from_secs(10);
+
+/// The coordinators' tasks, by shard. They end when they are closed.
 pub(crate) struct Groups {
-    tasks: BTreeMap<ShardId, mpsc::Sender<Ask>>,
+    tasks: RwLock<BTreeMap<ShardId, mpsc::Sender<Ask>>>,
+    /// When this node last led shards.
+    led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
+    /// The catalog, for the names of streams.
+    catalog: Shard,
+    config: GroupConfig,
+    world: World,
 }
 
 impl Groups {
-    /// Starts a coordinator for every shard but the catalog.
-    pub(crate) fn start(shards: &BTreeMap<ShardId, Shard>, config: &GroupConfig) -> Self {
-        let catalog = &shards[&ShardId::CATALOG];
-        let start = |(id, shard): (&ShardId, &Shard)| {
-            let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
-            tokio::spawn(Task::new(shard.clone(), catalog.clone(), config.clone(), receiver).run());
-            (*id, asks)
-        };
-        Groups { tasks: shards.iter().filter(|(id, _)| **id != ShardId::CATALOG).map(start).collect() }
+    /// No coordinators yet.
+    pub(crate) fn new(catalog: Shard, config: GroupConfig, world: World) -> Self {
+        Groups { tasks: RwLock::default(), led: Arc::default(), catalog, config, world }
+    }
+
+    /// Starts the coordinator of a shard that has groups.
+    pub(crate) fn open(&self, shard: &Shard) {
+        let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
+        let (catalog, config, world) = (self.catalog.clone(), self.config.clone(), self.world.clone());
+        let task = Task::new(shard.clone(), self.led.clone(), catalog, config, world, receiver);
+        self.world.spawn(task.run());
+        self.tasks.write().insert(shard.id(), asks);
+    }
+
+    /// Ends the coordinator of a shard: who asks it is answered that it is not here.
+    pub(crate) fn close(&self, shard: ShardId) {
+        self.tasks.write().remove(&shard);
+    }
+
+    /// What to answer who asks about a group of a shard that this node does not lead, if it just did.
+    pub(crate) fn while_moving(&self, shard: ShardId, error: BrokerError) -> BrokerError {
+        let led = self.led.read().get(&shard).copied();
+        let lately = led.is_some_and(|led| self.world.now().since(led) < MOVING);
+        match error {
+            BrokerError::NotLeader(_) if lately => GroupError::CoordinatorMoving.into(),
+            error => error,
+        }
+    }
+
+    fn task(&self, shard: ShardId) -> Option<mpsc::Sender<Ask>> {
+        self.tasks.read().get(&shard).cloned()
+    }
+
+    fn tasks(&self) -> Vec<(ShardId, mpsc::Sender<Ask>)> {
+        self.tasks.read().iter().map(|(shard, task)| (*shard, task.clone())).collect()
     }
 }
 
@@ -62,6 +101,7 @@ struct Saved {
 
 struct Task {
     shard: Shard,
+    led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
     asks: mpsc::Receiver<Ask>,
     /// The coordinator, and the Raft term it leads in.
     coordinator: Option<(u64, Coordinator)>,
@@ -71,7 +111,8 @@ struct Task {
     /// The catalog, for the names of streams.
     catalog: Shard,
     config: GroupConfig,
-    expire_next: Instant,
+    world: World,
+    expire_next: Moment,
 }
 
 enum Waiting {
@@ -95,24 +136,35 @@ impl Waiting {
 }
 
 impl Task {
-    fn new(shard: Shard, catalog: Shard, config: GroupConfig, asks: mpsc::Receiver<Ask>) -> Self {
+    fn new(
+        shard: Shard,
+        led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
+        catalog: Shard,
+        config: GroupConfig,
+        world: World,
+        asks: mpsc::Receiver<Ask>,
+    ) -> Self {
         Task {
             shard,
+            led,
             asks,
             coordinator: None,
             waiting: BTreeMap::new(),
             last_token: 0,
             saving: FuturesOrdered::new(),
             catalog,
-            expire_next: Instant::now() + config.expiry_period(),
+            expire_next: world.now() + config.expiry_period(),
             config,
+            world,
         }
     }
 
     async fn run(mut self) {
         loop {
             let next = self.coordinator.as_ref().and_then(|(_, coordinator)| coordinator.next_timeout());
-            let wait = next.map_or(IDLE, |at| Duration::from_millis((at.0 - wall().0).max(0) as u64).min(IDLE));
+            let wait =
+                next.map_or(IDLE, |at| Duration::from_millis((at.0 - self.world.wall().0).max(0) as u64).min(IDLE));
+            let sleep = self.world.sleep(wait);
             tokio::select! {
                 biased;
                 Some(saved) = self.saving.next(), if !self.saving.is_empty() => self.on_saved(saved).await,
@@ -120,31 +172,32 @@ impl Task {
                     Some(ask) => self.on_ask(ask).await,
                     None => return,
                 },
-                () = tokio::time::sleep(wait) => self.on_timeout().await,
+                () = sleep => self.on_timeout().await,
             }
         }
     }
 
     /// The coordinator, if this node leads the shard; one that has just begun to lead starts from
-    /// what the log has.
+    /// what the log has, all of it.
     fn lead(&mut self) -> Result<(), BrokerError> {
-        let role = self.shard.role();
-        let Role::Leader = role else {
-            self.coordinator = None;
-            self.saving = FuturesOrdered::new();
-            let leader = if let Role::Follower(leader) = role { leader } else { None };
-            for (_, waiting) in std::mem::take(&mut self.waiting) {
-                waiting.answer(Err(BrokerError::NotLeader(leader)));
+        let term = match self.shard.leading() {
+            Ok(term) => term,
+            Err(leader) => {
+                self.coordinator = None;
+                self.saving = FuturesOrdered::new();
+                for (_, waiting) in std::mem::take(&mut self.waiting) {
+                    waiting.answer(Err(BrokerError::NotLeader(leader)));
+                }
+                return Err(BrokerError::NotLeader(leader));
             }
-            return Err(BrokerError::NotLeader(leader));
         };
-        let term = self.shard.term();
+        self.led.write().insert(self.shard.id(), self.world.now());
         if self.coordinator.as_ref().is_some_and(|(led, _)| *led == term) {
             return Ok(());
         }
         let machine = self.shard.machine();
         let mut coordinator = Coordinator::new(self.config.clone());
-        let now = wall();
+        let now = self.world.wall();
         for (group, stored) in machine.messaging.groups.states() {
             if let Err(error) = coordinator.load(group, stored, now) {
                 tracing::error!(group, %error, "a stored group cannot be read; it starts afresh");
@@ -174,12 +227,17 @@ impl Task {
         if let Err(error) = self.lead() {
             return waiting.answer(Err(error));
         }
+        if !self.shard.is_sure_to_lead() {
+            // Another coordinator may know other members meanwhile. This one may yet turn out to be the only one,
+            // so it keeps what it knows.
+            return waiting.answer(Err(BrokerError::NotLeader(None)));
+        }
         self.last_token += 1;
         let token = self.last_token;
         self.waiting.insert(token, waiting);
         let mut outputs = Vec::new();
         if let Some((_, coordinator)) = &mut self.coordinator {
-            coordinator.handle(wall(), token, request, &mut outputs);
+            coordinator.handle(self.world.wall(), token, request, &mut outputs);
         }
         self.act(outputs).await;
     }
@@ -189,25 +247,25 @@ impl Task {
             return;
         }
         let gone: Vec<Token> = self.waiting.iter().filter(|(_, w)| w.is_gone()).map(|(token, _)| *token).collect();
-        let mut outputs = Vec::new();
+        let (now, mut outputs) = (self.world.wall(), Vec::new());
         if let Some((_, coordinator)) = &mut self.coordinator {
             for token in gone {
                 if let Some(Waiting::Reply { group, .. }) = self.waiting.remove(&token) {
-                    coordinator.forget_token(&group, token, wall());
+                    coordinator.forget_token(&group, token, now);
                 }
             }
-            coordinator.on_timeout(wall(), &mut outputs);
+            coordinator.on_timeout(now, &mut outputs);
         }
         self.act(outputs).await;
-        if Instant::now() >= self.expire_next {
-            self.expire_next = Instant::now() + self.config.expiry_period();
+        if self.world.now() >= self.expire_next {
+            self.expire_next = self.world.now() + self.config.expiry_period();
             self.expire().await;
         }
     }
 
     /// Forgets offsets that nobody needs any more, and groups that have none and no members.
     async fn expire(&mut self) {
-        let now = wall();
+        let now = self.world.wall();
         let Some((_, coordinator)) = &mut self.coordinator else { return };
         let mut outputs = Vec::new();
         let mut commands = Vec::new();
@@ -280,7 +338,7 @@ impl Task {
         match self.waiting.remove(&token) {
             Some(Waiting::Commit { group, offsets, answer }) if reply == GroupReply::MayCommit => {
                 let outcome = propose(&self.shard, Command::CommitOffsets { group, offsets }).await;
-                tokio::spawn(async move {
+                self.world.spawn(async move {
                     let result = match outcome.await.unwrap_or(Err(ProposeError::Unknown)) {
                         Ok(MachineReply::Refused(refusal)) => Err(refusal.into()),
                         Ok(_) => Ok(GroupReply::MayCommit),
@@ -324,8 +382,8 @@ impl Broker {
     /// The groups of all shards this node leads.
     async fn list_groups(&self) -> Result<GroupReply, BrokerError> {
         let mut groups = Vec::new();
-        for task in self.inner.groups.tasks.values() {
-            groups.extend(list(task).await?);
+        for (_, task) in self.inner.groups.tasks() {
+            groups.extend(list(&task).await?);
         }
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(GroupReply::Listed(groups))
@@ -334,11 +392,11 @@ impl Broker {
     /// The same, and which shard each is in: by name, for a look at their positions.
     pub(crate) async fn coordinated_groups(&self) -> Vec<Coordinated> {
         let mut groups = Vec::new();
-        for (shard, task) in &self.inner.groups.tasks {
+        for (shard, task) in self.inner.groups.tasks() {
             // One that has stopped has none.
-            let listed = list(task).await.unwrap_or_default().into_iter();
+            let listed = list(&task).await.unwrap_or_default().into_iter();
             groups.extend(listed.map(|ListedGroup { group, state, members, .. }| Coordinated {
-                shard: *shard,
+                shard,
                 name: group,
                 state,
                 members,
@@ -350,7 +408,7 @@ impl Broker {
 
     async fn ask(&self, group: &str, ask: impl FnOnce(Answer) -> Ask) -> Result<GroupReply, BrokerError> {
         let shard = self.inner.shard_of(group)?;
-        let task = self.inner.groups.tasks.get(&shard.id()).ok_or(BrokerError::Unavailable)?;
+        let task = self.inner.groups.task(shard.id()).ok_or(BrokerError::Unavailable)?;
         let (answer, wait) = oneshot::channel();
         task.send(ask(answer)).await.map_err(|_| BrokerError::Unavailable)?;
         wait.await.unwrap_or(Err(BrokerError::Unavailable))
@@ -427,9 +485,10 @@ impl Broker {
 }
 
 impl Inner {
-    pub(crate) fn shard_of(&self, group: &str) -> Result<&Shard, BrokerError> {
+    /// The shard that has a group, if this node has a replica of it.
+    pub(crate) fn shard_of(&self, group: &str) -> Result<Shard, BrokerError> {
         let shard = self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)?;
-        self.shards.get(&shard).ok_or(BrokerError::NotLeader(None))
+        self.shard(shard)
     }
 }
 

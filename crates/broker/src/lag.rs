@@ -6,7 +6,6 @@
 //! group again and again.
 
 use crate::broker::Broker;
-use crate::node::wall;
 use crate::read::Found;
 use crate::request::{BrokerError, Lag, LagQuery, Reply};
 use model::{Offset, Timestamp};
@@ -20,11 +19,11 @@ struct Behind {
 impl Broker {
     pub(crate) async fn lags(self, queries: Vec<LagQuery>) -> Reply {
         let count = queries.len();
-        let measured = tokio::task::spawn_blocking(move || {
-            let now = wall();
-            queries.iter().map(|query| Ok(self.behind(query)?.measured(now))).collect()
-        });
-        Reply::Lag(measured.await.unwrap_or_else(|_| vec![Err(BrokerError::Unavailable); count]))
+        let world = self.inner.world.clone();
+        let now = world.wall();
+        let measured =
+            world.blocking(move || queries.iter().map(|query| Ok(self.behind(query)?.measured(now))).collect());
+        Reply::Lag(measured.await.unwrap_or_else(|| vec![Err(BrokerError::Unavailable); count]))
     }
 
     fn behind(&self, query: &LagQuery) -> Result<Behind, BrokerError> {

@@ -1,4 +1,4 @@
-//! The node's folder and the shards in it: opening, starting, stopping.
+//! The node's folder: who has it, and which shards are in it.
 //!
 //! ```text
 //! DATA/lock                 held while the node runs
@@ -7,23 +7,16 @@
 //! DATA/shards/00000001/ ... the other shards' journals
 //! ```
 
-use journal::disk::Folder;
+use crate::identity::{self, Found, Identity};
+use journal::OpenError;
 use journal::manifest::ManifestError;
-use journal::thread::{Bell, spawn};
-use journal::{CacheBudget, ColdPages, Journal, OpenError, Options};
-use model::wire::Wire;
-use model::{NodeId, ShardId, Timestamp};
-use rand::RngExt;
-use shard::environment::OnEffects;
-use shard::runtime::Tokio;
-use shard::{Environment, Shard, StartError};
+use model::{NodeId, ShardId};
+use parking_lot::Mutex;
+use shard::StartError;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{SystemTime, UNIX_EPOCH};
-use tokio::sync::Semaphore;
 
 /// Why a node does not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +62,52 @@ pub enum NodeError {
         /// Why.
         error: StartError,
     },
+    /// There is data of a cluster, and nothing says which.
+    #[error(
+        "{0} is missing, and there is data that other nodes have, too. Restore it from a backup, or remove the folder \
+         and join with an empty one"
+    )]
+    NoIdentity(PathBuf),
+    /// The folder is another node's.
+    #[error("{folder} is the data of node {found}, not of node {wanted}: --data-dir names another folder")]
+    OtherNode {
+        /// The folder.
+        folder: PathBuf,
+        /// Whose it is.
+        found: NodeId,
+        /// Who wants it.
+        wanted: NodeId,
+    },
+    /// The folder has a cluster of its own, and is to join another one.
+    #[error("{0} has a cluster of its own: a node joins with an empty folder. Without --join it goes on as it was")]
+    Founded(PathBuf),
+    /// The folder waits to be let into a cluster.
+    #[error("{0} is that of a node that has not been let into its cluster yet: start it with --join HOST:PORT")]
+    Joining(PathBuf),
+    /// A node that joins has to be reachable.
+    #[error("a node that joins others has to listen for them: --listen peer=ADDRESS:PORT")]
+    JoinWithoutPeer,
+    /// Where it listens tells nobody where it is.
+    #[error(
+        "other nodes cannot be told to reach this one at {0}: --advertise peer=HOST:PORT names an address that they can reach"
+    )]
+    NoAddress(SocketAddr),
+    /// The cluster does not let the node in.
+    #[error("cannot join at {seed}: {why}")]
+    Join {
+        /// Who was asked.
+        seed: String,
+        /// What was said.
+        why: String,
+    },
+    /// The address for other nodes cannot be used.
+    #[error("cannot listen on peer={address}: {error}. --listen peer=ADDRESS:PORT names another place, peer=off none")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
     /// The operating system.
     #[error("cannot use {path} for data: {error}{}", advice(error))]
     Io {
@@ -96,25 +135,10 @@ fn advice_to_open(error: &OpenError) -> &'static str {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> NodeError {
     let path = path.to_owned();
     move |error| NodeError::Io { path, error }
 }
-
-model::wire_struct! {
-    /// Who a node is. Written once.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub struct Identity {
-        /// Version of this file.
-        version: u32,
-        /// The cluster, drawn at random when its first node started.
-        pub cluster: u128,
-        /// The node.
-        pub node: NodeId,
-    }
-}
-
-const IDENTITY_VERSION: u32 = 1;
 
 /// The node's folder, locked.
 #[derive(Debug)]
@@ -122,12 +146,12 @@ pub struct DataFolder {
     path: PathBuf,
     /// Unlocked when dropped, or when the process dies.
     _lock: File,
-    /// Who the node is.
-    pub identity: Identity,
+    /// Who the node is; nothing in a new folder.
+    identity: Mutex<Option<Identity>>,
 }
 
 impl DataFolder {
-    /// Opens `path`, making it and an identity if need be, and keeps others out.
+    /// Opens `path`, making it if need be, and keeps others out.
     ///
     /// # Errors
     /// See [`NodeError`].
@@ -142,26 +166,44 @@ impl DataFolder {
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(NodeError::InUse(path.to_owned())),
             locked => locked.map_err(|error| at(&lock_path)(error.into()))?,
         }
-        let identity_path = path.join("identity");
-        let identity = match File::open(&identity_path) {
-            Ok(mut file) => {
-                let mut bytes = Vec::new();
-                file.read_to_end(&mut bytes).map_err(at(&identity_path))?;
-                let identity = Identity::from_wire(&bytes).ok().filter(|identity| identity.version == IDENTITY_VERSION);
-                identity.ok_or_else(|| NodeError::Identity(identity_path.clone()))?
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if path.join("shards").exists() {
-                    let path = identity_path.display();
-                    tracing::warn!(%path, "the identity is missing: the node gets a new one, and clients see another cluster");
-                }
-                let identity = Identity { version: IDENTITY_VERSION, cluster: rand::rng().random(), node: NodeId(1) };
-                write_identity(path, &identity).map_err(at(&identity_path))?;
-                identity
-            }
-            Err(error) => return Err(at(&identity_path)(error)),
-        };
-        Ok(DataFolder { path: path.to_owned(), _lock: lock, identity })
+        let identity_path = path.join(identity::NAME);
+        let read = Identity::read(path).map_err(at(&identity_path))?;
+        let found = read.transpose().map_err(|_| NodeError::Identity(identity_path))?;
+        let folder = DataFolder { path: path.to_owned(), _lock: lock, identity: Mutex::default() };
+        match found {
+            None => {}
+            Some(Found::Whole(identity)) => *folder.identity.lock() = Some(identity),
+            // Of a node that was alone: what it has not founded yet, nobody else has.
+            Some(Found::Bare(identity)) => folder.set_identity(identity)?,
+        }
+        Ok(folder)
+    }
+
+    /// Who the node is; nothing while the folder is new.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        self.identity.lock().clone()
+    }
+
+    /// Writes down who the node is.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub(crate) fn set_identity(&self, identity: Identity) -> Result<(), NodeError> {
+        let mut known = self.identity.lock();
+        identity.write(&self.path).map_err(at(&self.path.join(identity::NAME)))?;
+        *known = Some(identity);
+        Ok(())
+    }
+
+    /// Changes what is written down about the node.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub(crate) fn change_identity(&self, change: impl FnOnce(&mut Identity)) -> Result<(), NodeError> {
+        let Some(mut identity) = self.identity() else { return Ok(()) };
+        change(&mut identity);
+        if self.identity().as_ref() == Some(&identity) { Ok(()) } else { self.set_identity(identity) }
     }
 
     /// Where it is.
@@ -197,6 +239,19 @@ impl DataFolder {
         Ok(shards)
     }
 
+    /// The shards that have a folder with something in it.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub(crate) fn shards_with_data(&self) -> Result<Vec<ShardId>, NodeError> {
+        Ok(self.shards()?.into_iter().filter(|shard| self.has_data(*shard)).collect())
+    }
+
+    /// Whether there is something in a shard's folder.
+    pub(crate) fn has_data(&self, shard: ShardId) -> bool {
+        std::fs::read_dir(self.shard_folder(shard)).is_ok_and(|mut files| files.next().is_some())
+    }
+
     /// The shards that there are; a new folder gets folders for the catalog and as many others as `count`.
     ///
     /// # Errors
@@ -207,7 +262,7 @@ impl DataFolder {
         if shards.contains(&ShardId::CATALOG) {
             return Ok(shards);
         }
-        if shards.iter().any(|shard| self.shard_folder(*shard).join(journal::manifest::NAME).exists()) {
+        if !self.shards_with_data()?.is_empty() {
             return Err(NodeError::Missing { shard: ShardId::CATALOG, folder: catalog });
         }
         let sync = || {
@@ -225,101 +280,9 @@ impl DataFolder {
     }
 }
 
-fn write_identity(folder: &Path, identity: &Identity) -> io::Result<()> {
-    let temporary = folder.join("identity.tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(&identity.to_wire())?;
-    file.sync_all()?;
-    std::fs::rename(temporary, folder.join("identity"))?;
-    File::open(folder)?.sync_all()
-}
-
-/// A shard's replica and the thread that writes its journal.
-pub(crate) struct LocalShard {
-    pub(crate) shard: Shard,
-    writer: JoinHandle<()>,
-}
-
-/// What a shard of this node is started with.
-#[derive(Clone)]
-pub(crate) struct Surroundings {
-    pub(crate) cache: Arc<CacheBudget>,
-    pub(crate) cold: Arc<ColdPages>,
-    pub(crate) on_effects: Arc<OnEffects>,
-    pub(crate) on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
-    pub(crate) upkeep: shard::Upkeep,
-    pub(crate) turns: Arc<Semaphore>,
-}
-
-/// The wall clock.
-pub(crate) fn wall() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(since.as_millis() as i64)
-}
-
-impl LocalShard {
-    /// Opens the journal of `id` and starts its replica.
-    pub(crate) async fn start(folder: &DataFolder, id: ShardId, around: Surroundings) -> Result<Self, NodeError> {
-        let path = folder.shard_folder(id);
-        let bell = Bell::new();
-        let mut options = Options::new(id, around.cache, rand::rng().random());
-        options.wake_writer = bell.ringer();
-        let opened = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || -> Result<_, NodeError> {
-                let disk = Folder::open(&path).map_err(at(&path))?.with_cold_pages(around.cold);
-                Journal::open(Arc::new(disk), options).map_err(|error| NodeError::Journal { folder: path, error })
-            }
-        });
-        let stopped = || NodeError::Io { path: path.clone(), error: io::Error::other("the node stops") };
-        let (journal, writer, recovered) = opened.await.map_err(|_| stopped())??;
-        for reason in &recovered.reasons {
-            tracing::warn!(shard = %id, reason, "recovery");
-        }
-        let in_doubt = recovered.in_doubt;
-        let writer = spawn(writer, bell).map_err(at(&path))?;
-        let environment = Environment {
-            transport: Arc::new(shard::Alone),
-            wall: Arc::new(wall),
-            offload: Arc::new(|work| {
-                drop(tokio::task::spawn_blocking(work));
-            }),
-            on_effects: around.on_effects,
-            on_role: around.on_role,
-            upkeep: around.upkeep,
-            turns: around.turns,
-        };
-        let me = folder.identity.node;
-        let failed = |error| NodeError::Shard { folder: path.clone(), error };
-        let shard = Shard::start::<Tokio>(me, journal, in_doubt, environment).await.map_err(failed)?;
-        shard.initialize(vec![me]).await.map_err(failed)?;
-        shard.elect().await;
-        Ok(LocalShard { shard, writer })
-    }
-
-    /// Leaves a checkpoint, makes everything durable and says that nothing follows.
-    pub(crate) async fn stop(self) {
-        self.shard.checkpoint().await;
-        self.shard.shutdown().await;
-        let journal = self.shard.journal().clone();
-        journal.stop();
-        let writer = self.writer;
-        let closed = tokio::task::spawn_blocking(move || {
-            let _ = writer.join();
-            journal.close()
-        });
-        match closed.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(shard = %self.shard.id(), %error, "not closed cleanly"),
-            Err(error) => tracing::warn!(shard = %self.shard.id(), %error, "not closed cleanly"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::golden::golden;
 
     #[test]
     fn a_file_where_the_folder_should_be_is_named() {
@@ -344,12 +307,5 @@ mod tests {
         std::fs::remove_dir(folder.shard_folder(ShardId::CATALOG)).unwrap();
         let said = folder.shards_or_new(3).unwrap_err();
         assert!(matches!(said, NodeError::Missing { shard: ShardId::CATALOG, .. }), "{said}");
-    }
-
-    #[test]
-    fn the_identity_is_as_drawn() {
-        let identity = Identity { version: 1, cluster: 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff, node: NodeId(3) };
-        let bytes = golden(env!("CARGO_MANIFEST_DIR"), "identity", &identity.to_wire());
-        assert_eq!(Identity::from_wire(&bytes), Ok(identity));
     }
 }

@@ -1,21 +1,21 @@
 //! Reading pieces and finding offsets.
 
-use crate::broker::{Broker, Inner};
+use crate::broker::{Broker, Inner, leading, leading_for_sure};
 use crate::memory::Held;
 use crate::request::{
     BrokerError, EpochEnd, EpochQuery, FindRecord, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart,
     ReadQuery, ReadRange, Reply, Search,
 };
+use crate::world::Moment;
 use bytes::Bytes;
 use journal::{Chunk, ReadError};
 use machine::messaging::stream::Stream;
 use model::limit;
 use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
-use shard::{Role, Shard};
+use shard::Shard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// A reader waits no longer for memory. It is told that there is nothing, and asks again.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,26 +24,31 @@ const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Found {
     pub(crate) topic: TopicId,
     pub(crate) shard: Shard,
+    /// The Raft term this node leads its shard in, or follows it.
+    pub(crate) term: u64,
     pub(crate) id: StreamId,
     pub(crate) state: Stream,
+    /// Whether this node leads it; else there may be more at whoever does.
+    pub(crate) leads: bool,
 }
 
 impl Broker {
     /// Reads what there is; when that is less than asked for, waits for more.
     pub(crate) async fn read(self, query: ReadQuery) -> Reply {
         let query = Arc::new(query);
-        let deadline = Instant::now() + query.max_wait;
+        let world = &self.inner.world;
+        let deadline = world.now() + query.max_wait;
         let streams = query.parts.iter().filter_map(|part| Some(self.inner.resolve(&part.from).ok()?.stream));
         // Registered before looking, so that what comes in between is not missed.
         let waiting = self.inner.waiters.register(streams.collect());
         let mut waited = Duration::ZERO;
         loop {
-            let last = Instant::now() >= deadline;
+            let last = world.now() >= deadline;
             let there = self.inner.readable_bytes(&query);
             if last || there != Some(0) {
                 // Taken before anything is read. Whoever asked counts the answer before this is given back.
                 let held = match there.filter(|bytes| *bytes > 0) {
-                    Some(bytes) => match self.memory_to_read(bytes, Instant::now() + MEMORY_PATIENCE).await {
+                    Some(bytes) => match self.memory_to_read(bytes, world.now() + MEMORY_PATIENCE).await {
                         Some(held) => Some(held),
                         None => return Reply::Read { parts: self.read_now(&query, 0, None).await.0, waited },
                     },
@@ -58,15 +63,15 @@ impl Broker {
                 }
                 drop(held);
             }
-            let began = Instant::now();
-            let _ = tokio::time::timeout_at(deadline, waiting.woken()).await;
-            waited += began.elapsed();
+            let began = world.now();
+            let _ = world.timeout_at(deadline, waiting.woken()).await;
+            waited += world.now().since(began);
         }
     }
 
     /// Takes so much memory if there is plenty, else waits for what is usual: who asks for much is not served
     /// before those who ask for little. Nothing when that takes until `deadline`.
-    async fn memory_to_read(&self, bytes: usize, deadline: Instant) -> Option<Held> {
+    async fn memory_to_read(&self, bytes: usize, deadline: Moment) -> Option<Held> {
         let pool = &self.inner.memory.answers;
         if pool.has_plenty()
             && let Some(held) = pool.try_take(bytes)
@@ -74,7 +79,7 @@ impl Broker {
             return Some(held);
         }
         let usual = bytes.min(limit::ANSWER_BYTES_ORDINARY);
-        tokio::time::timeout_at(deadline, pool.take(usual)).await.ok()
+        self.inner.world.timeout_at(deadline, pool.take(usual)).await
     }
 
     /// Reads so many bytes and no more, beyond the first piece, into memory that was taken for it. With none, only
@@ -85,15 +90,15 @@ impl Broker {
         most: usize,
         held: Option<Held>,
     ) -> (Vec<Result<ReadPart, BrokerError>>, Option<Held>) {
-        let found: Vec<_> = query.parts.iter().map(|range| self.inner.find_stream(&range.from, range.epoch)).collect();
+        let found: Vec<_> = query.parts.iter().map(|range| self.inner.find_to_read(range, query)).collect();
         if query.parts.iter().zip(&found).all(|(range, found)| is_in_memory(range, found.as_ref())) {
             return (read_parts(query, found, most), held);
         }
         let theirs = query.clone();
         // The work goes on when whoever asked leaves, and so it has what it takes.
         let work = move || (read_parts(&theirs, found, most), held);
-        let failed = |_| (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
-        tokio::task::spawn_blocking(work).await.unwrap_or_else(failed)
+        let failed = || (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
+        self.inner.world.blocking(work).await.unwrap_or_else(failed)
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
@@ -101,7 +106,7 @@ impl Broker {
         // What is asked for again is looked for once, for that may take much reading.
         let mut known: BTreeMap<_, usize> = BTreeMap::new();
         // One deadline for all: whoever asks for many would have left long before the last.
-        let patience = Instant::now() + MEMORY_PATIENCE;
+        let patience = self.inner.world.now() + MEMORY_PATIENCE;
         for query in &queries {
             let nth = *known.entry((&query.partition, query.which, query.epoch)).or_insert(found.len());
             found.push(match found.get(nth) {
@@ -112,8 +117,10 @@ impl Broker {
         Reply::Offsets(found)
     }
 
-    async fn find_offset(&self, query: &OffsetQuery, patience: Instant) -> Result<FoundOffset, BrokerError> {
-        let Found { shard, id, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
+    async fn find_offset(&self, query: &OffsetQuery, patience: Moment) -> Result<FoundOffset, BrokerError> {
+        let Found { shard, id, term, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
+        // Whoever asks goes by the answer as if there were no more: another leader may have more.
+        leading_for_sure(&shard)?;
         let epoch_of = |offset: Offset| {
             let at = state.epochs.partition_point(|(_, base)| *base <= offset);
             at.checked_sub(1).map(|nth| state.epochs[nth].0)
@@ -124,7 +131,7 @@ impl Broker {
                 return Ok(FoundOffset { offset: Some(state.start), timestamp: None, epoch });
             }
             OffsetSpec::Latest => {
-                let epoch = Some(state.epoch_in(shard.term()));
+                let epoch = Some(state.epoch_in(term));
                 return Ok(FoundOffset { offset: Some(state.end), timestamp: None, epoch });
             }
             OffsetSpec::AtOrAfter(time) => time,
@@ -135,13 +142,13 @@ impl Broker {
         let held = self.memory_to_read(state.config.piece_bytes_max as usize, patience).await;
         let held = held.ok_or(BrokerError::Unavailable)?;
         let (journal, find) = (shard.journal().clone(), query.find);
-        let search = tokio::task::spawn_blocking(move || {
+        let search = self.inner.world.blocking(move || {
             let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
             let Some(piece) = journal.read(id, base, base.plus(1), 0)?.into_iter().next() else { return Ok(None) };
             let found = find(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
             Ok::<_, ReadError>(Some((piece, found, held)))
         });
-        let (piece, found, held) = match search.await.map_err(|_| BrokerError::Unavailable)? {
+        let (piece, found, held) = match search.await.ok_or(BrokerError::Unavailable)? {
             Ok(Some(found)) => found,
             Ok(None) => return Ok(FoundOffset { offset: None, timestamp: None, epoch: None }),
             Err(ReadError::Damaged { .. }) => return Err(BrokerError::Damaged),
@@ -167,7 +174,7 @@ impl Broker {
             let (_turn, _held) = (turn, held);
             find(&piece, time, limit::PIECE_DECOMPRESSED_BYTES_MAX)
         };
-        tokio::task::spawn_blocking(work).await.map_err(|_| BrokerError::Unavailable)
+        self.inner.world.blocking(work).await.ok_or(BrokerError::Unavailable)
     }
 }
 
@@ -175,7 +182,7 @@ impl Broker {
     pub(crate) async fn epoch_ends(self, queries: Vec<EpochQuery>) -> Reply {
         let end = |query: EpochQuery| {
             let found = self.inner.find_stream(&query.partition, query.current)?;
-            Ok(epoch_end(&found.state, found.state.epoch_in(found.shard.term()), query.epoch))
+            Ok(epoch_end(&found.state, found.state.epoch_in(found.term), query.epoch))
         };
         Reply::EpochEnds(queries.into_iter().map(end).collect())
     }
@@ -221,6 +228,10 @@ fn read_part(
     if let Some(agreed) = agreed.flatten() {
         return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
     }
+    // Of a leader that is cut off, another one may have more.
+    if range.offset > end && !(found.leads && found.shard.is_sure_to_lead()) {
+        return Err(BrokerError::OffsetNotAvailable);
+    }
     if range.offset < start || range.offset > end {
         return Err(BrokerError::OffsetOutOfRange);
     }
@@ -250,7 +261,7 @@ fn read_part(
 /// Up to where a reader and the stream agree, when they do not agree up to `offset`, the record before
 /// which the reader has of `epoch` (KIP-595).
 fn divergence(found: &Found, epoch: LeaderEpoch, offset: Offset) -> Result<Option<EpochEnd>, BrokerError> {
-    let current = found.state.epoch_in(found.shard.term());
+    let current = found.state.epoch_in(found.term);
     let agreed = epoch_end(&found.state, current, i32::try_from(epoch.0).unwrap_or(i32::MAX));
     // Of an epoch to come nobody can have read anything.
     let ours = agreed.epoch.ok_or(BrokerError::OffsetOutOfRange)?;
@@ -287,7 +298,7 @@ impl Inner {
     fn readable_bytes(&self, query: &ReadQuery) -> Option<usize> {
         let (mut bytes, mut tells) = (0, query.min_bytes == 0);
         for part in &query.parts {
-            match self.find_stream(&part.from, part.epoch) {
+            match self.find_to_read(part, query) {
                 Ok(found) if part.offset == found.state.end => {}
                 // The first piece comes whole.
                 Ok(found) if bytes == 0 => bytes = part.max_bytes.max(found.state.config.piece_bytes_max as usize),
@@ -303,30 +314,52 @@ impl Inner {
         (bytes > 0 || !tells).then_some(bytes)
     }
 
+    /// The stream to read from: as the leader has it or, where that is enough, as this replica has it. One
+    /// in doubt is not read: it may say what was taken back.
+    fn find_to_read(&self, range: &ReadRange, query: &ReadQuery) -> Result<Found, BrokerError> {
+        let (place, topic) = self.resolve_with(&range.from, |topic, _| topic)?;
+        let shard = self.shard(place.shard)?;
+        let term = match leading(&shard) {
+            Ok(term) => Some(term),
+            Err(BrokerError::NotLeader(_)) if query.any_replica && !shard.is_in_doubt() => None,
+            Err(error) => return Err(error),
+        };
+        found(shard, place.stream, topic, range.epoch, term)
+    }
+
+    /// The stream as its leader has it.
     pub(crate) fn find_stream(
         &self,
         partition: &PartitionRef,
         epoch: Option<LeaderEpoch>,
     ) -> Result<Found, BrokerError> {
         let (place, topic) = self.resolve_with(partition, |topic, _| topic)?;
-        let shard = self.shards.get(&place.shard).ok_or(BrokerError::NotLeader(None))?;
-        match shard.role() {
-            Role::Leader => {}
-            Role::Follower(leader) => return Err(BrokerError::NotLeader(leader)),
-            Role::Stopped => return Err(BrokerError::Unavailable),
-        }
-        let state = shard.machine().messaging.stream(place.stream).cloned().ok_or(BrokerError::UnknownTopic)?;
-        if let Some(epoch) = epoch {
-            let ours = state.epoch_in(shard.term());
-            if epoch < ours {
-                return Err(BrokerError::FencedEpoch);
-            }
-            if epoch > ours {
-                return Err(BrokerError::UnknownEpoch);
-            }
-        }
-        Ok(Found { topic, shard: shard.clone(), id: place.stream, state })
+        let shard = self.shard(place.shard)?;
+        let term = leading(&shard)?;
+        found(shard, place.stream, topic, epoch, Some(term))
     }
+}
+
+/// A stream of a replica, which leads in this term if it leads, if whoever asks knows the same leader.
+fn found(
+    shard: Shard,
+    id: StreamId,
+    topic: TopicId,
+    epoch: Option<LeaderEpoch>,
+    leads_in: Option<u64>,
+) -> Result<Found, BrokerError> {
+    let state = shard.machine().messaging.stream(id).cloned().ok_or(BrokerError::UnknownTopic)?;
+    let term = leads_in.unwrap_or_else(|| shard.term());
+    if let Some(epoch) = epoch {
+        let ours = state.epoch_in(term);
+        if epoch < ours {
+            return Err(BrokerError::FencedEpoch);
+        }
+        if epoch > ours {
+            return Err(BrokerError::UnknownEpoch);
+        }
+    }
+    Ok(Found { topic, leads: leads_in.is_some(), shard, term, id, state })
 }
 
 #[cfg(test)]
@@ -349,7 +382,7 @@ mod tests {
         let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only: false };
         broker.call(Request::CreateTopics(vec![topic])).await.await;
         let partition = PartitionRef { topic: TopicRef::Name("a".into()), partition: 0 };
-        let message = Message { timestamp: crate::node::wall(), ..Message::default() };
+        let message = Message { timestamp: crate::world::wall(), ..Message::default() };
         let bytes = Bytes::from(message.encode().unwrap());
         let to = partition.clone();
         let part = AppendPart { to, bytes, durability: None, inspect: |bytes, _, _, _| Ok(Some(bytes.clone())) };

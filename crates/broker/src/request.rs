@@ -128,9 +128,9 @@ pub enum BrokerError {
     /// Not a placement of a topic's partitions.
     #[error("invalid placement: {0}")]
     InvalidPlacement(&'static str),
-    /// More replicas than nodes.
-    #[error("invalid replication factor")]
-    InvalidReplicas,
+    /// Not a number of replicas that a partition can have, on so many nodes.
+    #[error("invalid replication factor: of a partition there are 1 to {0} replicas here, one on a node")]
+    InvalidReplicas(u32),
     /// Not a configuration.
     #[error("invalid configuration: {0}")]
     InvalidConfig(String),
@@ -175,6 +175,9 @@ pub enum BrokerError {
     /// An offset outside the stream.
     #[error("offset out of range")]
     OffsetOutOfRange,
+    /// An offset that this replica does not have yet, and another may have.
+    #[error("offset not available here yet")]
+    OffsetNotAvailable,
     /// The caller's leader epoch is older than ours.
     #[error("leader epoch is fenced")]
     FencedEpoch,
@@ -187,6 +190,15 @@ pub enum BrokerError {
     /// A limit.
     #[error("limit reached: {0}")]
     LimitReached(&'static str),
+    /// No node of this number.
+    #[error("no such node")]
+    UnknownNode,
+    /// The node has replicas of shards.
+    #[error("shards have replicas on the node")]
+    NodeInUse,
+    /// The node was removed, which is for ever.
+    #[error("the node was removed")]
+    NodeRemoved,
     /// The group coordinator's.
     #[error(transparent)]
     Group(#[from] crate::group::GroupError),
@@ -252,10 +264,14 @@ pub struct TopicInfo {
 pub struct PartitionInfo {
     /// The node that leads it, if anybody is known to.
     pub leader: Option<NodeId>,
-    /// Its leader epoch.
-    pub epoch: LeaderEpoch,
+    /// Its leader epoch, where this node has it.
+    pub epoch: Option<LeaderEpoch>,
     /// The nodes that have it.
     pub replicas: Vec<NodeId>,
+    /// Those of them that are known to have all that is committed, or nearly.
+    pub in_sync: Vec<NodeId>,
+    /// Those of them that are known not to run.
+    pub offline: Vec<NodeId>,
 }
 
 /// A topic to make.
@@ -341,6 +357,8 @@ pub struct NodeInfo {
     pub disk: Option<(u64, u64)>,
     /// Partitions of a topic whose creator does not say.
     pub default_partitions: u32,
+    /// Replicas that a partition shall have, as far as there are nodes for them.
+    pub replication: u32,
     /// Whether asking for a missing topic may make it.
     pub auto_create_topics: bool,
     /// How groups are configured.
@@ -413,6 +431,8 @@ pub struct ReadQuery {
     pub max_bytes: usize,
     /// Whether the reader takes parts of files; else everything is read into memory.
     pub in_files: bool,
+    /// Whether a replica that does not lead may be read, which may be a moment behind (KIP-392).
+    pub any_replica: bool,
 }
 
 /// What to read from one partition.

@@ -102,6 +102,15 @@ impl Value<'_> {
     }
 }
 
+/// The setting that says how many replicas acks=all waits for.
+pub const IN_SYNC: &str = "min.insync.replicas";
+
+/// How many of so many replicas have a record that was acknowledged.
+#[must_use]
+pub const fn majority(replicas: u32) -> u32 {
+    replicas / 2 + 1
+}
+
 const MAX: &str = "9223372036854775807";
 const ANY: Kind = Kind::Long { min: i64::MIN, max: i64::MAX };
 const NATURAL: Kind = Kind::Long { min: 0, max: i64::MAX };
@@ -264,7 +273,14 @@ pub static SETTINGS: &[Setting] = &[
         meaning: "A record younger than this is not compacted.",
         apply: Some(|config, value| config.compaction_lag_min_millis = value.number() as u64),
     },
-    without_effect("min.insync.replicas", "min.insync.replicas", Kind::Int { min: 1, max: i32::MAX as i64 }, "1"),
+    Setting {
+        name: IN_SYNC,
+        broker_name: Some(IN_SYNC),
+        kind: Kind::Int { min: 1, max: i32::MAX as i64 },
+        default: "1",
+        meaning: "How many replicas have what acks=all was answered for: always most of them. More is refused.",
+        apply: None,
+    },
     without_effect("preallocate", "log.preallocate", Kind::Boolean, "false"),
     without_effect("remote.log.copy.disable", "", Kind::Boolean, "false"),
     without_effect("remote.log.delete.on.disable", "", Kind::Boolean, "false"),
@@ -430,6 +446,22 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether partitions with so many replicas keep what is set.
+    ///
+    /// # Errors
+    /// When acks=all would be answered with fewer replicas than somebody wants.
+    pub(crate) fn check_replicas(&self, replicas: u32) -> Result<(), BrokerError> {
+        let wanted: u32 = self.get(IN_SYNC).and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let most = majority(replicas);
+        if wanted > most {
+            let problem = format!(
+                "{IN_SYNC}={wanted}: there are {replicas} replicas, and acks=all is answered when {most} have a record"
+            );
+            return Err(BrokerError::InvalidConfig(problem));
+        }
+        Ok(())
+    }
+
     /// What follows for a topic's streams, with `defaults` for what is not set.
     ///
     /// # Errors
@@ -510,6 +542,14 @@ mod tests {
         assert!(refused("preallocate", "yes").contains("true or false"));
         let lags = set(&[("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "8")]).unwrap();
         assert!(lags.config(&Settings::default()).is_err());
+    }
+
+    #[test]
+    fn no_more_replicas_are_promised_than_acks_all_waits_for() {
+        let fits = |value, replicas| set(&[(IN_SYNC, value)]).unwrap().check_replicas(replicas).is_ok();
+        assert!(fits("1", 1) && fits("2", 3) && fits("3", 5));
+        assert!(!fits("2", 1) && !fits("3", 3) && !fits(" 4 ", 5));
+        assert!(Settings::default().check_replicas(1).is_ok());
     }
 
     #[test]

@@ -24,13 +24,13 @@ impl Broker {
         };
         let mut sizes = Vec::new();
         for (topic, partition, place) in asked {
-            let Some(shard) = self.inner.shards.get(&place.shard) else { continue };
+            let Some(shard) = self.inner.shards.get(place.shard) else { continue };
             let bounds = shard.machine().messaging.stream(place.stream).map(|stream| (stream.start, stream.end));
             let Some((start, end)) = bounds else { continue };
             let (journal, stream) = (shard.journal().clone(), place.stream);
-            let measured = tokio::task::spawn_blocking(move || journal.bytes_of(stream, start, end)).await;
+            let measured = self.inner.world.blocking(move || journal.bytes_of(stream, start, end)).await;
             // What cannot be read is not counted; whoever reads it is told.
-            let bytes = measured.ok().and_then(Result::ok).unwrap_or(0);
+            let bytes = measured.and_then(Result::ok).unwrap_or(0);
             sizes.push(PartitionSize { topic, partition, bytes, start, end });
         }
         Reply::Sizes(sizes)
@@ -46,7 +46,7 @@ impl Broker {
     }
 
     pub(crate) async fn node_info(self) -> Reply {
-        let folder = self.inner.folder.path().to_owned();
+        let folder = self.inner.home.path();
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let config = &self.inner.config;
         Reply::Node(NodeInfo {
@@ -54,6 +54,7 @@ impl Broker {
             disk: disk(&folder),
             folder,
             default_partitions: config.default_partitions,
+            replication: config.cluster.replication,
             auto_create_topics: config.auto_create_topics,
             groups: config.groups.clone(),
             topic_defaults: config.topic_defaults.clone(),

@@ -4,7 +4,8 @@
 //! nothing else helps, the entry can be treated as blank: what it carried is lost, on purpose and on
 //! record. It has to be skipped on every replica, or they differ from then on.
 
-use crate::node::{DataFolder, NodeError, wall};
+use crate::node::{DataFolder, NodeError};
+use crate::world::wall;
 use journal::disk::Folder;
 use journal::manifest::{Manifest, ManifestError};
 use journal::skips::{self, Skip, SkipsError};

@@ -2,9 +2,15 @@
 
 use crate::broker::Broker;
 use journal::{Counters, Space, Usage};
-use model::ShardId;
-use shard::Role;
+use machine::catalog::NodeState;
+use model::{NodeId, ShardId};
+use shard::{Role, Shard};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A replica that has said nothing for so long is not counted on.
+const SILENCE_MAX: Duration = Duration::from_secs(2);
 
 /// How a shard is.
 #[derive(Clone, Debug)]
@@ -36,6 +42,7 @@ impl Broker {
     #[must_use]
     pub fn status(&self) -> Vec<ShardStatus> {
         self.shards()
+            .into_iter()
             .map(|shard| ShardStatus {
                 shard: shard.id(),
                 leads: shard.role() == Role::Leader,
@@ -55,8 +62,15 @@ impl Broker {
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        let state = self.inner.catalog().machine().catalog.node(self.node()).map(|node| node.state);
+        if state == Some(NodeState::Removed) {
+            problems.push("this node has been removed from the cluster".to_owned());
+        }
         for shard in self.shards() {
             match shard.role() {
+                Role::Leader if !has_majority(&shard, self.node()) => {
+                    problems.push(format!("shard {} has no leader that most of its replicas hear", shard.id().0));
+                }
                 Role::Leader | Role::Follower(Some(_)) => {}
                 Role::Follower(None) => problems.push(format!("shard {} has no leader", shard.id().0)),
                 Role::Stopped => problems.push(format!("shard {} has stopped: see the log", shard.id().0)),
@@ -70,4 +84,12 @@ impl Broker {
         }
         problems
     }
+}
+/// Whether most of a shard's replicas have confirmed lately that this node leads it. One that has just begun to is
+/// taken at its word.
+fn has_majority(shard: &Shard, me: NodeId) -> bool {
+    let silences = shard.silences();
+    let is_heard = |node: &NodeId| *node == me || silences.get(node).is_some_and(|silence| *silence <= SILENCE_MAX);
+    let heard = |voters: &BTreeSet<NodeId>| voters.iter().filter(|node| is_heard(node)).count() > voters.len() / 2;
+    shard.leading().is_err() || shard.membership().voters.iter().all(heard)
 }

@@ -6,11 +6,9 @@ use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
-use model::{LeaderEpoch, Name, ProducerId, TopicId, limit};
-use rand::RngExt;
-use shard::Role;
+use model::{LeaderEpoch, Name, NodeId, ProducerId, TopicId, limit};
+use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// How long the maker of a topic waits for its streams.
 const STREAMS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -76,22 +74,30 @@ impl Broker {
         if self.inner.find_with(&TopicRef::Name(topic.name), |_, _| ()).is_some() {
             return Err(BrokerError::TopicExists);
         }
-        if topic.replicas.is_some_and(|replicas| replicas != 1) {
-            return Err(BrokerError::InvalidReplicas);
+        let takers: Vec<NodeId> = self.members().active().collect();
+        let takers_count = takers.len() as u32;
+        if topic.replicas.is_some_and(|replicas| !(1..=takers_count).contains(&replicas)) {
+            return Err(BrokerError::InvalidReplicas(takers_count));
         }
         let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
         if !(1..=limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
             return Err(BrokerError::InvalidPartitions);
         }
-        let id = TopicId(rand::rng().random());
+        let id = TopicId(self.inner.world.random().to_le_bytes());
         let config = topic.settings.config(&self.inner.config.topic_defaults)?;
+        let replication = self.inner.config.cluster.replication;
+        topic.settings.check_replicas(takers_count.min(replication))?;
         if topic.validate_only {
-            let unplaced = PartitionInfo { leader: None, epoch: LeaderEpoch(0), replicas: vec![self.node()] };
+            // Nobody has it, but so many would.
+            let replicas = takers.into_iter().take(replication as usize).collect();
+            let (in_sync, offline) = (Vec::new(), Vec::new());
+            let epoch = Some(LeaderEpoch(0));
+            let unplaced = PartitionInfo { leader: None, epoch, replicas, in_sync, offline };
             let partitions = vec![unplaced; partitions as usize];
             return Ok(TopicInfo { name: name.to_string(), id, config, settings: topic.settings, partitions });
         }
         let new = NewTopic { name, id, partitions, config, settings: topic.settings.pairs() };
-        match self.inner.catalog().command(Command::CreateTopic { topic: new }).await? {
+        match self.inner.catalog_command(Command::CreateTopic { topic: new }).await? {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => self.wait_for_streams(id).await,
         }
@@ -99,18 +105,14 @@ impl Broker {
 
     /// Waits until the shards have made the streams of a new topic.
     pub(crate) async fn wait_for_streams(&self, id: TopicId) -> Result<TopicInfo, BrokerError> {
-        let deadline = Instant::now() + STREAMS_TIMEOUT;
+        let deadline = self.inner.world.now() + STREAMS_TIMEOUT;
         loop {
             let changed = self.inner.changes.streams.notified();
             let (id, topic) = self.inner.find(&TopicRef::Id(id)).ok_or(BrokerError::UnknownTopic)?;
-            let all_there = topic.partitions.iter().all(|partition| {
-                let shard = self.inner.shards.get(&partition.shard);
-                shard.is_some_and(|shard| shard.machine().messaging.stream(partition.stream).is_some())
-            });
-            if all_there {
+            if topic.partitions.iter().all(|partition| self.inner.has_been_made(partition)) {
                 return Ok(self.inner.describe(id, &topic));
             }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
+            if self.inner.world.timeout_at(deadline, changed).await.is_none() {
                 return Err(BrokerError::Unknown);
             }
         }
@@ -119,7 +121,7 @@ impl Broker {
     pub(crate) async fn delete_topics(self, topics: Vec<TopicRef>) -> Reply {
         let deleted = topics.iter().map(|topic| async {
             let id = self.inner.find_with(topic, |id, _| id).ok_or(BrokerError::UnknownTopic)?;
-            match self.inner.catalog().command(Command::DeleteTopic { id }).await? {
+            match self.inner.catalog_command(Command::DeleteTopic { id }).await? {
                 MachineReply::Refused(refusal) => Err(refusal.into()),
                 _ => Ok(()),
             }
@@ -132,7 +134,7 @@ impl Broker {
     }
 
     async fn allocate_producer(&self) -> Result<ProducerId, BrokerError> {
-        match self.inner.catalog().command(Command::AllocateProducerIds { count: 1 }).await? {
+        match self.inner.catalog_command(Command::AllocateProducerIds { count: 1 }).await? {
             MachineReply::ProducerIds(first) => Ok(first),
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => Err(BrokerError::Unavailable),
@@ -195,20 +197,30 @@ impl Inner {
         found.unwrap_or(Err(BrokerError::UnknownTopic))
     }
 
+    /// Whether a stream is there. Where its shard is not here, that is told by what the catalog has not
+    /// delivered yet.
+    fn has_been_made(&self, place: &Partition) -> bool {
+        match self.shards.get(place.shard) {
+            Some(shard) => shard.machine().messaging.stream(place.stream).is_some(),
+            None => self.catalog().machine().outbox.pending(place.shard).next().is_none(),
+        }
+    }
+
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
-        let me = self.me();
-        let partition = |partition: &Partition| {
-            let shard = self.shards.get(&partition.shard);
-            let leader = match shard.map(|shard| shard.role()) {
-                Some(Role::Leader) => Some(me),
-                Some(Role::Follower(leader)) => leader,
-                Some(Role::Stopped) | None => None,
-            };
-            let epoch = shard.and_then(|shard| {
-                let machine = shard.machine();
-                machine.messaging.stream(partition.stream).map(|stream| stream.epoch_in(shard.term()))
+        // Many partitions are in few shards.
+        let mut shards = BTreeMap::new();
+        let partition = |place: &Partition| {
+            let (leader, replicas, in_sync) = shards.entry(place.shard).or_insert_with(|| {
+                let shard = place.shard;
+                (self.leader_of(shard), self.replicas_of(shard), self.in_sync(shard))
             });
-            PartitionInfo { leader, epoch: epoch.unwrap_or_default(), replicas: vec![me] }
+            PartitionInfo {
+                leader: *leader,
+                epoch: self.epoch_of(*place),
+                replicas: replicas.clone(),
+                in_sync: in_sync.clone(),
+                offline: Vec::new(),
+            }
         };
         let partitions = topic.partitions.iter().map(partition).collect();
         let settings = Settings::stored(&topic.settings);

@@ -35,7 +35,7 @@ impl TopicCounters {
 
 /// See the module's documentation.
 #[derive(Debug)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     places: usize,
     own: RwLock<HashMap<TopicId, Arc<TopicCounters>>>,
     shared: Arc<TopicCounters>,
@@ -43,7 +43,8 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// Counters for so many topics, and for the others.
-    pub(crate) fn new(places: usize) -> Self {
+    #[must_use]
+    pub fn new(places: usize) -> Self {
         Traffic { places, own: RwLock::default(), shared: Arc::default() }
     }
 

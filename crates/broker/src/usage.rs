@@ -45,7 +45,7 @@ impl Broker {
     pub async fn topic_usages(&self) -> TopicUsages {
         let inner = self.inner.clone();
         // Where there are many topics it takes its time.
-        tokio::task::spawn_blocking(move || inner.topic_usages()).await.unwrap_or_default()
+        self.inner.world.blocking(move || inner.topic_usages()).await.unwrap_or_default()
     }
 }
 
@@ -92,7 +92,7 @@ impl Inner {
             by_shard.entry(place.shard).or_default().push(place.stream);
         }
         for (shard, streams) in by_shard {
-            let Some(shard) = self.shards.get(&shard) else { continue };
+            let Some(shard) = self.shards.get(shard) else { continue };
             for some in streams.chunks(STREAMS_AT_ONCE) {
                 let machine = shard.machine();
                 for id in some {

@@ -2,14 +2,15 @@
 
 use model::StreamId;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// Who waits for which stream.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    streams: Mutex<HashMap<StreamId, Vec<Arc<Notify>>>>,
+    /// In order, so that whoever wakes all of them does so in the same order each time.
+    streams: Mutex<BTreeMap<StreamId, Vec<Arc<Notify>>>>,
 }
 
 impl Waiters {

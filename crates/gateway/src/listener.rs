@@ -24,11 +24,10 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Tokio's own choice is 128.
 const BACKLOG: u32 = 4096;
 
-/// A bound address and the protocol spoken there.
+/// A bound address. Clients may come from then on; they are served when [`Listener::serve`] is.
 pub struct Listener {
     name: &'static str,
     listener: TcpListener,
-    sessions: Arc<SessionFactory>,
     counters: Arc<Counters>,
 }
 
@@ -37,13 +36,13 @@ impl Listener {
     ///
     /// # Errors
     /// As the operating system says.
-    pub async fn bind(name: &'static str, address: SocketAddr, sessions: Arc<SessionFactory>) -> io::Result<Self> {
+    pub async fn bind(name: &'static str, address: SocketAddr) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // What `TcpListener::bind` does, but for the backlog: so that a restart can bind at once.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
-        Ok(Listener { name, listener, sessions, counters: Arc::default() })
+        Ok(Listener { name, listener, counters: Arc::default() })
     }
 
     /// The address, with the port the operating system chose if none was asked for.
@@ -60,9 +59,16 @@ impl Listener {
         self.counters.clone()
     }
 
-    /// Serves connections until `stop` turns true, then drops them. A client that does nothing for too long is
-    /// dropped before.
-    pub async fn serve(self, broker: Broker, seats: Seats, timeouts: Timeouts, mut stop: watch::Receiver<bool>) {
+    /// Serves connections, each by a session of its own, until `stop` turns true, then drops them. A client that
+    /// does nothing for too long is dropped before.
+    pub async fn serve(
+        self,
+        sessions: Arc<SessionFactory>,
+        broker: Broker,
+        seats: Seats,
+        timeouts: Timeouts,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let mut connections = JoinSet::new();
         let mut refusals = Refusals::default();
         loop {
@@ -82,7 +88,7 @@ impl Listener {
             };
             let local = stream.set_nodelay(true).and_then(|()| stream.local_addr());
             let session = match local {
-                Ok(local) => (self.sessions)(Ends { local, peer }),
+                Ok(local) => sessions(Ends { local, peer }),
                 Err(error) => {
                     tracing::debug!(listener = self.name, %peer, %error, "closed at once");
                     continue;
@@ -129,7 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_burst_of_clients_finds_room_before_anybody_is_accepted() {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let listener = Listener::bind("test", address, Arc::new(|_| unreachable!("nobody is accepted"))).await.unwrap();
+        let listener = Listener::bind("test", address).await.unwrap();
         let address = listener.address().unwrap();
         let connect = || Client::connect_timeout(&address, Duration::from_secs(5));
         let clients: Vec<_> = (0..400).map(|_| connect().unwrap()).collect();

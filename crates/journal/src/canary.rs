@@ -42,6 +42,14 @@ pub enum Fault {
     CompactUncommitted,
     /// In a shard: compaction removes removals of keys at once.
     CompactRemovalsAtOnce,
+    /// In a shard: a leader says what there is before it has applied what came before it.
+    LeadBeforeApplied,
+    /// In a shard: a leader is sure to lead for as long as nobody tells it otherwise.
+    LeadForEver,
+    /// In a broker: a node answers a change that another has made before it knows of it.
+    AnswerBeforeApplied,
+    /// In a broker: a node that gets a replica founds the shard instead of following it.
+    FoundInsteadOfFollow,
 }
 
 impl Fault {
@@ -64,5 +72,9 @@ impl Fault {
         Fault::CompactToFirst,
         Fault::CompactUncommitted,
         Fault::CompactRemovalsAtOnce,
+        Fault::LeadBeforeApplied,
+        Fault::LeadForEver,
+        Fault::AnswerBeforeApplied,
+        Fault::FoundInsteadOfFollow,
     ];
 }

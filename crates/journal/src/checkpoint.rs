@@ -91,6 +91,11 @@ impl Journal {
         self.counters.checkpoint_bytes.fetch_add(written.length, Relaxed);
         let (kept, old) = if base { (Vec::new(), chain) } else { (chain, Vec::new()) };
         self.write_manifest(|state| {
+            // One that was installed while this one was written covers more.
+            if at < state.manifest.checkpoint_at {
+                state.leftovers.push(name(written.number));
+                return;
+            }
             state.manifest.checkpoint = kept;
             state.manifest.checkpoint.push(written);
             state.manifest.checkpoint_at = at;
@@ -117,6 +122,11 @@ impl Journal {
         let merged = write_file(&*self.disk, number, at, entries)?;
         self.counters.checkpoint_bytes.fetch_add(merged.length, Relaxed);
         self.write_manifest(|state| {
+            if !state.manifest.checkpoint.starts_with(&chain) {
+                // Others were installed while these were merged.
+                state.leftovers.push(name(merged.number));
+                return;
+            }
             // Increments written meanwhile follow the merged base.
             let newer = state.manifest.checkpoint.split_off(chain.len());
             state.manifest.checkpoint = vec![merged];
@@ -146,6 +156,14 @@ impl Journal {
         let mut state = self.state.lock();
         state.manifest_due |= state.manifest.replicated != replicated;
         state.manifest.replicated = replicated;
+    }
+
+    /// The same, stored when this returns.
+    ///
+    /// # Errors
+    /// As the disk says.
+    pub fn keep_replicated(&self, replicated: bool) -> io::Result<()> {
+        self.write_manifest(|state| state.manifest.replicated = replicated)
     }
 
     /// Writes the manifest if something in it changed that nothing else waits for. Call this now and

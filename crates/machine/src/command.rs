@@ -1,9 +1,11 @@
 //! What entries ask a machine to do. Tags and fields are on disk, drawn in docs/formats/machine.md:
 //! never renumbered, never reused; what changes gets a new tag.
 
+use crate::catalog::{Endpoint, NodeState};
+use crate::machine::VERSION_OF_NODES;
 use bytes::Bytes;
 use model::config::StreamConfig;
-use model::{Name, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
+use model::{Incarnation, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
 
 model::wire_struct! {
     /// An idempotent producer's numbering of what it appends (KIP-98).
@@ -160,7 +162,8 @@ model::wire_enum! {
             committed_until: Option<Timestamp>,
         },
 
-        /// Catalog: adds shards that streams and slots can be placed on.
+        /// Catalog: adds shards that streams and slots can be placed on. The first ones get all slots, from
+        /// behaviour 2 on; those that come later get none until they are assigned some.
         32 = AddShards {
             /// The shards.
             shards: Vec<ShardId>,
@@ -197,6 +200,70 @@ model::wire_enum! {
             id: TopicId,
             /// How many partitions it shall have.
             partitions: u32,
+        },
+        /// Catalog: gives a node an id that nobody had, or tells the one that this incarnation has; what the
+        /// node says of itself is passed over then. The first id is 1, unless another is wanted.
+        40 = AllocateNode {
+            /// The node's data folder.
+            incarnation: Incarnation,
+            /// The id that it wants, if it wants a certain one.
+            wanted: Option<NodeId>,
+            /// Where other nodes reach it.
+            peer: Endpoint,
+            /// Where clients reach it.
+            endpoints: Vec<Endpoint>,
+            /// Where it stands, if somebody said.
+            rack: Option<Bytes>,
+            /// The newest behaviour it knows.
+            version: u16,
+        },
+        /// Catalog: puts down what a node says of itself now.
+        41 = UpdateNode {
+            /// Which node.
+            node: NodeId,
+            /// Its data folder, the one that the id was given to.
+            incarnation: Incarnation,
+            /// Where other nodes reach it.
+            peer: Endpoint,
+            /// Where clients reach it.
+            endpoints: Vec<Endpoint>,
+            /// Where it stands, if somebody said.
+            rack: Option<Bytes>,
+            /// The newest behaviour it knows.
+            version: u16,
+        },
+        /// Catalog: says what a node is for. One that has replicas cannot be removed, one that was removed
+        /// stays so.
+        42 = SetNodeState {
+            /// Which node.
+            node: NodeId,
+            /// What for.
+            state: NodeState,
+        },
+        /// Catalog: says where the replicas of a shard are to be.
+        43 = PlaceShard {
+            /// Which shard; it may be the catalog's.
+            shard: ShardId,
+            /// The revision of the placement that this one was made from, 0 for the first: another one is
+            /// refused.
+            revision: u64,
+            /// The nodes, none twice.
+            replicas: Vec<NodeId>,
+            /// The one among them that should lead.
+            preferred: NodeId,
+        },
+        /// Catalog: gives slots in a row to a shard. What groups and others have under them does not come
+        /// along.
+        44 = AssignSlots {
+            /// The first of them.
+            first: u32,
+            /// How many.
+            count: u32,
+            /// Whose they are from now on.
+            shard: ShardId,
+            /// The revision of the slots that this was made from, 0 as they were dealt out: another one is
+            /// refused.
+            revision: u64,
         },
 
         /// Carries an outbox item of another shard. Repeated ones are dropped, and one that comes
@@ -248,8 +315,27 @@ impl Command {
             | Command::DeleteTopic { .. }
             | Command::AllocateProducerIds { .. }
             | Command::ConfigureTopic { .. }
-            | Command::AddPartitions { .. } => shard == ShardId::CATALOG,
+            | Command::AddPartitions { .. }
+            | Command::AllocateNode { .. }
+            | Command::UpdateNode { .. }
+            | Command::SetNodeState { .. }
+            | Command::PlaceShard { .. }
+            | Command::AssignSlots { .. } => shard == ShardId::CATALOG,
             Command::Tick | Command::Deliver { .. } | Command::Delivered { .. } | Command::Barrier { .. } => true,
+        }
+    }
+
+    /// The first behaviour that has the command. Under an earlier one it is refused, and builds that know no
+    /// later one stop at it: it must not be proposed.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        match self {
+            Command::AllocateNode { .. }
+            | Command::UpdateNode { .. }
+            | Command::SetNodeState { .. }
+            | Command::PlaceShard { .. }
+            | Command::AssignSlots { .. } => VERSION_OF_NODES,
+            _ => 1,
         }
     }
 }

@@ -17,9 +17,11 @@ pub mod command;
 pub mod machine;
 pub mod messaging;
 pub mod outbox;
+pub mod refusal;
 pub mod reply;
 pub mod table;
 
 pub use command::Command;
 pub use machine::{ApplyError, Machine, Outcome, Position};
-pub use reply::{Effect, Refusal, Reply};
+pub use refusal::Refusal;
+pub use reply::{Effect, Reply};

@@ -1,10 +1,11 @@
 //! One shard's machine: `apply`, checkpoints, digest.
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Node, NodeState, Placement};
 use crate::command::Command;
 use crate::messaging::Messaging;
 use crate::outbox::{Inbox, Outbox};
-use crate::reply::{Effect, Refusal, Reply};
+use crate::refusal::{Fault, Refusal};
+use crate::reply::{Effect, Reply};
 use crate::table::{Change, Single, Taken};
 use model::checksum::crc32c_of;
 use model::wire::{Input, Wire, WireError};
@@ -20,7 +21,9 @@ mod tag {
 }
 
 /// The newest behaviour this build knows; a [`Command::Barrier`] switches to it.
-pub const VERSION_MAX: u32 = 1;
+pub const VERSION_MAX: u32 = VERSION_OF_NODES + cfg!(feature = "next-version") as u32;
+/// The behaviour from which on the catalog knows nodes, where shards are placed, and slots.
+pub const VERSION_OF_NODES: u32 = 2;
 
 model::wire_struct! {
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,6 +83,9 @@ pub enum ApplyError {
     /// An object of a checkpoint that this build does not know.
     #[error("checkpoint: unknown table {0}")]
     UnknownTable(u8),
+    /// The checkpoint is of a behaviour that this build does not have.
+    #[error("checkpoint: behaviour {0} is in force, this build knows up to {VERSION_MAX}")]
+    CheckpointVersion(u32),
 }
 
 /// A shard's state.
@@ -134,6 +140,9 @@ impl Machine {
             };
             restored.ok_or(ApplyError::UnknownTable(*tag))?.map_err(ApplyError::Checkpoint)?;
         }
+        if machine.version() > VERSION_MAX {
+            return Err(ApplyError::CheckpointVersion(machine.version()));
+        }
         machine.catalog.rebuild();
         machine.messaging.rebuild();
         Ok(machine)
@@ -155,6 +164,13 @@ impl Machine {
     #[must_use]
     pub fn time(&self) -> Hlc {
         self.clock.get().time
+    }
+
+    /// The behaviour in force, 1 at least. Whoever proposes a command looks first whether it has it:
+    /// see [`Command::version`].
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.clock.get().version.max(1)
     }
 
     /// When something is due that only a [`Command::Tick`] can let expire. One of them may not be
@@ -253,9 +269,13 @@ struct Step<'a> {
 impl Step<'_> {
     fn command(&mut self, command: Command) -> Result<Reply, Refusal> {
         if !command.is_for(self.machine.shard) {
-            return Err(Refusal::Invalid("not for this kind of shard"));
+            return Err(Refusal::Invalid(Fault::ShardKind));
         }
-        let Machine { catalog, messaging, outbox, .. } = &mut *self.machine;
+        let version = self.machine.version();
+        if command.version() > version {
+            return Err(Refusal::TooNew);
+        }
+        let Machine { clock, catalog, messaging, outbox, .. } = &mut *self.machine;
         let effects = &mut self.outcome.effects;
         match command {
             Command::Append { first, pieces, producer, message_id } => self.append(first, pieces, producer, message_id),
@@ -286,7 +306,13 @@ impl Step<'_> {
                 messaging.groups.delete_offsets(&group, &streams, committed_until);
                 Ok(Reply::Done)
             }
-            Command::AddShards { shards } => catalog.add_shards(&shards, effects),
+            Command::AddShards { shards } => {
+                let reply = catalog.add_shards(&shards, effects)?;
+                if version >= VERSION_OF_NODES {
+                    catalog.deal_slots();
+                }
+                Ok(reply)
+            }
             Command::CreateTopic { topic } => catalog.create_topic(topic, outbox, effects),
             Command::DeleteTopic { id } => catalog.delete_topic(id, outbox, effects),
             Command::AllocateProducerIds { count } => Ok(catalog.allocate_producers(count)),
@@ -294,14 +320,32 @@ impl Step<'_> {
                 catalog.configure_topic(id, revision, config, settings, outbox, effects)
             }
             Command::AddPartitions { id, partitions } => catalog.add_partitions(id, partitions, outbox, effects),
-            Command::Deliver { .. } => Err(Refusal::Invalid("an item within an item")),
+            Command::AllocateNode { incarnation, wanted, peer, endpoints, rack, version: known } => {
+                let node = Node { incarnation, state: NodeState::Active, peer, endpoints, rack, version: known };
+                catalog.allocate_node(node, wanted, version, effects)
+            }
+            Command::UpdateNode { node: id, incarnation, peer, endpoints, rack, version: known } => {
+                let node = Node { incarnation, state: NodeState::Active, peer, endpoints, rack, version: known };
+                catalog.update_node(id, node, version, effects)
+            }
+            Command::SetNodeState { node, state } => catalog.set_node_state(node, state, effects),
+            Command::PlaceShard { shard, revision, replicas, preferred } => {
+                catalog.place_shard(shard, Placement { replicas, preferred, revision }, effects)
+            }
+            Command::AssignSlots { first, count, shard, revision } => {
+                catalog.assign_slots(first, count, shard, revision, effects)
+            }
+            Command::Deliver { .. } => Err(Refusal::Invalid(Fault::ItemWithinItem)),
             Command::Delivered { to, items } => {
                 outbox.delivered(to, &items);
                 Ok(Reply::Done)
             }
             Command::Barrier { version } => {
-                let clock = self.machine.clock.get_mut();
+                let clock = clock.get_mut();
                 clock.version = clock.version.max(version);
+                if clock.version >= VERSION_OF_NODES {
+                    catalog.deal_slots();
+                }
                 Ok(Reply::Done)
             }
         }
@@ -316,7 +360,7 @@ impl Step<'_> {
     ) -> Result<Reply, Refusal> {
         let numbers = first..first.saturating_add(pieces);
         if numbers.end > self.entry.piece_count() || numbers.clone().any(|nth| self.taken[nth as usize]) {
-            return Err(Refusal::Invalid("append of pieces that are not there"));
+            return Err(Refusal::Invalid(Fault::MissingPieces));
         }
         let descs: Vec<PieceDesc> = numbers.clone().filter_map(|nth| self.entry.piece(nth)).collect();
         let reply = self.machine.messaging.append(
@@ -340,7 +384,7 @@ impl Step<'_> {
             return Ok(Reply::Done);
         }
         if matches!(command, Command::Deliver { .. } | Command::Append { .. } | Command::Barrier { .. }) {
-            return Err(Refusal::Invalid("not a command for an outbox"));
+            return Err(Refusal::Invalid(Fault::NotForOutbox));
         }
         self.command(command)
     }

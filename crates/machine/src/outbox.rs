@@ -6,7 +6,7 @@
 //! items here. Losing a leader, a message or an answer costs another try and nothing else.
 
 use crate::command::Command;
-use crate::reply::Refusal;
+use crate::refusal::Refusal;
 use crate::table::Table;
 use bytes::Bytes;
 use model::wire::Wire;

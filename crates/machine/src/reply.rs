@@ -1,88 +1,43 @@
 //! What commands answer, and what the leader is told to do about them.
 
-use model::{Offset, ProducerId, ShardId, StreamId, TopicId};
+use crate::refusal::Refusal;
+use model::{NodeId, Offset, ProducerId, ShardId, StreamId, TopicId};
 
-/// Why a command was refused. Deterministic: every replica refuses alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// No such stream here.
-    #[error("no such stream")]
-    UnknownStream,
-    /// A piece is not for the stream's next offset: it was sequenced against a state that did not
-    /// come to be.
-    #[error("not the stream's next offset")]
-    WrongOffset,
-    /// A piece larger than the stream accepts.
-    #[error("larger than the stream accepts")]
-    TooLarge,
-    /// The batch does not follow the producer's last one.
-    #[error("out of order sequence")]
-    OutOfOrderSequence,
-    /// A newer instance of the producer is known.
-    #[error("producer epoch is fenced")]
-    FencedProducer,
-    /// An offset outside the stream.
-    #[error("offset out of range")]
-    OffsetOutOfRange,
-    /// A set, table or queue is at its limit.
-    #[error("limit reached: {0}")]
-    LimitReached(&'static str),
-    /// The name is taken.
-    #[error("name is taken")]
-    NameTaken,
-    /// No such topic.
-    #[error("no such topic")]
-    UnknownTopic,
-    /// Fewer than one partition, or more than allowed.
-    #[error("invalid number of partitions")]
-    InvalidPartitions,
-    /// The topic has as many partitions, or more.
-    #[error("the topic has {0} partitions already")]
-    EnoughPartitions(u32),
-    /// Somebody else changed it since it was looked at.
-    #[error("changed by somebody else")]
-    Changed,
-    /// There is no shard to place streams on.
-    #[error("no shard to place streams on")]
-    NoShards,
-    /// An outbox item before this one has not been received: it has to come first.
-    #[error("an item before it has not been received")]
-    NotYet,
-    /// The command is not for this kind of shard, or carries values that are not allowed.
-    #[error("invalid command: {0}")]
-    Invalid(&'static str),
-}
-
-/// A command's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// Nothing more to say.
-    Done,
-    /// The pieces were added, the first record at this offset.
-    Appended {
-        /// Offset of the first record.
-        base: Offset,
-        /// The stream's first offset.
-        start: Offset,
-    },
-    /// The producer had appended this before; here is where.
-    Duplicate {
-        /// Offset of the first record.
-        base: Offset,
-        /// The stream's first offset.
-        start: Offset,
-    },
-    /// The stream starts here now.
-    Trimmed {
-        /// Its first offset.
-        start: Offset,
-    },
-    /// The topic and its identity.
-    Topic(TopicId),
-    /// The first of the producer ids handed out.
-    ProducerIds(ProducerId),
-    /// Not done.
-    Refused(Refusal),
+model::wire_enum! {
+    /// A command's answer. It travels to the node that forwarded the command: tags are never changed or used
+    /// again, and are drawn in docs/formats/machine.md.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Reply {
+        /// Nothing more to say.
+        1 = Done,
+        /// The pieces were added, the first record at this offset.
+        2 = Appended {
+            /// Offset of the first record.
+            base: Offset,
+            /// The stream's first offset.
+            start: Offset,
+        },
+        /// The producer had appended this before; here is where.
+        3 = Duplicate {
+            /// Offset of the first record.
+            base: Offset,
+            /// The stream's first offset.
+            start: Offset,
+        },
+        /// The stream starts here now.
+        4 = Trimmed {
+            /// Its first offset.
+            start: Offset,
+        },
+        /// The topic and its identity.
+        5 = Topic(TopicId),
+        /// The first of the producer ids handed out.
+        6 = ProducerIds(ProducerId),
+        /// Not done.
+        7 = Refused(Refusal),
+        /// The node's id.
+        8 = Node(NodeId),
+    }
 }
 
 /// What the leader should do. A hint: a new leader finds everything pending in the state.
@@ -98,6 +53,6 @@ pub enum Effect {
     StreamGone(StreamId),
     /// There are items to deliver to this shard.
     OutboxFor(ShardId),
-    /// Names, placement or shards changed.
+    /// Names, placement, shards, nodes or slots changed.
     CatalogChanged,
 }

@@ -6,13 +6,16 @@
 mod piece;
 
 use bytes::Bytes;
+use machine::catalog::{Endpoint, NodeState};
 use machine::command::{CommittedOffset, NewTopic};
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
+use machine::refusal::{Fault, Limit};
 use machine::{Command, Machine, Position, Refusal, Reply};
 use model::config::{Settlement, StreamConfig};
 use model::wire::Wire;
 use model::{
-    Entry, EntryBuilder, Hlc, Name, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, TopicId, limit,
+    Entry, EntryBuilder, Hlc, Incarnation, Name, NodeId, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp,
+    TopicId, limit,
 };
 use piece::Batch;
 use std::collections::BTreeMap;
@@ -126,7 +129,7 @@ fn settling_out_of_order_is_refused_at_a_number_of_intervals() {
     let mut shard = queue_full_of_gaps();
     let last = 2 * limit::SETTLED_INTERVALS_MAX as u64 + 1;
     let settle = |from, to| Command::Settle { stream: STREAM, ranges: vec![(from, to)] };
-    let full = Reply::Refused(Refusal::LimitReached("settled intervals"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::SettledIntervals));
     assert_eq!(shard.one(&settle(last, last + 1)), full);
     // Trimming makes room: the two intervals below.
     shard.one(&Command::Trim { stream: STREAM, to: Offset(4) });
@@ -142,7 +145,7 @@ fn a_queue_full_of_gaps_can_be_settled_from_its_head() {
     let last = 2 * limit::SETTLED_INTERVALS_MAX as u64 + 1;
     let mut settle = |ranges: &[(u64, u64)]| shard.one(&Command::Settle { stream: STREAM, ranges: ranges.into() });
     assert_eq!(settle(&[(last, last + 1)]), Reply::Done);
-    let full = Reply::Refused(Refusal::LimitReached("settled intervals"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::SettledIntervals));
     assert_eq!(settle(&[(last - 2, last - 1)]), Reply::Done, "three become one");
     assert_eq!(settle(&[(4, 5), (6, 7), (2, 3)]), Reply::Done, "and more, with the head");
     assert_ne!(settle(&[(20, 21), (18, 22)]), full);
@@ -155,7 +158,7 @@ fn the_head_of_a_queue_full_of_gaps_is_no_interval() {
     shard.append([(Batch { records: 2 * most as u32 + 9, ..Batch::default() }, None)]);
     let mut settle = |ranges| shard.one(&Command::Settle { stream: STREAM, ranges });
     assert_eq!(settle((0..most).map(|nth| (2 * nth + 3, 2 * nth + 4)).collect()), Reply::Done);
-    let full = Reply::Refused(Refusal::LimitReached("settled intervals"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::SettledIntervals));
     assert_eq!(settle(vec![(1, 2)]), full);
     assert_eq!(settle(vec![(0, 1), (2 * most + 5, 2 * most + 6)]), full, "the head does not pay for another");
     assert_eq!(settle(vec![(0, 1)]), Reply::Done);
@@ -170,7 +173,7 @@ fn message_ids_are_refused_at_a_number_until_some_expire() {
     let replies = shard.append((0..most).map(with_id));
     assert!(replies.iter().all(|reply| matches!(reply, Reply::Appended { .. })));
     // The sequencer refuses it, and the machine if it did not.
-    let full = Reply::Refused(Refusal::LimitReached("message ids in the window"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::MessageIds));
     assert_eq!(shard.append([with_id(most)]), std::slice::from_ref(&full));
     let end = shard.machine.messaging.stream(STREAM).expect("the stream").end;
     assert_eq!(append_past_the_sequencer(&mut shard, end, with_id(most).1), full);
@@ -193,7 +196,7 @@ fn message_ids_in_flight_take_room() {
     let with_id = |id: u32| (Batch::default(), Some(Bytes::copy_from_slice(&id.to_le_bytes())));
     shard.append((0..most - 2).map(with_id));
     let replies = shard.append((most..most + 3).map(with_id));
-    let full = Reply::Refused(Refusal::LimitReached("message ids in the window"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::MessageIds));
     assert_eq!(replies[0], full, "answered at once, the others when they are applied");
     assert!(matches!(replies[1..], [Reply::Appended { .. }, Reply::Appended { .. }]), "{replies:?}");
 }
@@ -214,7 +217,7 @@ fn a_message_id_has_a_longest_length() {
         |shard: &mut Shard, base, bytes| append_past_the_sequencer(shard, base, Some(Bytes::from(vec![7; bytes])));
     let most = limit::DEDUP_ID_BYTES_MAX;
     assert_eq!(append(&mut shard, Offset(0), most), Reply::Appended { base: Offset(0), start: Offset(0) });
-    let long = Reply::Refused(Refusal::LimitReached("message id bytes"));
+    let long = Reply::Refused(Refusal::LimitReached(Limit::MessageIdBytes));
     assert_eq!(append(&mut shard, Offset(1), most + 1), long);
     // A stream that looks at no ids does not measure them.
     shard.one(&Command::ConfigureStream { stream: STREAM, config: StreamConfig::default() });
@@ -275,7 +278,7 @@ fn a_full_outbox_refuses_decisions_until_items_are_delivered() {
     assert_eq!(items(&shard), limit::OUTBOX_ITEMS_MAX - 1);
     let before = shard.machine.digest();
 
-    let full = Reply::Refused(Refusal::LimitReached("outbox"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::Outbox));
     assert_eq!(shard.one(&create_topic(topics + 1, 2)), full);
     assert_eq!(shard.one(&Command::DeleteTopic { id: ids[0] }), full);
     assert_eq!(shard.one(&configure_topic(ids[0])), full);
@@ -292,10 +295,87 @@ fn shards_have_a_largest_number() {
     let mut shard = catalog(limit::SHARDS_MAX);
     let add = |shards: &[u32]| Command::AddShards { shards: shards.iter().copied().map(ShardId).collect() };
     assert_eq!(shard.one(&add(&[1, 2])), Reply::Done, "they are there already");
-    let full = Reply::Refused(Refusal::LimitReached("shards"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::Shards));
     assert_eq!(shard.one(&add(&[1, limit::SHARDS_MAX + 1])), full);
     let known: Vec<ShardId> = shard.machine.catalog.shards().collect();
     assert_eq!(known.len(), limit::SHARDS_MAX as usize);
+}
+
+fn endpoint(host_bytes: usize) -> Endpoint {
+    let host = Bytes::from(vec![b'a'; host_bytes]);
+    Endpoint { protocol: Bytes::from_static(b"kafka"), host, port: 9092 }
+}
+
+fn allocate(incarnation: u128, endpoints: Vec<Endpoint>) -> Command {
+    Command::AllocateNode {
+        incarnation: Incarnation(incarnation),
+        wanted: None,
+        peer: endpoint(1),
+        endpoints,
+        rack: Some(Bytes::from_static(b"r")),
+        version: 2,
+    }
+}
+
+/// A catalog that may have nodes.
+fn catalog_of_nodes() -> Shard {
+    let mut shard = Shard::new(ShardId::CATALOG);
+    assert_eq!(shard.one(&Command::Barrier { version: 2 }), Reply::Done);
+    shard
+}
+
+#[test]
+fn nodes_have_a_largest_number_and_so_have_those_there_ever_were() {
+    let mut shard = catalog_of_nodes();
+    let most = limit::NODES_MAX as u64;
+    let replies = shard.all((1..=most).map(|nth| allocate(nth.into(), Vec::new())));
+    assert!(replies.into_iter().eq((1..=most).map(|id| Reply::Node(NodeId(id)))));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::Nodes));
+    assert_eq!(shard.one(&allocate(u128::MAX, Vec::new())), full);
+    assert_eq!(shard.one(&allocate(1, Vec::new())), Reply::Node(NodeId(1)), "which is no new one");
+    // Whoever drains is still there; whoever was removed makes room, and keeps the id.
+    let set = |id, state| Command::SetNodeState { node: NodeId(id), state };
+    shard.one(&set(7, NodeState::Draining));
+    assert_eq!(shard.one(&allocate(u128::MAX, Vec::new())), full);
+    assert_eq!(shard.one(&set(7, NodeState::Removed)), Reply::Done);
+    assert_eq!(shard.one(&allocate(u128::MAX, Vec::new())), Reply::Node(NodeId(most + 1)));
+
+    let rows = limit::NODE_ROWS_MAX as u64;
+    let replace = |id: u64| [set(id, NodeState::Removed), allocate(id.into(), Vec::new())];
+    // Each that goes is followed by a new one.
+    let replies = shard.all((most + 1..rows).flat_map(replace));
+    assert!(!replies.iter().any(|reply| matches!(reply, Reply::Refused(_))), "{:?}", replies.last());
+    assert_eq!(shard.machine.catalog.nodes().count() as u64, rows);
+    assert_eq!(shard.one(&set(rows, NodeState::Removed)), Reply::Done);
+    let full = Reply::Refused(Refusal::LimitReached(Limit::NodeRows));
+    assert_eq!(shard.one(&allocate(u128::MAX - 1, Vec::new())), full, "rather than a number twice");
+    let removed = shard.machine.catalog.node(NodeId(rows)).expect("remembered");
+    assert!(removed.endpoints.is_empty() && removed.rack.is_none());
+}
+
+#[test]
+fn what_a_node_says_of_itself_is_bounded() {
+    let mut shard = catalog_of_nodes();
+    let longest = limit::NODE_NAME_BYTES_MAX;
+    assert_eq!(shard.one(&allocate(1, vec![endpoint(longest); limit::ENDPOINTS_MAX])), Reply::Node(NodeId(1)));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::Endpoints));
+    assert_eq!(shard.one(&allocate(2, vec![endpoint(1); limit::ENDPOINTS_MAX + 1])), full);
+    let wrong = Reply::Refused(Refusal::Invalid(Fault::Endpoint));
+    assert_eq!(shard.one(&allocate(2, vec![endpoint(longest + 1)])), wrong);
+    assert_eq!(shard.one(&allocate(2, vec![endpoint(0)])), wrong);
+    let update = |rack: usize| Command::UpdateNode {
+        node: NodeId(1),
+        incarnation: Incarnation(1),
+        peer: endpoint(1),
+        endpoints: Vec::new(),
+        rack: Some(Bytes::from(vec![b'r'; rack])),
+        version: 2,
+    };
+    let wrong = Reply::Refused(Refusal::Invalid(Fault::Rack));
+    assert_eq!(
+        [0, 1, longest, longest + 1].map(|rack| shard.one(&update(rack))),
+        [wrong.clone(), Reply::Done, Reply::Done, wrong]
+    );
 }
 
 #[test]
@@ -398,7 +478,7 @@ fn groups_and_their_positions_have_largest_numbers() {
     };
     let most = limit::GROUP_POSITIONS_MAX as u64;
     assert_eq!(shard.one(&commit("g", 0..most)), Reply::Done);
-    let full = Reply::Refused(Refusal::LimitReached("positions of a group"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::GroupPositions));
     assert_eq!(shard.one(&commit("g", most - 1..most + 1)), full);
     assert_eq!(shard.one(&commit("g", 0..most)), Reply::Done, "which are no new ones");
     // A deleted stream makes room.
@@ -408,7 +488,7 @@ fn groups_and_their_positions_have_largest_numbers() {
     let save = |group: String| Command::SaveGroup { group, state: Bytes::new() };
     let replies = shard.all((1..limit::GROUPS_MAX).map(|nth| save(format!("group-{nth}"))));
     assert!(replies.iter().all(|reply| *reply == Reply::Done));
-    let full = Reply::Refused(Refusal::LimitReached("groups"));
+    let full = Reply::Refused(Refusal::LimitReached(Limit::Groups));
     assert_eq!(shard.one(&save("one more".into())), full);
     assert_eq!(shard.one(&commit("one more", 0..1)), full);
     assert_eq!(shard.one(&save("g".into())), Reply::Done);
@@ -420,7 +500,7 @@ fn groups_and_their_positions_have_largest_numbers() {
     assert_eq!(shard.one(&save("another".into())), Reply::Done);
     assert_eq!(shard.one(&save("one more".into())), full);
 
-    let long = Reply::Refused(Refusal::LimitReached("group name bytes"));
+    let long = Reply::Refused(Refusal::LimitReached(Limit::GroupNameBytes));
     let name = "x".repeat(limit::GROUP_NAME_BYTES_MAX + 1);
     assert_eq!(shard.one(&save(name.clone())), long);
     assert_eq!(shard.one(&commit(&name, 0..1)), long);
@@ -431,7 +511,7 @@ fn generations_and_metadata_have_a_largest_size() {
     let mut shard = Shard::new(ShardId(1));
     let save = |bytes| Command::SaveGroup { group: "g".into(), state: Bytes::from(vec![0; bytes]) };
     assert_eq!(shard.one(&save(limit::GROUP_BYTES_MAX)), Reply::Done);
-    assert_eq!(shard.one(&save(limit::GROUP_BYTES_MAX + 1)), Reply::Refused(Refusal::LimitReached("group bytes")),);
+    assert_eq!(shard.one(&save(limit::GROUP_BYTES_MAX + 1)), Reply::Refused(Refusal::LimitReached(Limit::GroupBytes)),);
     let position = |stream, bytes| CommittedOffset {
         stream: StreamId(stream),
         offset: Offset(1),
@@ -441,7 +521,7 @@ fn generations_and_metadata_have_a_largest_size() {
     let commit = |offsets| Command::CommitOffsets { group: "g".into(), offsets };
     let most = limit::OFFSET_METADATA_BYTES_MAX;
     assert_eq!(shard.one(&commit(vec![position(1, most)])), Reply::Done);
-    let long = Reply::Refused(Refusal::LimitReached("offset metadata"));
+    let long = Reply::Refused(Refusal::LimitReached(Limit::OffsetMetadata));
     assert_eq!(shard.one(&commit(vec![position(2, 0), position(3, most + 1)])), long);
     let streams: Vec<StreamId> = shard.machine.messaging.groups.offsets("g").map(|(stream, _)| stream).collect();
     assert_eq!(streams, [StreamId(1)], "all positions of a commit or none");

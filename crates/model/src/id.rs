@@ -109,3 +109,24 @@ impl fmt::Display for TopicId {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
+
+/// Tells a node's data folder from all others: drawn at random when the folder is made. An id is given to
+/// an incarnation, so a node that lost its folder cannot come back under its old id and deny what it
+/// acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u128);
+
+impl crate::wire::Wire for Incarnation {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+    fn take(input: &mut crate::wire::Input<'_>) -> Result<Self, crate::wire::WireError> {
+        Ok(Incarnation(u128::take(input)?))
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}

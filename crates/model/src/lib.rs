@@ -21,7 +21,7 @@ pub mod wire;
 pub use config::{Durability, StreamConfig, TimestampSource};
 pub use entry::{Entry, EntryBuilder, EntryError, PieceDesc};
 pub use histogram::Histogram;
-pub use id::{LeaderEpoch, NodeId, Offset, ProducerId, ShardId, StreamId, TopicId};
+pub use id::{Incarnation, LeaderEpoch, NodeId, Offset, ProducerId, ShardId, StreamId, TopicId};
 pub use interval::IntervalSet;
 pub use name::{Name, NameError};
 pub use piece::{Form, PieceError, PieceHead};

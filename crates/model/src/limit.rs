@@ -105,10 +105,31 @@ pub const TOPICS_MADE_AT_ONCE_MAX: usize = 100;
 /// How far the clock of a shard's leader may differ from that of most replicas, in milliseconds.
 /// Beyond it leadership is handed away.
 pub const CLOCK_SKEW_MILLIS_MAX: u64 = 10_000;
+/// What other nodes ask of a node that it has not answered yet.
+pub const FORWARDS_MAX: usize = 256;
+/// Bytes of outbox items that go to another node at once, if there is more than one.
+pub const DELIVERY_BYTES_MAX: usize = 256 * KIB;
+/// The largest id of a node: Kafka's clients have 31 bits for it.
+pub const NODE_ID_MAX: u64 = i32::MAX as u64;
 /// Slots that consumer groups, transactional ids and sessions hash to.
 pub const SLOTS: u32 = 4096;
 /// Shards of one cluster.
 pub const SHARDS_MAX: u32 = 1024;
+/// Nodes of a cluster, without those that were removed.
+pub const NODES_MAX: usize = 128;
+/// Nodes that a catalog knows, those that were removed too: it remembers them for their ids not to be given again.
+pub const NODE_ROWS_MAX: usize = 4096;
+/// Replicas of one shard.
+pub const REPLICAS_MAX: usize = 5;
+/// Nodes that vote in the catalog's shard. All others follow it.
+pub const CATALOG_VOTERS_MAX: usize = 5;
+/// Endpoints of one node, besides that for other nodes.
+pub const ENDPOINTS_MAX: usize = 16;
+/// Bytes of a name in a node's description: of a host, a protocol, a rack.
+pub const NODE_NAME_BYTES_MAX: usize = 255;
+/// Entries that a replica may be behind when it becomes a voter. Further behind it would hold up what needs its
+/// vote.
+pub const LEARNER_LAG_ENTRIES_MAX: u64 = 64;
 /// Bytes of a consumer group's name.
 pub const GROUP_NAME_BYTES_MAX: usize = NAME_BYTES_MAX;
 /// Consumer groups of one shard.
@@ -217,8 +238,16 @@ pub const ADMIN_PAGES_DECODED_AT_ONCE: usize = 4;
 pub const CONNECTIONS_MAX: u64 = 20_000;
 /// AppendEntries of one leader that wait for their turn with a follower.
 pub const APPENDS_WAITING_MAX: usize = 64;
-/// AppendEntries on their way to one follower.
+/// AppendEntries of one shard on their way to one follower.
 pub const APPENDS_IN_FLIGHT_MAX: usize = 16;
+/// Bytes of entries in them. One more request may have been read and wait for room.
+pub const APPEND_BYTES_IN_FLIGHT_MAX: usize = 2 * APPEND_BYTES_MAX;
+/// Calls of all shards that wait for their turn in one lane to another node.
+pub const LANE_CALLS_WAITING_MAX: usize = 32 * KIB;
+/// Bytes of such calls. They often are the same memory for every node.
+pub const LANE_BYTES_WAITING_MAX: usize = 256 * MIB;
+/// Calls of other nodes that a node works on at a time, those of shards not counted.
+pub const NODE_CALLS_MAX: usize = 256;
 
 const _: () = {
     assert!(PIECE_BYTES_DEFAULT <= PIECE_BYTES_MAX);
@@ -248,8 +277,20 @@ const _: () = {
     assert!(COLD_PAGES_BYTES_MIN <= COLD_PAGES_BYTES_DEFAULT);
     assert!(SKIPS_AT_ONCE_MAX as usize * SKIP_REASON_BYTES_MAX < SKIPS_BYTES_MAX as usize);
     assert!(APPENDS_WAITING_MAX >= APPENDS_IN_FLIGHT_MAX, "a follower takes all that a leader sends");
+    assert!(APPEND_BYTES_IN_FLIGHT_MAX >= APPEND_BYTES_MAX, "a largest append is sent");
+    assert!(APPEND_BYTES_IN_FLIGHT_MAX <= u32::MAX as usize, "permits");
+    assert!(LANE_BYTES_WAITING_MAX <= u32::MAX as usize, "permits");
+    assert!(
+        LANE_CALLS_WAITING_MAX >= (1 + SHARDS_MAX as usize) * APPENDS_IN_FLIGHT_MAX,
+        "neither the catalog's appends nor a shard's find the lane full of those of others"
+    );
+    assert!(LANE_BYTES_WAITING_MAX >= 2 * APPEND_BYTES_IN_FLIGHT_MAX, "nor when two shards send all that they may");
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
     assert!(OUTBOX_ITEMS_MAX >= SHARDS_MAX as usize, "an empty outbox takes a decision about any topic");
+    assert!(NODE_ROWS_MAX >= NODES_MAX);
+    assert!(REPLICAS_MAX <= NODES_MAX && CATALOG_VOTERS_MAX <= REPLICAS_MAX, "the catalog's shard is placed like any");
+    assert!(REPLICAS_MAX % 2 == 1 && CATALOG_VOTERS_MAX % 2 == 1, "an even number survives no more than one less");
+    assert!((ENDPOINTS_MAX + 2) * 2 * (NODE_NAME_BYTES_MAX + 8) <= ENTRY_BYTES_TARGET, "a node fits an entry");
     assert!(TOPIC_PARTITIONS_MAX as usize * 8 + KIB <= ENTRY_BYTES_MAX, "an item about a whole topic fits an entry");
     assert!(GROUP_POSITIONS_MAX >= TOPIC_PARTITIONS_MAX as usize, "a group can consume a whole topic");
     assert!(METRIC_PARTITIONS_MAX >= TOPIC_PARTITIONS_MAX as usize, "the size of the largest topic can be told");

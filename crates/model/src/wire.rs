@@ -338,31 +338,38 @@ macro_rules! wire_struct {
 /// model::wire_enum! {
 ///     /// A move.
 ///     #[derive(Clone, Debug, PartialEq)]
-///     pub enum Step { 1 = Stay, 3 = Go { north: u32, east: u32 } }
+///     pub enum Step { 1 = Stay, 3 = Go { north: u32, east: u32 }, 4 = To(String) }
 /// }
 /// # use model::Wire;
 /// assert_eq!(Step::Stay.to_wire(), [1]);
 /// assert_eq!(Step::from_wire(&[3, 1, 0, 0, 0, 2, 0, 0, 0]), Ok(Step::Go { north: 1, east: 2 }));
+/// assert_eq!(Step::from_wire(&[4, 1, b'x']), Ok(Step::To("x".into())));
 /// assert!(Step::from_wire(&[2]).is_err());
 /// ```
 #[macro_export]
 macro_rules! wire_enum {
+    // A name for the field of a variant without names: a pattern has to mention it to be repeated with it.
+    (@bind $value:ident $inner:ty) => { $value };
     ($(#[$meta:meta])* $vis:vis enum $name:ident {
-        $($(#[$vmeta:meta])* $tag:literal = $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ty:ty),* $(,)? })?),* $(,)?
+        $($(#[$vmeta:meta])* $tag:literal = $variant:ident $(($inner:ty))?
+            $({ $($(#[$fmeta:meta])* $field:ident: $ty:ty),* $(,)? })?),* $(,)?
     }) => {
-        $(#[$meta])* $vis enum $name { $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ty),* })?),* }
+        $(#[$meta])* $vis enum $name { $($(#[$vmeta])* $variant $(($inner))? $({ $($(#[$fmeta])* $field: $ty),* })?),* }
         impl $crate::wire::Wire for $name {
             fn put(&self, out: &mut Vec<u8>) {
                 match self {
-                    $($name::$variant $({ $($field),* })? => {
+                    $($name::$variant $(($crate::wire_enum!(@bind value $inner)))? $({ $($field),* })? => {
                         out.push($tag);
+                        $(<$inner as $crate::wire::Wire>::put(value, out);)?
                         $($($crate::wire::Wire::put($field, out);)*)?
                     })*
                 }
             }
             fn take(input: &mut $crate::wire::Input<'_>) -> Result<Self, $crate::wire::WireError> {
                 match <u8 as $crate::wire::Wire>::take(input)? {
-                    $($tag => Ok($name::$variant $({ $($field: $crate::wire::Wire::take(input)?),* })?),)*
+                    $($tag => Ok($name::$variant
+                        $((<$inner as $crate::wire::Wire>::take(input)?))?
+                        $({ $($field: $crate::wire::Wire::take(input)?),* })?),)*
                     tag => Err($crate::wire::WireError::Tag { what: stringify!($name), tag: tag.into() }),
                 }
             }

@@ -1,6 +1,7 @@
 //! Why a call has no answer.
 
 use crate::codec::answer::Verdict;
+use crate::mistrust::Mistrust;
 use crate::rejection::Rejection;
 use model::NodeId;
 use std::io;
@@ -57,6 +58,9 @@ pub enum NotSent {
     /// Something answered at the address that is no node.
     #[error("what answers there does not speak this protocol")]
     NoPeer,
+    /// The two do not come to speak encrypted.
+    #[error("{0}")]
+    Insecure(#[from] Mistrust),
     /// The other node does not want the connection.
     #[error("refused: {0}")]
     Refused(Verdict),

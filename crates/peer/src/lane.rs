@@ -6,7 +6,7 @@ use std::fmt;
 /// A class of calls. Each has a connection of its own, so that one never waits behind another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Small and urgent: votes and questions. Never waits for room: full is [`crate::PeerError::Busy`].
+    /// Small and urgent: heartbeats, votes and questions. Never waits for room: full is [`crate::PeerError::Busy`].
     Control,
     /// Replication.
     Append,

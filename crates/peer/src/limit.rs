@@ -3,7 +3,7 @@
 //! Those marked as part of the protocol bind both sides: whoever exceeds them is cut off. They change
 //! only together with the protocol version.
 
-use model::limit::{APPEND_BYTES_MAX, KIB, MIB};
+use model::limit::{APPEND_BYTES_MAX, KIB, MIB, NODES_MAX};
 
 /// The largest payload of a frame on the lanes for data: the largest append and its description.
 /// Part of the protocol.
@@ -39,4 +39,5 @@ const _: () = {
     assert!(BYTES_IN_FLIGHT_MAX <= u32::MAX as usize, "lengths are 32 bits and permits are counted so");
     assert!(REJECTION_TEXT_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);
     assert!(SEATS_MAX.is_multiple_of(crate::lane::Lane::ALL.len()));
+    assert!(SEATS_MAX >= NODES_MAX * crate::lane::Lane::ALL.len(), "every node of a cluster finds a seat");
 };

@@ -2,7 +2,7 @@
 
 use crate::end::End;
 use crate::handler::Handler;
-use crate::handshake::receive_guest;
+use crate::handshake::{Failure, receive_guest};
 use crate::inbound::Inbound;
 use crate::limit::HANDSHAKES_MAX;
 use crate::node::Node;
@@ -82,13 +82,12 @@ impl Listener {
                 counters.refused.one();
                 tracing::warn!(%address, %why, "a connection was not let in");
             };
-            let (mut reader, mut writer) = match stream::accepted(stream) {
-                Ok(halves) => halves,
-                Err(error) => return refused(&error),
-            };
-            let handshake =
-                timeout(node.options.handshake_timeout, receive_guest(&node, &seats, &mut reader, &mut writer));
-            let guest = tokio::select! {
+            let handshake = timeout(node.options.handshake_timeout, async {
+                let (mut reader, mut writer) = stream::accepted(stream, node.options.tls.as_ref()).await?;
+                let guest = receive_guest(&node, &seats, &mut reader, &mut writer).await?;
+                Ok::<_, Failure>(guest.map(|guest| (guest, reader, writer)))
+            });
+            let (guest, reader, writer) = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 guest = handshake => match guest {
                     Ok(Ok(Some(guest))) => guest,

@@ -1,11 +1,17 @@
 //! What may differ from node to node without changing the protocol.
 
 use crate::limit::{BYTES_IN_FLIGHT_MAX, REQUESTS_IN_FLIGHT_MAX};
+use crate::secret::Secret;
+use crate::tls::Tls;
 use std::time::Duration;
 
 /// What may differ from node to node without changing the protocol.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Certificates, if connections are encrypted.
+    pub tls: Option<Tls>,
+    /// What nodes have to know to be let in, if anything.
+    pub secret: Option<Secret>,
     /// Requests that may be queued or unanswered on a connection we dialled; at most, and by default,
     /// [`REQUESTS_IN_FLIGHT_MAX`].
     pub requests_in_flight_max: usize,
@@ -33,6 +39,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
+            tls: None,
+            secret: None,
             requests_in_flight_max: REQUESTS_IN_FLIGHT_MAX,
             bytes_in_flight_max: BYTES_IN_FLIGHT_MAX,
             handshake_timeout: Duration::from_secs(2),

@@ -20,6 +20,8 @@ pub(crate) struct Output {
     offset: usize,
     queued: u64,
     written: u64,
+    /// The writer may keep some of what was written to it.
+    unflushed: bool,
 }
 
 enum Slice {
@@ -38,7 +40,7 @@ impl Slice {
 
 impl Output {
     pub(crate) fn new(writer: WriteHalf) -> Self {
-        Output { writer, slices: VecDeque::new(), offset: 0, queued: 0, written: 0 }
+        Output { writer, slices: VecDeque::new(), offset: 0, queued: 0, written: 0, unflushed: false }
     }
 
     pub(crate) fn push(&mut self, header: &Header, parts: impl IntoIterator<Item = Bytes>) {
@@ -52,8 +54,9 @@ impl Output {
         }
     }
 
+    /// Whether nothing is left to do for [`Output::write`].
     pub(crate) fn is_empty(&self) -> bool {
-        self.slices.is_empty()
+        self.slices.is_empty() && !self.unflushed
     }
 
     /// Whether more should be pushed now.
@@ -73,6 +76,11 @@ impl Output {
 
     /// Writes some of what waits. Nothing is lost or repeated when the future is dropped.
     pub(crate) async fn write(&mut self, counter: &Counter) -> io::Result<()> {
+        if self.slices.is_empty() {
+            self.writer.flush().await?;
+            self.unflushed = false;
+            return Ok(());
+        }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut skip = self.offset;
         for (slot, slice) in slices.iter_mut().zip(&self.slices) {
@@ -84,6 +92,7 @@ impl Output {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        self.unflushed = matches!(self.writer, WriteHalf::Tls(_));
         counter.add(written as u64);
         self.written += written as u64;
         self.offset += written;

@@ -51,7 +51,20 @@ impl Peers {
         handler: Arc<dyn Handler>,
         options: Options,
     ) -> io::Result<Peers> {
-        let listener = TcpListener::bind(listen).await?;
+        Peers::serve(me, cluster, TcpListener::bind(listen).await?, handler, options)
+    }
+
+    /// The same with a listener that is bound already.
+    ///
+    /// # Errors
+    /// When it does not say where it listens.
+    pub fn serve(
+        me: NodeId,
+        cluster: u128,
+        listener: TcpListener,
+        handler: Arc<dyn Handler>,
+        options: Options,
+    ) -> io::Result<Peers> {
         let address = listener.local_addr()?;
         let node = Arc::new(Node { me, cluster, options, counters: Counters::default() });
         let (stop, stopped) = watch::channel(false);

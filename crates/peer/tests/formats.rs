@@ -16,14 +16,19 @@ use peer::codec::hello::Hello;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
 const VERSIONS: Versions = Versions { oldest: 1, newest: 2 };
+const NONCE: [u8; 32] = [0xdd; 32];
 const CLUSTER: u128 = 0x0011_2233_4455_6677_8899_aabb_ccdd_eeff;
 
 #[test]
 fn the_handshake_is_as_drawn() {
-    let hello = Hello { versions: VERSIONS, lane: 2, cluster: CLUSTER, from: NodeId(3), to: NodeId(4) };
+    let hello = Hello { versions: VERSIONS, lane: 2, cluster: CLUSTER, from: NodeId(3), to: NodeId(4), nonce: [0; 32] };
     assert_eq!(Hello::decode(&golden(HERE, "hello", &hello.encode())), Ok(hello));
-    let accepted = Answer { versions: VERSIONS, outcome: Ok(2), cluster: CLUSTER, node: NodeId(4) };
+    let accepted = Answer::open(VERSIONS, Ok(2), CLUSTER, NodeId(4));
     assert_eq!(Answer::decode(&golden(HERE, "answer", &accepted.encode())), Ok(accepted));
+    let secret = Hello { nonce: NONCE, ..hello };
+    assert_eq!(Hello::decode(&golden(HERE, "hello_secret", &secret.encode())), Ok(secret));
+    let proved = Answer { nonce: NONCE, proof: [0xee; 32], ..accepted };
+    assert_eq!(Answer::decode(&golden(HERE, "answer_secret", &proved.encode())), Ok(proved));
     let refused = Answer { outcome: Err(Verdict::UnknownLane), ..accepted };
     assert_eq!(Answer::decode(&golden(HERE, "answer_refused", &refused.encode())), Ok(refused));
 }

@@ -269,6 +269,8 @@ mod tests {
         }
         assert!(matches!(parse(&[]), Ok(NodeCommand::Serve(_))));
         assert!(flags(&[]).is_empty());
+        let joining = ["serve", "--node-id", "2", "--join", "a:9190", "--rack", "r1", "--listen", "peer=127.0.0.1:0"];
+        assert_eq!(flags(&joining), ["listen.peer=127.0.0.1:0", "node-id=2", "join=a:9190", "rack=r1"]);
         // Which of the two would count?
         assert!(parse(&["--shards", "2", "serve"]).is_err());
     }
@@ -299,7 +301,13 @@ mod tests {
             (["--listen", "kafak=127.0.0.1:1"], "no protocol is called 'kafak', there are: kafka, http"),
             (["--listen", "kafka"], "expected PROTOCOL=ADDRESS:PORT|off"),
             (["--listen", "kafka=9092"], "\"9092\" has no address, expected ADDRESS:PORT"),
-            (["--advertise", "http=a:1"], "no protocol is called 'http', there are: kafka"),
+            (["--advertise", "http=a:1"], "no protocol is called 'http', there are: peer, kafka"),
+            (
+                ["--join", "127.0.0.1"],
+                "\"127.0.0.1\" has no port, expected HOST:PORT where another node has listen.peer",
+            ),
+            (["--node-id", "0"], "\"0\" is too little, expected a number from 1 to 2147483647, or auto"),
+            (["--replication", "6"], "\"6\" is too much, expected a number from 1 to 5"),
             (["--advertise", "a:1"], "expected PROTOCOL=HOST:PORT"),
             (["--shards", "-1"], "expected a number from 1 to 64, or auto"),
             (["--topics-defaults", "retention.ms"], "expected SETTING=VALUE"),
@@ -330,6 +338,7 @@ mod tests {
             &["topic", "list", "--server", "http://a:1", "--json"] as &[&str],
             &["topic", "--json", "--server", "http://a:1", "list"],
             &["status"],
+            &["node", "list", "--json"],
             &["consume", "t", "--from", "-1"],
         ] {
             assert!(matches!(client(arguments).unwrap().chosen(), Command::Client(_)), "{arguments:?}");
@@ -342,7 +351,7 @@ mod tests {
     #[test]
     fn every_client_command_has_examples() {
         let command = Arguments::command();
-        for name in ["topic", "group", "produce", "consume", "status", "top", "completions"] {
+        for name in ["topic", "group", "node", "produce", "consume", "status", "top", "completions"] {
             let help = command.find_subcommand(name).unwrap().clone().render_long_help().to_string();
             assert!(help.contains("Examples:\n  "), "{name}");
         }

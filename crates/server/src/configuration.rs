@@ -4,6 +4,7 @@
 //! flags. Everything that is wrong is collected, so that somebody who repairs it sees all of it.
 
 use crate::arguments::Flags;
+use crate::cluster_advice::{self, Advice, PEER};
 use crate::configuration_file::{self, Contents};
 use crate::setting::{
     ENVIRONMENT, ENVIRONMENT_FILE, ENVIRONMENT_SERVER, RUST_LOG, SETTINGS, Setting, TOPIC_DEFAULTS, nearest_variable,
@@ -43,10 +44,17 @@ impl fmt::Display for Source {
 
 /// A setting as it is in force.
 #[derive(Debug)]
-struct Entry {
-    setting: &'static Setting,
-    value: Value,
-    source: Source,
+pub(crate) struct Entry {
+    pub(crate) setting: &'static Setting,
+    pub(crate) value: Value,
+    pub(crate) source: Source,
+}
+
+impl Entry {
+    /// The setting and who has set it, for a sentence about it.
+    pub(crate) fn with_source(&self) -> String {
+        format!("{} by {}", self.setting.key, self.source)
+    }
 }
 
 /// A value for every setting, in the order of [`SETTINGS`].
@@ -73,8 +81,22 @@ pub(crate) struct Settings {
     pub(crate) listen_kafka: Option<SocketAddr>,
     /// None: off.
     pub(crate) listen_http: Option<SocketAddr>,
+    /// None: off, the node stays alone.
+    pub(crate) listen_peer: Option<SocketAddr>,
     /// None: the address by which a client came.
     pub(crate) advertise_kafka: Option<Endpoint>,
+    /// None: the address that is listened on.
+    pub(crate) advertise_peer: Option<Endpoint>,
+    /// None: whichever is free.
+    pub(crate) node_id: Option<u64>,
+    /// None: a new data folder founds a cluster.
+    pub(crate) join: Option<Endpoint>,
+    pub(crate) rack: Option<String>,
+    pub(crate) secret_file: Option<PathBuf>,
+    pub(crate) certificate_file: Option<PathBuf>,
+    pub(crate) key_file: Option<PathBuf>,
+    pub(crate) authority_file: Option<PathBuf>,
+    pub(crate) replication: u64,
     /// None: as many as there are processors.
     pub(crate) shards: Option<u64>,
     pub(crate) auto_create_topics: bool,
@@ -180,14 +202,19 @@ impl Reading {
 
     /// What no setting can see alone.
     fn check(&mut self) {
-        let listeners = || self.configuration.entries.iter().filter(|entry| entry.setting.key.starts_with("listen."));
+        // The one for other nodes is of use to nobody else.
+        let of_clients = |entry: &&Entry| entry.setting.key.starts_with("listen.") && entry.setting.key != PEER;
+        let listeners = || self.configuration.entries.iter().filter(of_clients);
         if listeners().all(|entry| entry.value == Value::Off) {
-            let each: Vec<_> = listeners().map(|entry| format!("{} by {}", entry.setting.key, entry.source)).collect();
+            let each: Vec<_> = listeners().map(Entry::with_source).collect();
             self.problems.push(format!("every listener is off ({}), at least one has to be on", each.join(", ")));
         }
         if let Err(problem) = self.configuration.topic_defaults().config(&broker::Settings::default()) {
             self.problems.push(format!("{TOPIC_DEFAULTS}: {problem}"));
         }
+        let Advice { problems, warnings } = cluster_advice::of(&self.configuration);
+        self.problems.extend(problems);
+        self.warnings.extend(warnings);
     }
 }
 
@@ -207,11 +234,21 @@ impl Configuration {
             }),
             listen_kafka: self.get("listen.kafka", address),
             listen_http: self.get("listen.http", address),
-            advertise_kafka: self.get("advertise.kafka", |value| match value {
-                Value::Auto => Some(None),
-                Value::Endpoint(endpoint) => Some(Some(endpoint.clone())),
+            listen_peer: self.get("listen.peer", address),
+            advertise_kafka: self.get("advertise.kafka", endpoint),
+            advertise_peer: self.get("advertise.peer", endpoint),
+            node_id: self.get("node-id", count_or_auto),
+            join: self.get("join", endpoint),
+            rack: self.get("rack", |value| match value {
+                Value::Off => Some(None),
+                Value::Rack(rack) => Some(Some(rack.clone())),
                 _ => None,
             }),
+            secret_file: self.get("cluster.secret-file", file),
+            certificate_file: self.get("cluster.certificate-file", file),
+            key_file: self.get("cluster.key-file", file),
+            authority_file: self.get("cluster.authority-file", file),
+            replication: self.get("replication", |value| count_or_auto(value).flatten()),
             shards: self.get("shards", count_or_auto),
             auto_create_topics: self.get("topics.auto-create", |value| match value {
                 Value::Switch(on) => Some(*on),
@@ -255,11 +292,16 @@ impl Configuration {
         broker::Settings::stored(&pairs.collect::<Vec<_>>())
     }
 
+    /// The setting of this key, as it is in force.
+    pub(crate) fn entry(&self, key: &str) -> &Entry {
+        let entry = self.entries.iter().find(|entry| entry.setting.key == key);
+        entry.unwrap_or_else(|| unreachable!("{key} is no setting"))
+    }
+
     /// The value of a setting, as `read` takes it. Which of our own keys there are and what kind each is
     /// does not depend on what anybody configures, so a test that reads them all has seen it fail.
     fn get<T>(&self, key: &str, read: impl Fn(&Value) -> Option<T>) -> T {
-        let entry = self.entries.iter().find(|entry| entry.setting.key == key);
-        entry.and_then(|entry| read(&entry.value)).unwrap_or_else(|| unreachable!("{key} is of another kind"))
+        read(&self.entry(key).value).unwrap_or_else(|| unreachable!("{key} is of another kind"))
     }
 
     /// For people: a setting a line.
@@ -293,6 +335,22 @@ fn address(value: &Value) -> Option<Option<SocketAddr>> {
     match value {
         Value::Off => Some(None),
         Value::Address(address) => Some(Some(*address)),
+        _ => None,
+    }
+}
+
+fn endpoint(value: &Value) -> Option<Option<Endpoint>> {
+    match value {
+        Value::Auto | Value::Off => Some(None),
+        Value::Endpoint(endpoint) => Some(Some(endpoint.clone())),
+        _ => None,
+    }
+}
+
+fn file(value: &Value) -> Option<Option<PathBuf>> {
+    match value {
+        Value::Off => Some(None),
+        Value::File(path) => Some(Some(path.clone())),
         _ => None,
     }
 }
@@ -376,10 +434,12 @@ mod tests {
             let (text, in_quotes) = match &setting.kind {
                 Kind::Folder => ("x", true),
                 Kind::Listener => ("off", true),
-                Kind::Endpoint => ("a:1", true),
+                Kind::Endpoint { .. } => ("a:1", true),
                 Kind::Count { .. } => ("3", false),
                 Kind::Size { .. } => ("300MiB", true),
                 Kind::Switch => ("false", false),
+                Kind::File => ("secret", true),
+                Kind::Rack => ("r1", true),
                 Kind::Choice(words) => (words[1], true),
                 Kind::Filter => ("debug", true),
                 Kind::OfTopic(topic) => match topic.kind {
@@ -414,13 +474,18 @@ mod tests {
         assert_eq!(settings.data_dir, PathBuf::from("data"));
         assert_eq!(settings.listen_kafka, Some(([127, 0, 0, 1], 9092).into()));
         assert_eq!(settings.listen_http, Some(([127, 0, 0, 1], 8080).into()));
+        assert_eq!(settings.listen_peer, Some(([127, 0, 0, 1], 9190).into()));
         assert_eq!((settings.advertise_kafka, settings.shards, settings.connections), (None, None, None));
+        assert_eq!((settings.advertise_peer, settings.node_id, settings.join, settings.rack), (None, None, None, None));
+        assert_eq!(settings.replication, 3);
         assert!(settings.auto_create_topics && !settings.log_as_json);
         assert_eq!((settings.partitions, settings.cache_bytes), (1, 32 << 20));
         assert_eq!(settings.topic_defaults, broker::Settings::default(), "nobody has given any");
         assert_eq!(settings.log_filter, "info,openraft=error");
 
-        let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off' }\nadvertise.kafka = '[::2]:3'\n\
+        let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off', peer = '[::1]:4' }\n\
+                    advertise = { kafka = '[::2]:3', peer = 'n7:5' }\nnode-id = 7\njoin = 'n1:9190'\nrack = 'r1'\n\
+                    replication = 5\ncluster = { secret-file = 's', certificate-file = 'c', key-file = 'k', authority-file = 'a' }\n\
                     topics = { auto-create = false, partitions = 4, defaults = { retention.ms = 604_800_000 } }\ncache.bytes = 5_000_000\n\
                     limits = { connections = 6, memory = '64MiB', stall-seconds = 7, idle-seconds = 8 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
@@ -429,7 +494,17 @@ mod tests {
             data_dir: "d".into(),
             listen_kafka: Some("[::1]:1".parse().unwrap()),
             listen_http: None,
+            listen_peer: Some("[::1]:4".parse().unwrap()),
             advertise_kafka: Some(Endpoint { host: "::2".into(), port: 3 }),
+            advertise_peer: Some(Endpoint { host: "n7".into(), port: 5 }),
+            node_id: Some(7),
+            join: Some(Endpoint { host: "n1".into(), port: 9190 }),
+            rack: Some("r1".into()),
+            secret_file: Some("s".into()),
+            certificate_file: Some("c".into()),
+            key_file: Some("k".into()),
+            authority_file: Some("a".into()),
+            replication: 5,
             shards: Some(2),
             auto_create_topics: false,
             partitions: 4,
@@ -501,6 +576,7 @@ mod tests {
                        MAINSTEM_LISTEN_HTTP), at least one has to be on";
         assert_eq!(reading.problems, [problem]);
         assert!(read("listen.kafka = 'off'", &[], &[]).problems.is_empty());
+        assert_eq!(read("listen = { kafka = 'off', http = 'off', peer = '127.0.0.1:1' }", &[], &[]).problems.len(), 1);
     }
 
     #[test]
@@ -543,6 +619,7 @@ mod tests {
         assert_eq!(lines[1], "data-dir                                         \"a\\nb\"               file a.toml:1");
         assert_eq!(lines[2], "listen.kafka                                     127.0.0.1:9092       default");
         assert_eq!(lines[3], "listen.http                                      off                  flag --listen");
+        assert_eq!(lines[4], "listen.peer                                      127.0.0.1:9190       default");
     }
 
     #[test]

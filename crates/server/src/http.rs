@@ -80,6 +80,7 @@ impl Server {
         let router = Router::new()
             .route("/health/live", get(|| async { "live\n" }))
             .route("/health/ready", get(ready))
+            .route("/health/restart-safe", get(restart_safe))
             .route("/metrics", get(show_metrics))
             .with_state(Arc::new(Shared { broker, metrics, admin }))
             .merge(of_admin);
@@ -191,6 +192,16 @@ async fn ready(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
         (StatusCode::OK, "ready\n".into())
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, problems.join("\n") + "\n")
+    }
+}
+
+/// Whether nobody would notice if the node were stopped now.
+async fn restart_safe(State(shared): State<Arc<Shared>>) -> (StatusCode, String) {
+    let hindrances = shared.broker.restart_hindrances().await;
+    if hindrances.is_empty() {
+        (StatusCode::OK, "safe\n".into())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, hindrances.join("\n") + "\n")
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod allocator;
 mod arguments;
+mod cluster_advice;
+mod cluster_files;
 mod command;
 mod configuration;
 mod configuration_file;

@@ -17,6 +17,8 @@ pub(crate) const ENVIRONMENT_SERVER: &str = "MAINSTEM_SERVER";
 pub(crate) const RUST_LOG: &str = "RUST_LOG";
 /// Shards of a node. Each has a journal and a thread, and more of them than processors make batches small.
 pub(crate) const SHARDS_MAX: u64 = 64;
+/// Kafka's clients keep a node's number in 32 bits with a sign.
+const NODE_ID_MAX: u64 = i32::MAX as u64;
 /// The table of the file that says what topics are set to of which nobody says otherwise.
 pub(crate) const TOPIC_DEFAULTS: &str = "topics.defaults";
 
@@ -68,7 +70,7 @@ fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     }
 }
 
-const OF_THE_NODE: [Setting; 16] = [
+const OF_THE_NODE: [Setting; 26] = [
     Setting {
         key: Cow::Borrowed("data-dir"),
         kind: Kind::Folder,
@@ -91,17 +93,92 @@ const OF_THE_NODE: [Setting; 16] = [
         secret: false,
     },
     Setting {
+        key: Cow::Borrowed("listen.peer"),
+        kind: Kind::Listener,
+        default: "127.0.0.1:9190",
+        about: "Where other nodes of a cluster connect; off keeps the node alone. Port 0 picks a free one",
+        secret: false,
+    },
+    Setting {
         key: Cow::Borrowed("advertise.kafka"),
-        kind: Kind::Endpoint,
+        kind: Kind::Endpoint { otherwise: Value::Auto },
         default: "auto",
-        about: "What Kafka's clients are told to connect to; auto is the address by which each came",
+        about: "What Kafka's clients are told to connect to; auto is the address by which each came, and in a cluster \
+                the one that is listened on",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("advertise.peer"),
+        kind: Kind::Endpoint { otherwise: Value::Auto },
+        default: "auto",
+        about: "What other nodes are told to connect to; auto is the address that is listened on",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("node-id"),
+        kind: Kind::Count { least: 1, most: NODE_ID_MAX, auto: true },
+        default: "auto",
+        about: "The number of a new node, which it keeps; auto is 1 for the first node of a cluster, and for others a \
+                number that no node has had",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("join"),
+        kind: Kind::Endpoint { otherwise: Value::Off },
+        default: "off",
+        about: "Where any node of the cluster listens for others, for a new node to become part of it; off founds a \
+                cluster. A node that has joined stays in its cluster, whatever is given here",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("rack"),
+        kind: Kind::Rack,
+        default: "off",
+        about: "What the node shares with those that are likely to fail together with it, such as a rack or a zone; \
+                off is nothing",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.secret-file"),
+        kind: Kind::File,
+        default: "off",
+        about: "The file whose content nodes of a cluster prove to each other that they know; off lets in whoever comes",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.certificate-file"),
+        kind: Kind::File,
+        default: "off",
+        about: "The node's certificate for other nodes, for the name mainstem-node, in PEM, with what it was signed by; \
+                connections between nodes are encrypted then. Given with the two that follow",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.key-file"),
+        kind: Kind::File,
+        default: "off",
+        about: "The key of that certificate, in PEM",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.authority-file"),
+        kind: Kind::File,
+        default: "off",
+        about: "The certificates that have to have signed those of other nodes, in PEM",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("replication"),
+        kind: Kind::Count { least: 1, most: limit::REPLICAS_MAX as u64, auto: false },
+        default: "3",
+        about: "On how many nodes each shard is kept, as soon as there are as many",
         secret: false,
     },
     Setting {
         key: Cow::Borrowed("shards"),
         kind: Kind::Count { least: 1, most: SHARDS_MAX, auto: true },
         default: "auto",
-        about: "How many shards a new data folder gets; auto is as many as there are processors",
+        about: "How many shards a new cluster gets; auto is as many as there are processors",
         secret: false,
     },
     Setting {
@@ -360,6 +437,8 @@ mod tests {
         assert_eq!(retention.variable(), "MAINSTEM_TOPICS_DEFAULTS_RETENTION_MS");
         assert_eq!(retention.flag(), Some(Flag::Shared { shared: &SHARED[2], member: "retention.ms".into() }));
         assert_eq!(setting("data-dir").flag(), Some(Flag::Own("data-dir".into())));
+        assert_eq!(setting("node-id").flag(), Some(Flag::Own("node-id".into())));
+        assert_eq!(setting("node-id").variable(), "MAINSTEM_NODE_ID");
     }
 
     #[test]
@@ -371,6 +450,9 @@ mod tests {
             ("listen.kafak", "listen.kafka"),
             ("Listen.HTTP", "listen.http"),
             ("kafka", "listen.kafka"),
+            ("peer", "listen.peer"),
+            ("node_id", "node-id"),
+            ("racks", "rack"),
             ("topics.autocreate", "topics.auto-create"),
             ("auto-create", "topics.auto-create"),
             ("partition", "topics.partitions"),

@@ -1,5 +1,6 @@
 //! What the value of a setting can be, how it is written, and how it is shown.
 
+use model::limit;
 use serde_json::json;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -19,16 +20,20 @@ const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 <
 pub(crate) enum Kind {
     /// The path of a folder.
     Folder,
+    /// The path of a file, or `off`.
+    File,
     /// The address of a listener, or `off`.
     Listener,
-    /// What clients are told to connect to, or `auto`.
-    Endpoint,
+    /// What can be connected to, or a word instead.
+    Endpoint { otherwise: Value },
     /// A number in a range; `auto` too if it says so.
     Count { least: u64, most: u64, auto: bool },
     /// Bytes, with or without a unit; `auto` too if it says so.
     Size { least: u64, most: u64, auto: bool },
     /// True or false.
     Switch,
+    /// What nodes that fail together have in common, or `off`.
+    Rack,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// What is logged: a level, and levels of targets.
@@ -42,14 +47,16 @@ pub(crate) enum Kind {
 pub(crate) enum Value {
     /// The program chooses.
     Auto,
-    /// Nothing listens.
+    /// There is none.
     Off,
     Folder(PathBuf),
+    File(PathBuf),
     Address(SocketAddr),
     Endpoint(Endpoint),
     Count(u64),
     Size(u64),
     Switch(bool),
+    Rack(String),
     Choice(&'static str),
     Filter(String),
     /// As topics are set to it.
@@ -75,8 +82,12 @@ impl Kind {
     pub(crate) fn expected(&self) -> String {
         match self {
             Kind::Folder => "the path of a folder".into(),
+            Kind::File => format!("the path of a file, or {OFF}"),
             Kind::Listener => format!("ADDRESS:PORT, such as 127.0.0.1:9092 or [::1]:9092, or {OFF}"),
-            Kind::Endpoint => format!("HOST:PORT, such as broker.example.com:9092, or {AUTO}"),
+            Kind::Endpoint { otherwise: Value::Off } => {
+                format!("HOST:PORT where another node has listen.peer, such as broker.example.com:9190, or {OFF}")
+            }
+            Kind::Endpoint { otherwise } => format!("HOST:PORT, such as broker.example.com:9092, or {otherwise}"),
             Kind::Count { least, most, auto: true } => format!("a number from {least} to {most}, or {AUTO}"),
             Kind::Count { least, most, auto: false } => format!("a number from {least} to {most}"),
             Kind::Size { least, most, auto } => {
@@ -85,6 +96,9 @@ impl Kind {
                 format!("bytes such as 67108864, 64MiB or 1GiB, from {least} to {most}{or_auto}")
             }
             Kind::Switch => "true or false".into(),
+            Kind::Rack => {
+                format!("a name of up to {} bytes without spaces, such as eu-1a, or {OFF}", limit::NODE_NAME_BYTES_MAX)
+            }
             Kind::Choice(words) => words.join(" or "),
             Kind::Filter => "a level (error, warn, info, debug, trace, off), \
                              or that and TARGET=LEVEL with commas between"
@@ -97,11 +111,14 @@ impl Kind {
     pub(crate) fn placeholder(&self) -> String {
         match self {
             Kind::Folder => "FOLDER".into(),
+            Kind::File => format!("FILE|{OFF}"),
             Kind::Listener => format!("ADDRESS:PORT|{OFF}"),
-            Kind::Endpoint => "HOST:PORT".into(),
+            Kind::Endpoint { otherwise: Value::Off } => format!("HOST:PORT|{OFF}"),
+            Kind::Endpoint { .. } => "HOST:PORT".into(),
             Kind::Count { .. } => "COUNT".into(),
             Kind::Size { .. } => "BYTES".into(),
             Kind::Switch => "true|false".into(),
+            Kind::Rack => format!("NAME|{OFF}"),
             Kind::Choice(words) => words.join("|"),
             Kind::Filter => "LEVEL".into(),
             Kind::OfTopic(_) => "VALUE".into(),
@@ -117,10 +134,12 @@ impl Kind {
         match self {
             _ if text.is_empty() => wrong("is empty"),
             Kind::Folder => Ok(Value::Folder(text.into())),
+            Kind::File if text == OFF => Ok(Value::Off),
+            Kind::File => Ok(Value::File(text.into())),
             Kind::Listener if text == OFF => Ok(Value::Off),
             Kind::Listener => text.parse().map(Value::Address).or_else(|_| wrong(why_no_address(text))),
-            Kind::Endpoint if text == AUTO => Ok(Value::Auto),
-            Kind::Endpoint => endpoint(text).map(Value::Endpoint).or_else(wrong),
+            Kind::Endpoint { otherwise } if text == otherwise.to_string() => Ok(otherwise.clone()),
+            Kind::Endpoint { .. } => endpoint(text).map(Value::Endpoint).or_else(wrong),
             Kind::Count { auto: true, .. } if text == AUTO => Ok(Value::Auto),
             Kind::Count { least, most, .. } => match text.parse() {
                 Ok(count) if (*least..=*most).contains(&count) => Ok(Value::Count(count)),
@@ -136,6 +155,12 @@ impl Kind {
                 None => wrong("is no size"),
             },
             Kind::Switch => text.parse().map(Value::Switch).or_else(|_| wrong("is neither")),
+            Kind::Rack if text == OFF => Ok(Value::Off),
+            Kind::Rack if text.len() > limit::NODE_NAME_BYTES_MAX => wrong("is too long"),
+            Kind::Rack if text.contains(|letter: char| letter.is_whitespace() || letter.is_control()) => {
+                wrong("has a space in it")
+            }
+            Kind::Rack => Ok(Value::Rack(text.into())),
             Kind::Choice(words) => match words.iter().find(|word| **word == text) {
                 Some(word) => Ok(Value::Choice(word)),
                 None => wrong("is none of these"),
@@ -214,7 +239,7 @@ impl fmt::Display for Value {
         match self {
             Value::Auto => f.write_str(AUTO),
             Value::Off => f.write_str(OFF),
-            Value::Folder(path) => path.display().fmt(f),
+            Value::Folder(path) | Value::File(path) => path.display().fmt(f),
             Value::Address(address) => address.fmt(f),
             Value::Endpoint(endpoint) => endpoint.fmt(f),
             Value::Count(count) => count.fmt(f),
@@ -224,7 +249,7 @@ impl fmt::Display for Value {
             },
             Value::Switch(on) => on.fmt(f),
             Value::Choice(word) => f.write_str(word),
-            Value::Filter(text) | Value::OfTopic(text) => f.write_str(text),
+            Value::Rack(text) | Value::Filter(text) | Value::OfTopic(text) => f.write_str(text),
         }
     }
 }
@@ -252,6 +277,8 @@ mod tests {
     const COUNT_OR_AUTO: Kind = Kind::Count { least: 1, most: 64, auto: true };
     const SIZE: Kind = Kind::Size { least: 1 << 20, most: 1 << 40, auto: false };
     const SIZE_OR_AUTO: Kind = Kind::Size { least: 1 << 20, most: 1 << 40, auto: true };
+    const ENDPOINT: Kind = Kind::Endpoint { otherwise: Value::Auto };
+    const NODE: Kind = Kind::Endpoint { otherwise: Value::Off };
     const CHOICE: Kind = Kind::Choice(&["text", "json"]);
 
     fn of_topic(name: &str) -> Kind {
@@ -262,13 +289,16 @@ mod tests {
     fn a_value_is_shown_as_it_is_written() {
         for (kind, texts) in [
             (Kind::Folder, &["data", "/var/lib/main stem", "é"] as &[&str]),
+            (Kind::File, &["/etc/mainstem/secret", "off"]),
             (Kind::Listener, &["127.0.0.1:9092", "0.0.0.0:0", "[::1]:9092", "off"]),
-            (Kind::Endpoint, &["a.example.com:9092", "10.0.0.1:1", "[fe80::1]:65535", "my_host:9092", "auto"]),
+            (ENDPOINT, &["a.example.com:9092", "10.0.0.1:1", "[fe80::1]:65535", "my_host:9092", "auto"]),
+            (NODE, &["a.example.com:9190", "off"]),
             (COUNT, &["1", "64"]),
             (COUNT_OR_AUTO, &["2", "auto"]),
             (SIZE, &["1MiB", "1025KiB", "1048577", "3GiB", "1TiB"]),
             (SIZE_OR_AUTO, &["2MiB", "auto"]),
             (Kind::Switch, &["true", "false"]),
+            (Kind::Rack, &["r1", "/dc1/rack7", "zürich", "off"]),
             (CHOICE, &["text", "json"]),
             (Kind::Filter, &["info", "off", "info,openraft=error", "WARN,kafka[span]=trace"]),
             (of_topic("retention.ms"), &["-1", "9223372036854775807"]),
@@ -300,15 +330,21 @@ mod tests {
             (Kind::Listener, "9092", "has no address"),
             (Kind::Listener, "*:9092", "is no address with a port"),
             (Kind::Listener, "OFF", "has no port"),
-            (Kind::Endpoint, "broker", "has no port"),
-            (Kind::Endpoint, "broker:0", "has no port from 1 to 65535"),
-            (Kind::Endpoint, "broker:", "has no port from 1 to 65535"),
-            (Kind::Endpoint, ":9092", "has no host"),
-            (Kind::Endpoint, "kafka://broker:9092", "has no host"),
-            (Kind::Endpoint, "::1:9092", "lacks the brackets around its address"),
-            (Kind::Endpoint, "[broker]:9092", "has no IPv6 address in its brackets"),
-            (Kind::Endpoint, "0.0.0.0:9092", "has an address that no client can connect to"),
-            (Kind::Endpoint, "[::]:9092", "has an address that no client can connect to"),
+            (ENDPOINT, "broker", "has no port"),
+            (ENDPOINT, "broker:0", "has no port from 1 to 65535"),
+            (ENDPOINT, "broker:", "has no port from 1 to 65535"),
+            (ENDPOINT, ":9092", "has no host"),
+            (ENDPOINT, "kafka://broker:9092", "has no host"),
+            (ENDPOINT, "::1:9092", "lacks the brackets around its address"),
+            (ENDPOINT, "[broker]:9092", "has no IPv6 address in its brackets"),
+            (ENDPOINT, "0.0.0.0:9092", "has an address that no client can connect to"),
+            (ENDPOINT, "[::]:9092", "has an address that no client can connect to"),
+            // Each word belongs to its setting.
+            (ENDPOINT, "off", "has no port"),
+            (NODE, "auto", "has no port"),
+            (Kind::Rack, "r 1", "has a space in it"),
+            (Kind::Rack, "r1\n", "has a space in it"),
+            (Kind::Rack, "r\u{0}", "has a space in it"),
             (COUNT, "0", "is too little"),
             (COUNT, "65", "is too much"),
             (COUNT, "-1", "is no such number"),
@@ -331,6 +367,7 @@ mod tests {
         ] {
             assert_eq!(kind.parse(text), Err(format!("{text:?} {why}")), "{kind:?}");
         }
+        assert!(Kind::Rack.parse(&"r".repeat(limit::NODE_NAME_BYTES_MAX + 1)).unwrap_err().ends_with("is too long"));
         let error = Kind::Filter.parse("kafka=loud").unwrap_err();
         assert!(error.starts_with("\"kafka=loud\" cannot be read ("), "{error}");
     }

@@ -79,17 +79,23 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
                 }
             };
             let is_membership = matches!(entry.payload, EntryPayload::Membership(_));
-            {
+            let is_first_of_term = {
                 let mut applied = self.replica.applied.lock();
+                let is_first = applied.at.term < at.term;
                 applied.at = at;
                 if let EntryPayload::Membership(membership) = entry.payload {
                     applied.membership = StoredMembership::<R>::new(Some(entry.log_id), membership);
                 }
-            }
+                is_first
+            };
             if is_membership {
                 self.replica.note_replicated();
             }
             self.replica.progress.notify_waiters();
+            if is_first_of_term {
+                // Whoever leads in it is ready now.
+                (self.replica.environment.on_role)(self.replica.shard);
+            }
             if let Some(responder) = responder {
                 responder.send(replies);
             }
@@ -140,6 +146,10 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
         self.replica.note_replicated();
         *self.replica.saved.lock() = (at, membership);
         self.replica.progress.notify_waiters();
+        // Nobody knows which of the entries that were not applied one by one would have rung.
+        self.replica.shrank.store(true, Relaxed);
+        (self.replica.environment.on_effects)(self.replica.shard, &[Effect::CatalogChanged]);
+        (self.replica.environment.on_role)(self.replica.shard);
         Ok(())
     }
 

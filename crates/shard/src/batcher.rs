@@ -4,7 +4,8 @@
 //! has reached its target size, with a bounded number in flight: so a lone request is not delayed
 //! and many requests share one write, one sync and one round trip.
 
-use crate::raft::{Callback, Payload, Raft, Runtime, Types, is_sure_to_lead, leading};
+use crate::leadership::is_sure_to_lead;
+use crate::raft::{Callback, Payload, Raft, Runtime, Types, leading};
 use crate::replica::Replica;
 use journal::canary::Fault;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
@@ -12,6 +13,8 @@ use machine::{Command, Refusal, Reply};
 use model::{EntryBuilder, Hlc, NodeId, limit};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -79,16 +82,41 @@ pub(crate) struct Submission {
 
 type Waiting = (Answer, OwnedSemaphorePermit);
 
-/// Entries proposed and the requests in them. Answers `Unknown` when openraft drops it unanswered.
+/// Who waits for what was proposed, by ticket, with the term it was proposed in.
+#[derive(Default)]
+pub(crate) struct Pending {
+    entries: Mutex<BTreeMap<u64, (u64, Vec<Waiting>)>>,
+}
+
+impl Pending {
+    fn take(&self, ticket: u64) -> Vec<Waiting> {
+        self.entries.lock().remove(&ticket).map_or_else(Vec::new, |(_, waiting)| waiting)
+    }
+
+    /// Whether anybody waits for what was proposed in another term than the one this replica leads in.
+    pub(crate) fn has_lost(&self, leads_in: Option<u64>) -> bool {
+        self.entries.lock().values().any(|(term, _)| Some(*term) != leads_in)
+    }
+
+    /// Answers them that nobody knows what becomes of it.
+    pub(crate) fn give_up_lost(&self, leads_in: Option<u64>) {
+        let lost = self.entries.lock().extract_if(.., |_, (term, _)| Some(*term) != leads_in).collect::<Vec<_>>();
+        for (answer, _) in lost.into_iter().flat_map(|(_, (_, waiting))| waiting) {
+            answer(Err(ProposeError::Unknown));
+        }
+    }
+}
+
+/// An entry that was proposed. Answers `Unknown` when openraft drops it unanswered.
 struct InFlight {
     ticket: u64,
-    waiting: Vec<Waiting>,
+    pending: Arc<Pending>,
     finished: mpsc::Sender<(u64, bool)>,
 }
 
 impl InFlight {
     fn complete<R: Runtime>(mut self, result: ClientWriteResult<Types<R>>) {
-        let waiting = std::mem::take(&mut self.waiting);
+        let waiting = self.pending.take(self.ticket);
         match result {
             Ok(response) => {
                 for ((answer, _), reply) in waiting.into_iter().zip(response.data) {
@@ -113,7 +141,7 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        for (answer, _) in self.waiting.drain(..) {
+        for (answer, _) in self.pending.take(self.ticket) {
             answer(Err(ProposeError::Unknown));
         }
         if self.ticket > 0 {
@@ -132,17 +160,21 @@ pub(crate) struct Batcher<R: Runtime> {
     sequencer: Option<Sequencer>,
     builder: EntryBuilder,
     waiting: Vec<Waiting>,
+    pending: Arc<Pending>,
     ticket: u64,
     clock: Hlc,
 }
 
-/// How old a quorum's word that this node leads may be: shorter than the shortest election timeout.
-const LEASE: Duration = Duration::from_millis(250);
 /// How long a new leader waits for its own first entry before looking again.
 const READINESS: Duration = Duration::from_millis(20);
 
 impl<R: Runtime> Batcher<R> {
-    pub(crate) fn new(replica: Arc<Replica<R>>, raft: Raft<R>, submissions: mpsc::Receiver<Submission>) -> Self {
+    pub(crate) fn new(
+        replica: Arc<Replica<R>>,
+        raft: Raft<R>,
+        submissions: mpsc::Receiver<Submission>,
+        pending: Arc<Pending>,
+    ) -> Self {
         let (finished_sender, finished) = mpsc::channel(2 * limit::ENTRIES_IN_FLIGHT_MAX);
         Batcher {
             replica,
@@ -154,6 +186,7 @@ impl<R: Runtime> Batcher<R> {
             sequencer: None,
             builder: EntryBuilder::new(),
             waiting: Vec::new(),
+            pending,
             ticket: 0,
             clock: Hlc::default(),
         }
@@ -258,7 +291,7 @@ impl<R: Runtime> Batcher<R> {
             Sequenced::Added => self.waiting.push((answer, room)),
             // Judged by a state that may be old: a leader whom nobody hears would call a producer's
             // next batch out of order. What was applied stays so, whoever leads.
-            Sequenced::Answer(Reply::Refused(_)) if !is_sure_to_lead(&self.raft, LEASE) => {
+            Sequenced::Answer(Reply::Refused(_)) if !is_sure_to_lead(&self.raft, &self.replica) => {
                 answer(Err(ProposeError::NotLeader(None)));
             }
             Sequenced::Answer(reply) => answer(Ok(reply)),
@@ -311,7 +344,9 @@ impl<R: Runtime> Batcher<R> {
         let bytes = self.builder.finish(self.clock);
         self.ticket += 1;
         let waiting = std::mem::take(&mut self.waiting);
-        let in_flight = InFlight { ticket: self.ticket, waiting, finished: self.finished_sender.clone() };
+        self.pending.entries.lock().insert(self.ticket, (term, waiting));
+        let (pending, finished) = (self.pending.clone(), self.finished_sender.clone());
+        let in_flight = InFlight { ticket: self.ticket, pending, finished };
         let payload = match Payload::new(bytes) {
             Ok(payload) => payload,
             Err(error) => {

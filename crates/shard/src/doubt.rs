@@ -8,11 +8,13 @@
 //!   this replica has applied all that such a leader had, it lacks nothing either.
 //! - When too few voters are free of doubt for any leader to come about, all voters have to be asked.
 //!   Then the longest surviving log is the best there is, and votes are given to nobody with less.
-//!   What may have been lost is logged and counted.
+//!   What may have been lost is logged and counted. Who votes may be among what was forgotten: that is
+//!   for the longest log to say, too.
 //!
 //! Until a leader knows that this replica's log may have become shorter, it takes an answer that says
 //! so for an impossible one. So entries are taken only from a leader that has been told.
 
+use crate::membership::{Membership, membership};
 use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
 use crate::rpc::{self, Question, Standing};
@@ -23,6 +25,7 @@ use model::NodeId;
 use model::wire::Wire;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -31,6 +34,8 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long one of them has to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Nobody asks more replicas than this in one go: so many vote at the very most, before and after a change.
+const ASKED_MAX: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -93,6 +98,9 @@ impl Doubt {
     }
 }
 
+/// How replicas stand.
+type Standings = BTreeMap<NodeId, Standing>;
+
 /// What the voters' standings mean, for a replica in doubt.
 #[derive(Debug, PartialEq, Eq)]
 enum Census {
@@ -102,28 +110,43 @@ enum Census {
     Longest(LogPosition),
 }
 
-fn census(voters: usize, standings: &[Standing]) -> Census {
-    let free = standings.iter().filter(|standing| !standing.in_doubt).count();
-    if standings.len() < voters || free > voters / 2 {
+/// Who votes according to the longest log.
+fn voters(standings: &Standings) -> &[Vec<NodeId>] {
+    let longest = standings.values().max_by_key(|standing| standing.last);
+    longest.map_or(&[][..], |longest| longest.voters.as_slice())
+}
+
+/// Voters that have not been asked yet.
+fn unasked(standings: &Standings, silent: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    let asked = |node: &NodeId| standings.contains_key(node) || silent.contains(node);
+    voters(standings).iter().flatten().copied().filter(|node| !asked(node)).collect()
+}
+
+fn census(standings: &Standings) -> Census {
+    let voters = voters(standings);
+    let is_free = |node: &&NodeId| standings.get(*node).is_some_and(|standing| !standing.in_doubt);
+    let all_answered = voters.iter().flatten().all(|node| standings.contains_key(node));
+    let free_suffice = voters.iter().all(|config| 2 * config.iter().filter(is_free).count() > config.len());
+    if !all_answered || free_suffice {
         return Census::Wait;
     }
-    standings.iter().map(|standing| standing.last).max().map_or(Census::Wait, Census::Longest)
+    standings.values().map(|standing| standing.last).max().map_or(Census::Wait, Census::Longest)
 }
 
 /// Settles the doubt, then lets the replica take part again.
 pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, doubt: Arc<Doubt>) {
-    let me = NodeId(*raft.node_id());
+    let me = replica.me;
     let before = replica.journal.last();
     tracing::warn!(shard = %replica.shard, "in doubt: acknowledged records may be missing here");
     while !replica.journal.is_stopping() {
-        let (voters, leader) = {
+        let members = membership(&raft);
+        let leader = {
             let metrics = raft.server_metrics();
             let metrics = metrics.borrow_watched();
-            let voters: Vec<NodeId> = metrics.membership_config.voter_ids().map(NodeId).collect();
-            (voters, metrics.current_leader.map(NodeId))
+            metrics.current_leader.map(NodeId)
         };
         // Without a membership, either nothing was ever promised here or all of it was given up.
-        if voters.is_empty() && !replica.journal.is_replicated() {
+        if members.voters.is_empty() && !replica.journal.is_replicated() {
             break;
         }
         if leading(&raft).is_ok() {
@@ -135,7 +158,7 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         }
         let heard = doubt.leaders.lock().heard.take();
         let answer = match heard.or(leader).filter(|leader| *leader != me) {
-            Some(leader) => ask(&replica, me, leader, true).await,
+            Some(leader) => ask(&replica, leader, true).await,
             None => None,
         };
         // Whoever was last known to lead may have restarted and lead no more.
@@ -145,7 +168,7 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
                 break;
             }
         } else {
-            take_census(&replica, &raft, &doubt, me, &voters).await;
+            take_census(&replica, &raft, &doubt, &members).await;
         }
         R::sleep(INTERVAL).await;
     }
@@ -172,34 +195,48 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
 }
 
 /// Asks all voters how they stand, and permits a vote if no leader can come about otherwise.
-async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &Doubt, me: NodeId, voters: &[NodeId]) {
-    if voters.len() <= 1 && replica.journal.is_replicated() {
+async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &Doubt, known: &Membership) {
+    let me = replica.me;
+    let knows_others = known.voters.iter().flatten().any(|voter| *voter != me);
+    if !knows_others && replica.journal.is_replicated() {
         // There were others: who they are is in what is missing here. One of them has to lead.
         return;
     }
-    let mine = Standing { last: replica.journal.last(), in_doubt: true, leading: None, confirmed: false };
-    let mut standings = vec![mine];
-    for voter in voters.iter().filter(|voter| **voter != me) {
-        standings.extend(ask(replica, me, *voter, false).await);
+    let last = replica.journal.last();
+    let mine = Standing { last, in_doubt: true, leading: None, confirmed: false, voters: voters_to_tell(known) };
+    let (mut standings, mut silent) = (BTreeMap::from([(me, mine)]), BTreeSet::new());
+    loop {
+        let unasked = unasked(&standings, &silent);
+        if unasked.is_empty() || standings.len() + silent.len() + unasked.len() > ASKED_MAX {
+            break;
+        }
+        for voter in unasked {
+            if let Some(standing) = ask(replica, voter, false).await {
+                standings.insert(voter, standing);
+            } else {
+                silent.insert(voter);
+            }
+        }
     }
-    match census(voters.len(), &standings) {
+    match census(&standings) {
         Census::Wait => doubt.set(State::InDoubt),
         Census::Longest(longest) => {
             doubt.set(State::Permits(longest));
-            if replica.journal.last() == longest && voters.contains(&me) {
+            if replica.journal.last() == longest && known.is_voter(me) {
                 let _ = raft.trigger().elect(true).await;
             }
         }
     }
 }
 
-pub(crate) async fn ask<R: Runtime>(
-    replica: &Replica<R>,
-    me: NodeId,
-    whom: NodeId,
-    reverted: bool,
-) -> Option<Standing> {
-    let request = rpc::encode_question(&Question::Standing { asker: me, reverted });
+/// Who votes, as a replica tells others.
+pub(crate) fn voters_to_tell(members: &Membership) -> Vec<Vec<NodeId>> {
+    members.voters.iter().map(|config| config.iter().copied().collect()).collect()
+}
+
+/// Asks another replica how it stands. `reverted` says that our log may have become shorter.
+pub(crate) async fn ask<R: Runtime>(replica: &Replica<R>, whom: NodeId, reverted: bool) -> Option<Standing> {
+    let request = rpc::encode_question(&Question::Standing { asker: replica.me, reverted });
     let sent = replica.environment.transport.call(whom, replica.shard, Lane::Control, request);
     let answer = R::timeout(ANSWER_TIMEOUT, sent).await.ok()?.ok()?;
     Standing::from_wire(&answer).ok()
@@ -221,18 +258,54 @@ async fn caught_up<R: Runtime>(replica: &Replica<R>, leader_last: LogPosition) -
 mod tests {
     use super::*;
 
-    fn standing(index: u64, in_doubt: bool) -> Standing {
-        Standing { last: LogPosition { term: 1, index }, in_doubt, leading: None, confirmed: false }
+    /// Nodes 1, 2 and so on that have answered: how long their logs are, whether they are in doubt, and who votes as
+    /// far as they know.
+    fn standings(answers: &[(u64, bool)], configs: &[&[u64]]) -> Standings {
+        let voters: Vec<Vec<NodeId>> =
+            configs.iter().map(|config| config.iter().copied().map(NodeId).collect()).collect();
+        let standing = |(nth, (index, in_doubt)): (usize, &(u64, bool))| {
+            let (last, voters) = (LogPosition { term: 1, index: *index }, voters.clone());
+            let standing = Standing { last, in_doubt: *in_doubt, leading: None, confirmed: false, voters };
+            (NodeId(nth as u64 + 1), standing)
+        };
+        answers.iter().enumerate().map(standing).collect()
+    }
+
+    fn longest(index: u64) -> Census {
+        Census::Longest(LogPosition { term: 1, index })
     }
 
     #[test]
     fn the_longest_log_is_looked_for_only_when_too_few_are_free_and_all_have_answered() {
-        let longest = |index| Census::Longest(LogPosition { term: 1, index });
-        assert_eq!(census(3, &[standing(5, true), standing(7, true)]), Census::Wait);
-        assert_eq!(census(3, &[standing(5, true), standing(7, true), standing(6, true)]), longest(7));
-        assert_eq!(census(3, &[standing(5, true), standing(7, true), standing(9, false)]), longest(9));
-        assert_eq!(census(3, &[standing(5, true), standing(7, false), standing(9, false)]), Census::Wait);
-        assert_eq!(census(1, &[standing(5, true)]), longest(5));
+        let three = |answers: &[(u64, bool)]| census(&standings(answers, &[&[1, 2, 3]]));
+        assert_eq!(three(&[(5, true), (7, true)]), Census::Wait);
+        assert_eq!(three(&[(5, true), (7, true), (6, true)]), longest(7));
+        assert_eq!(three(&[(5, true), (7, true), (9, false)]), longest(9));
+        assert_eq!(three(&[(5, true), (7, false), (9, false)]), Census::Wait);
+        assert_eq!(census(&standings(&[(5, true)], &[&[1]])), longest(5));
+    }
+
+    #[test]
+    fn while_the_voters_change_both_sets_of_them_have_to_do_without_us() {
+        let growing = |answers: &[(u64, bool)]| census(&standings(answers, &[&[1], &[1, 2, 3]]));
+        assert_eq!(growing(&[(5, true), (7, false), (7, false)]), longest(7), "nobody leads without node 1");
+        assert_eq!(growing(&[(5, true), (7, false)]), Census::Wait, "node 3 may have more");
+        assert_eq!(growing(&[(7, false), (7, false), (5, true)]), Census::Wait);
+    }
+
+    #[test]
+    fn who_votes_is_for_the_longest_log_to_say() {
+        let none = BTreeSet::new();
+        // Node 2 has lost the entry that made it a voter, and knows of node 1 alone.
+        let mut known = standings(&[(5, true)], &[&[1]]);
+        let mine = known.remove(&NodeId(1)).unwrap();
+        known.insert(NodeId(2), mine);
+        assert_eq!(unasked(&known, &none), BTreeSet::from([NodeId(1)]));
+        let answer = standings(&[(6, true)], &[&[1], &[1, 2, 3]]).remove(&NodeId(1)).unwrap();
+        known.insert(NodeId(1), answer);
+        assert_eq!(unasked(&known, &none), BTreeSet::from([NodeId(3)]));
+        assert_eq!(unasked(&known, &BTreeSet::from([NodeId(3)])), none);
+        assert_eq!(census(&known), Census::Wait);
     }
 
     #[test]

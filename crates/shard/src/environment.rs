@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 /// Work that may block on the disk.
 pub type Blocking = Box<dyn FnOnce() + Send>;
 
-/// Told what applied entries ask the leader to do.
+/// Told what applied entries ask for.
 pub type OnEffects = dyn Fn(ShardId, &[Effect]) + Send + Sync;
 
 /// How much a replica logs between the things it does for itself.
@@ -48,9 +48,12 @@ pub struct Environment {
     pub wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Runs what may block where it blocks nobody.
     pub offload: Arc<dyn Fn(Blocking) + Send + Sync>,
-    /// Told what applied entries ask the leader to do. Called from `apply`: it must not block.
+    /// Told what applied entries ask for. Called from `apply`: it must not block. A snapshot stands for entries of
+    /// which nobody knows what they asked for: it is told as a change of the catalog, and [`Environment::on_role`]
+    /// follows. So look at the state, and take what is told for a bell.
     pub on_effects: Arc<OnEffects>,
-    /// Called when the shard's role or leader changed.
+    /// Called when anything may be different: the shard's role, its leader, whether that one is ready, its members,
+    /// or, after a snapshot, all of its state. From `apply`, too: it must not block.
     pub on_role: Arc<dyn Fn(ShardId) + Send + Sync>,
     /// When it looks after itself.
     pub upkeep: Upkeep,

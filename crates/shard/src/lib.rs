@@ -14,12 +14,15 @@
 pub mod apply;
 pub mod batcher;
 mod compaction;
+mod consensus;
 mod door;
 mod doubt;
 pub mod environment;
 mod handover;
 mod housekeeping;
+mod leadership;
 pub mod liveness;
+pub mod membership;
 mod network;
 mod purges;
 pub mod raft;
@@ -37,6 +40,7 @@ pub mod transport;
 
 pub use batcher::{Answer, ProposeError, Request};
 pub use environment::{Environment, Upkeep};
+pub use membership::{Membership, MembershipError};
 /// What a shard runs on: tokio, or the simulator's virtual time.
 pub mod runtime {
     pub use openraft::TokioRuntime as Tokio;

@@ -1,4 +1,25 @@
 //! openraft's calls to other replicas, over the transport.
+//!
+//! # Heartbeats overtake the log
+//!
+//! All shards of a pair of nodes share the append lane, where a heartbeat would wait behind so many bytes
+//! that followers stand for election. So heartbeats go on the control lane, and the follower takes them as
+//! they come. openraft has a client for them alone ([`RaftNetworkFactory::new_heartbeat_client`]), and its
+//! matching is sound with it:
+//!
+//! - A heartbeat has no entries, and the position it names is one that this follower has acknowledged. It
+//!   is there whatever is under way, so nothing is refused and nothing truncated, neither when the
+//!   heartbeat is early nor when it comes after what was sent later.
+//! - A follower commits no further than what it has accepted from this very leader (openraft's
+//!   `calculate_local_committed`), and a heartbeat adds no more to that than the position it names. What it
+//!   has of an older leader behind it does not pass for committed, however far the leader has committed.
+//! - An answer that accepts moves the leader's lease and not what it knows of the follower's log.
+//! - An answer that refuses does: it says that the follower lost the end of its log. Heard after answers to
+//!   entries that were sent later it would take these back, too. So a refused heartbeat is sent once more,
+//!   in the log's order, and only that answer counts.
+//!
+//! What the log's own stream sends without entries, to tell that something is committed, names a position
+//! that was sent and perhaps not taken yet. It stays in order.
 
 use crate::raft::{LogId, Runtime, Types, Vote};
 use crate::replica::Replica;
@@ -7,7 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{encode_vote, position};
 use crate::transport::{Lane, TransportError};
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, Either};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
 use journal::canary::Fault;
@@ -26,6 +47,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// An AppendEntries without an answer for so long makes the stream start again: the follower's disk
 /// may be slow, so it is longer than an election.
@@ -39,6 +61,8 @@ pub(crate) struct Network<R: Runtime> {
 pub(crate) struct Client<R: Runtime> {
     replica: Arc<Replica<R>>,
     to: NodeId,
+    /// Whether its AppendEntries are heartbeats, and not the log.
+    heartbeats: bool,
 }
 
 impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
@@ -46,7 +70,11 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
 
     /// Holds no connection: order within a lane is the transport's.
     async fn new_client(&mut self, target: u64, _node: &()) -> Client<R> {
-        Client { replica: self.replica.clone(), to: NodeId(target) }
+        Client { replica: self.replica.clone(), to: NodeId(target), heartbeats: false }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &()) -> Client<R> {
+        Client { heartbeats: true, ..self.new_client(target, node).await }
     }
 }
 
@@ -59,6 +87,18 @@ fn failed<R: Runtime>(error: TransportError) -> RPCError<Types<R>> {
 
 fn malformed<R: Runtime>(error: model::WireError) -> RPCError<Types<R>> {
     RPCError::Network(NetworkError::new(&io::Error::other(error)))
+}
+
+/// The answer to an AppendEntries.
+type Appended<R> = Result<StreamAppendResult<Types<R>>, RPCError<Types<R>>>;
+
+fn appended<R: Runtime>(answer: Result<Bytes, TransportError>) -> Appended<R> {
+    rpc::decode_appended::<R>(&answer.map_err(failed::<R>)?).map_err(malformed::<R>)
+}
+
+/// The last entry that whoever accepts a request has.
+fn last_of<R: Runtime>(request: &AppendEntriesRequest<Types<R>>) -> Option<LogId<R>> {
+    request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
 }
 
 impl<R: Runtime> Client<R> {
@@ -74,6 +114,20 @@ impl<R: Runtime> Client<R> {
             Ok(answer) => answer,
             Err(_) => Err(TransportError::Lost("timed out".into())),
         })
+    }
+
+    /// Sends a heartbeat now, waits later; see the module's documentation.
+    fn heartbeat(&self, request: AppendEntriesRequest<Types<R>>) -> impl Future<Output = Appended<R>> + Send {
+        let sent = self.call(Lane::Control, rpc::encode_heartbeat::<R>(request.clone()), APPEND_TIMEOUT);
+        async move {
+            match appended::<R>(sent.await)? {
+                Err(StreamAppendError::Conflict(_)) => {
+                    let again = self.call(Lane::Append, rpc::encode_append::<R>(request), APPEND_TIMEOUT);
+                    appended::<R>(again.await)
+                }
+                answer => Ok(answer),
+            }
+        }
     }
 
     async fn ballot(
@@ -95,10 +149,9 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         request: AppendEntriesRequest<Types<R>>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types<R>>, RPCError<Types<R>>> {
-        let last: Option<LogId<R>> = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let last = last_of::<R>(&request);
         let sent = self.call(Lane::Append, rpc::encode_append::<R>(request), option.hard_ttl());
-        let answer = sent.await.map_err(failed::<R>)?;
-        Ok(match rpc::decode_appended::<R>(&answer).map_err(malformed::<R>)? {
+        Ok(match appended::<R>(sent.await)? {
             Ok(matched) if matched == last => AppendEntriesResponse::Success,
             Ok(matched) => AppendEntriesResponse::PartialSuccess(matched),
             Err(StreamAppendError::Conflict(_)) => AppendEntriesResponse::Conflict,
@@ -107,7 +160,7 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
     }
 
     /// The log, and heartbeats as streams of one: pipelined, answered in order, over at the first answer
-    /// that is not a success.
+    /// that is not a success. No more is read from the log than may be on its way.
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
@@ -121,14 +174,31 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
     {
         let client = &*self;
         let careless = client.replica.journal.faulty(Fault::CommitAlone);
-        let calls = input.map(move |request| {
-            let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
-            let sent = client.call(Lane::Append, rpc::encode_append::<R>(request), APPEND_TIMEOUT);
+        let room = Arc::new(Semaphore::new(limit::APPEND_BYTES_IN_FLIGHT_MAX));
+        let admitted = input.then(move |request| {
+            let (bytes, room) = (rpc::payload_bytes::<R>(&request), room.clone());
+            async move {
+                let share = bytes.min(limit::APPEND_BYTES_IN_FLIGHT_MAX) as u32;
+                // It is never closed.
+                let room = room.acquire_many_owned(share).await.ok();
+                (request, room)
+            }
+        });
+        let calls = admitted.map(move |(request, room)| {
+            let last = last_of::<R>(&request);
+            let sent = if client.heartbeats {
+                Either::Left(client.heartbeat(request))
+            } else {
+                let sent = client.call(Lane::Append, rpc::encode_append::<R>(request), APPEND_TIMEOUT);
+                Either::Right(sent.map(appended::<R>))
+            };
             async move {
                 if careless {
                     return Ok(Ok(last));
                 }
-                rpc::decode_appended::<R>(&sent.await.map_err(failed::<R>)?).map_err(malformed::<R>)
+                let answer = sent.await;
+                drop(room);
+                answer
             }
         });
         let answers = calls.buffered(limit::APPENDS_IN_FLIGHT_MAX).scan(false, |over, answer| {
@@ -189,12 +259,12 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         let question = Question::Snapshot { vote: encode_vote::<R>(&vote), manifest };
         let sent = self.call(Lane::Bulk, rpc::encode_question(&question), option.hard_ttl());
         match futures::future::select(Box::pin(sent), Box::pin(cancel)).await {
-            futures::future::Either::Left((Ok(answer), _)) => {
+            Either::Left((Ok(answer), _)) => {
                 let vote = crate::store::decode_vote::<R>(&answer).map_err(|error| unreachable(&error.to_string()))?;
                 Ok(SnapshotResponse::new(vote))
             }
-            futures::future::Either::Left((Err(error), _)) => Err(unreachable(&error.to_string())),
-            futures::future::Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),
+            Either::Left((Err(error), _)) => Err(unreachable(&error.to_string())),
+            Either::Right((closed, _)) => Err(StreamingError::Closed(closed)),
         }
     }
 }

@@ -4,13 +4,10 @@ use bytes::Bytes;
 use machine::Reply;
 use model::entry::EntryError;
 use model::{Entry, NodeId};
-use openraft::Instant;
-use openraft::async_runtime::WatchReceiver;
 use openraft::raft::responder::Responder;
 use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
-use std::time::Duration;
 
 pub use openraft::async_runtime::AsyncRuntime as Runtime;
 
@@ -132,12 +129,4 @@ pub(crate) fn leading<R: Runtime>(raft: &Raft<R>) -> Result<u64, Option<NodeId>>
         Ok(_) => Err(None),
         Err(forward) => Err(forward.leader_id.map(NodeId)),
     }
-}
-
-/// Whether a quorum has confirmed so recently that this node leads that no other can.
-pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, lease: Duration) -> bool {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let alone = metrics.membership_config.voter_ids().count() <= 1;
-    alone || metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner() + lease > R::Instant::now())
 }

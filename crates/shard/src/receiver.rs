@@ -1,6 +1,8 @@
 //! Calls from other replicas.
 
-use crate::doubt::Doubt;
+use crate::doubt::{Doubt, voters_to_tell};
+use crate::leadership::SILENCE;
+use crate::membership::{is_founded, membership};
 use crate::raft::{Raft, Runtime, Types, Vote, leading};
 use crate::replica::{Replica, rebuild};
 use crate::rpc::{self, Ballot, Chunk, EntryCopy, FormCopy, Incoming, Question, SliceCopy, Standing};
@@ -16,10 +18,12 @@ use journal::canary::Fault;
 use journal::install::SnapshotManifest;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
+use openraft::Instant;
 use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -37,6 +41,10 @@ pub(crate) struct Receiver<R: Runtime> {
     appends: Mutex<BTreeMap<NodeId, mpsc::Sender<Append<R>>>>,
     /// Held while a snapshot is pulled and installed.
     installing: tokio::sync::Mutex<()>,
+    /// It is noted, durably, that others have what this replica is sent.
+    is_introduced: AtomicBool,
+    /// Until then it votes for nobody.
+    silent_until: Option<R::Instant>,
 }
 
 fn refused(why: impl Into<String>) -> TransportError {
@@ -45,13 +53,20 @@ fn refused(why: impl Into<String>) -> TransportError {
 
 impl<R: Runtime> Receiver<R> {
     pub(crate) fn new(replica: Arc<Replica<R>>, raft: Raft<R>, doubt: Arc<Doubt>) -> Self {
-        Receiver { replica, raft, doubt, appends: Mutex::default(), installing: tokio::sync::Mutex::default() }
+        let journal = &replica.journal;
+        let is_founded = is_founded(journal);
+        let is_introduced = AtomicBool::new(is_founded || journal.is_replicated());
+        // What is new has given its word to nobody.
+        let silent_until = is_founded.then(|| R::Instant::now() + SILENCE);
+        let (appends, installing) = (Mutex::default(), tokio::sync::Mutex::default());
+        Receiver { replica, raft, doubt, appends, installing, is_introduced, silent_until }
     }
 
     /// Takes a request; what has to happen in the order of requests happens before this returns.
     pub(crate) fn handle(self: &Arc<Self>, from: NodeId, request: Bytes) -> Answer {
         match rpc::decode::<R>(request) {
             Ok(Incoming::Append(append)) => self.append(from, append),
+            Ok(Incoming::Heartbeat(heartbeat)) => self.heartbeat(from, heartbeat),
             Ok(Incoming::Question(question)) => {
                 let receiver = self.clone();
                 Box::pin(async move { receiver.answer(from, question).await })
@@ -63,7 +78,35 @@ impl<R: Runtime> Receiver<R> {
         }
     }
 
+    /// Notes that others have what this replica gets, before it gets anything: after power loss it would not know
+    /// otherwise that it may have forgotten some of it.
+    async fn introduce(&self) -> Result<(), TransportError> {
+        if !self.is_introduced.load(SeqCst) {
+            let journal = self.replica.journal.clone();
+            let noted = self.replica.environment.blocking(move || journal.keep_replicated(true)).await;
+            noted.ok_or_else(|| refused("the node stops"))?.map_err(|error| refused(error.to_string()))?;
+            self.is_introduced.store(true, SeqCst);
+        }
+        Ok(())
+    }
+
+    /// Whether a candidate may have our vote, if openraft thinks so, too.
+    fn may_vote_for(&self, ballot: &Ballot) -> Result<(), TransportError> {
+        // A leader that hands over gives us our word back.
+        if !ballot.flag && self.silent_until.is_some_and(|until| R::Instant::now() < until) {
+            return Err(refused("just started: no votes yet"));
+        }
+        self.doubt.may_vote_for(ballot.last).map_err(refused)
+    }
+
     fn append(self: &Arc<Self>, from: NodeId, append: AppendEntriesRequest<Types<R>>) -> Answer {
+        if !self.is_introduced.load(SeqCst) {
+            let receiver = self.clone();
+            return Box::pin(async move {
+                receiver.introduce().await?;
+                Err(refused("a new replica: send it again"))
+            });
+        }
         if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&append.vote)) {
             return Box::pin(async move { Err(refused(why)) });
         }
@@ -94,6 +137,22 @@ impl<R: Runtime> Receiver<R> {
             return Box::pin(async { Ok(answer) });
         }
         Box::pin(async move { wait.await.map_err(|_| refused("the append stream ended")) })
+    }
+
+    /// Needs no order, among appends or heartbeats; see `network`.
+    fn heartbeat(&self, from: NodeId, heartbeat: AppendEntriesRequest<Types<R>>) -> Answer {
+        if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&heartbeat.vote)) {
+            return Box::pin(async move { Err(refused(why)) });
+        }
+        let raft = self.raft.clone();
+        Box::pin(async move {
+            let mut results = std::pin::pin!(raft.stream_append(futures::stream::iter([heartbeat])));
+            match results.next().await {
+                Some(Ok(result)) => Ok(rpc::encode_appended::<R>(&result)),
+                Some(Err(error)) => Err(refused(error.to_string())),
+                None => Err(refused("consensus has stopped")),
+            }
+        })
     }
 
     fn start_stream(&self) -> mpsc::Sender<Append<R>> {
@@ -127,13 +186,13 @@ impl<R: Runtime> Receiver<R> {
         let wire = |error: model::WireError| refused(error.to_string());
         match question {
             Question::Vote { ballot } => {
-                self.doubt.may_vote_for(ballot.last).map_err(refused)?;
+                self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
                 let response = self.raft.vote(request).await.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
             }
             Question::PreVote { ballot } => {
-                self.doubt.may_vote_for(ballot.last).map_err(refused)?;
+                self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
                 let response = self.raft.pre_vote(request).await.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
@@ -160,8 +219,8 @@ impl<R: Runtime> Receiver<R> {
             Question::Form { stream, from, to } => self.copy_form(stream, from, to).await,
             Question::Standing { asker, reverted } => {
                 let in_doubt = self.doubt.is_in_doubt();
-                let mut standing =
-                    Standing { last: self.replica.journal.last(), in_doubt, leading: None, confirmed: false };
+                let (last, voters) = (self.replica.journal.last(), voters_to_tell(&membership(&self.raft)));
+                let mut standing = Standing { last, in_doubt, leading: None, confirmed: false, voters };
                 if let Ok(term) = leading(&self.raft) {
                     if reverted {
                         // Once, for this node: it told us itself that it lost the end of its log.
@@ -226,6 +285,7 @@ impl<R: Runtime> Receiver<R> {
     async fn install(&self, from: NodeId, vote: &[u8], manifest: SnapshotManifest) -> Result<Bytes, TransportError> {
         // Two would write into each other's parts; the leader offers it again.
         let _one_at_a_time = self.installing.try_lock().map_err(|_| refused("a snapshot is being pulled"))?;
+        self.introduce().await?;
         // What is here already is not pulled, and must still be here when the snapshot is installed.
         let _lease = self.replica.lease(&manifest);
         let installed = self.pull_and_install(from, vote, manifest.clone()).await;

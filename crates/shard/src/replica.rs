@@ -1,6 +1,7 @@
 //! What the parts of one replica share: the machine, the journal, how far it has applied.
 
 use crate::environment::Environment;
+use crate::membership::Membership;
 use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
 use crate::store::{encode_membership, log_id, position, take_membership};
@@ -9,12 +10,12 @@ use journal::skips::Skip;
 use journal::{Journal, LogPosition};
 use machine::table::Object;
 use machine::{ApplyError, Machine};
-use model::ShardId;
 use model::wire::{Input, Wire, WireError};
+use model::{NodeId, ShardId};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64};
 
 /// Key of the membership among a checkpoint's objects. The machine's keys start at 1.
 const MEMBERSHIP_KEY: [u8; 1] = [0];
@@ -29,6 +30,8 @@ pub(crate) struct AppliedState<R: Runtime> {
 }
 
 pub(crate) struct Replica<R: Runtime> {
+    /// The node it is on.
+    pub(crate) me: NodeId,
     pub(crate) shard: ShardId,
     pub(crate) environment: Environment,
     pub(crate) journal: Arc<Journal>,
@@ -47,6 +50,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
     /// How far the clocks of most replicas are ahead of ours, in milliseconds.
     pub(crate) clock_offset: AtomicI64,
+    /// The term in which it last handed leadership over.
+    pub(crate) handed_over_in: AtomicU64,
     /// Changes taken out of the machine that no checkpoint holds yet.
     pub(crate) unsaved: Mutex<Unsaved>,
 }
@@ -108,7 +113,7 @@ pub(crate) fn encode_stored<R: Runtime>(stored: &StoredMembership<R>) -> Vec<u8>
 
 impl<R: Runtime> Replica<R> {
     /// Rebuilds the replica from the journal's checkpoint. Blocks on the disk.
-    pub(crate) fn restore(environment: Environment, journal: Arc<Journal>) -> Result<Self, RestoreError> {
+    pub(crate) fn restore(me: NodeId, environment: Environment, journal: Arc<Journal>) -> Result<Self, RestoreError> {
         let shard = journal.shard();
         let (at, objects) = journal.read_checkpoint()?;
         let (mut machine, membership) = rebuild::<R>(shard, &objects)?;
@@ -120,6 +125,7 @@ impl<R: Runtime> Replica<R> {
             skips.insert(index);
         }
         Ok(Replica {
+            me,
             shard,
             environment,
             journal,
@@ -132,15 +138,16 @@ impl<R: Runtime> Replica<R> {
             shrank: AtomicBool::new(true),
             is_taking_over: AtomicBool::new(false),
             clock_offset: AtomicI64::new(0),
+            handed_over_in: AtomicU64::new(0),
             unsaved: Mutex::default(),
         })
     }
 
-    /// Tells the journal whether other replicas have what this one has.
+    /// Tells the journal whether other replicas have what this one has: not those that only follow it, which may
+    /// have nothing yet; but what one that only follows has came from those that vote.
     pub(crate) fn note_replicated(&self) {
-        // One that follows without a vote may have nothing yet.
-        let voters = self.applied.lock().membership.membership().get_joint_config().iter().map(BTreeSet::len).min();
-        self.journal.set_replicated(voters.is_some_and(|voters| voters > 1));
+        let members = Membership::of(self.applied.lock().membership.membership());
+        self.journal.set_replicated(members.others_vote(self.me));
     }
 
     /// Takes what changed since the last checkpoint, in memory only. Called between two entries.
@@ -168,10 +175,15 @@ impl<R: Runtime> Replica<R> {
 
     /// Returns when everything appended so far is on stable storage; `false` when the journal stops.
     pub(crate) async fn flushed(&self) -> bool {
-        let (done, wait) = futures::channel::oneshot::channel();
-        self.journal.flush(Box::new(move || {
-            let _ = done.send(());
-        }));
-        wait.await.is_ok()
+        flushed(&self.journal).await
     }
+}
+
+/// Returns when everything appended so far is on stable storage; `false` when the journal stops.
+pub(crate) async fn flushed(journal: &Journal) -> bool {
+    let (done, wait) = futures::channel::oneshot::channel();
+    journal.flush(Box::new(move || {
+        let _ = done.send(());
+    }));
+    wait.await.is_ok()
 }

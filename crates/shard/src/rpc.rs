@@ -13,6 +13,7 @@ use journal::install::{Part, SnapshotManifest};
 use journal::{LogEntry, LogPosition, Slice};
 use model::wire::{Input, Wire, WireError, put_varint};
 use model::{LeaderEpoch, NodeId, Offset, StreamId, Timestamp};
+use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, VoteRequest, VoteResponse};
 
 model::wire_struct! {
@@ -39,6 +40,8 @@ model::wire_struct! {
         pub(crate) leading: Option<Bytes>,
         /// Set when a quorum has just confirmed that.
         pub(crate) confirmed: bool,
+        /// Who votes, as far as it knows: one configuration, or two while it changes.
+        pub(crate) voters: Vec<Vec<NodeId>>,
     }
 }
 
@@ -154,11 +157,14 @@ fn kind_of(number: u8) -> Option<Kind> {
 /// First byte of a request: what follows.
 const QUESTION: u8 = 1;
 const APPEND: u8 = 2;
+/// An append without entries that needs no order among appends.
+const HEARTBEAT: u8 = 3;
 
 /// A request as received.
 pub(crate) enum Incoming<R: Runtime> {
     Question(Question),
     Append(AppendEntriesRequest<Types<R>>),
+    Heartbeat(AppendEntriesRequest<Types<R>>),
 }
 
 pub(crate) fn encode_question(question: &Question) -> Vec<Bytes> {
@@ -174,6 +180,10 @@ pub(crate) fn decode<R: Runtime>(mut bytes: Bytes) -> Result<Incoming<R>, WireEr
     match bytes.get_u8() {
         QUESTION => Ok(Incoming::Question(Question::from_wire(&bytes)?)),
         APPEND => Ok(Incoming::Append(decode_append::<R>(bytes)?)),
+        HEARTBEAT => match decode_append::<R>(bytes)? {
+            heartbeat if heartbeat.entries.is_empty() => Ok(Incoming::Heartbeat(heartbeat)),
+            _ => Err(WireError::Invalid("heartbeat")),
+        },
         tag => Err(WireError::Tag { what: "request", tag: tag.into() }),
     }
 }
@@ -182,9 +192,28 @@ fn optional<R: Runtime>(id: Option<&LogId<R>>) -> LogPosition {
     id.map(position::<R>).unwrap_or_default()
 }
 
+/// Bytes of the payloads that a request carries.
+pub(crate) fn payload_bytes<R: Runtime>(request: &AppendEntriesRequest<Types<R>>) -> usize {
+    let bytes = |entry: &RaftEntry<R>| match &entry.payload {
+        EntryPayload::Normal(payload) => payload.bytes.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    };
+    request.entries.iter().map(bytes).sum()
+}
+
 /// Entries' descriptions first, then their payloads, which are not copied.
 pub(crate) fn encode_append<R: Runtime>(request: AppendEntriesRequest<Types<R>>) -> Vec<Bytes> {
-    let mut head = vec![APPEND];
+    encode_entries::<R>(APPEND, request)
+}
+
+/// A request without entries that may overtake others.
+pub(crate) fn encode_heartbeat<R: Runtime>(request: AppendEntriesRequest<Types<R>>) -> Vec<Bytes> {
+    debug_assert!(request.entries.is_empty(), "a heartbeat carries nothing that would need an order");
+    encode_entries::<R>(HEARTBEAT, request)
+}
+
+fn encode_entries<R: Runtime>(tag: u8, request: AppendEntriesRequest<Types<R>>) -> Vec<Bytes> {
+    let mut head = vec![tag];
     encode_vote::<R>(&request.vote).put(&mut head);
     optional::<R>(request.prev_log_id.as_ref()).put(&mut head);
     optional::<R>(request.leader_commit.as_ref()).put(&mut head);

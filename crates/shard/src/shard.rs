@@ -1,14 +1,16 @@
 //! A replica of a shard: the handle the broker holds.
 
 use crate::apply::StateMachine;
-use crate::batcher::{Answer, Batcher, ProposeError, Request};
+use crate::batcher::{Answer, Batcher, Pending, ProposeError, Request};
+use crate::consensus::{Consensus, Inner, watch_role};
 use crate::door::Door;
 use crate::doubt::{self, Doubt};
 use crate::environment::Environment;
-use crate::handover::hand_over;
+use crate::handover::step_down_unheard;
 use crate::housekeeping::Housekeeping;
+use crate::membership::{Membership, MembershipError, is_founded};
 use crate::network::Network;
-use crate::raft::{Raft, Runtime, leading};
+use crate::raft::{Raft, Runtime};
 use crate::receiver::Receiver;
 use crate::replica::{Replica, RestoreError};
 use crate::skew;
@@ -22,17 +24,16 @@ use journal::{Journal, LogPosition, Space};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
 use openraft::SnapshotPolicy;
-use openraft::async_runtime::WatchReceiver;
 use parking_lot::RwLockReadGuard;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
 /// Raft's timing.
 const HEARTBEAT_MILLIS: u64 = 100;
-const ELECTION_MILLIS: (u64, u64) = (300, 600);
+pub(crate) const ELECTION_MILLIS: (u64, u64) = (300, 600);
 /// openraft's default of 200 ms is too short for a checkpoint of any size.
 const SNAPSHOT_TIMEOUT_MILLIS: u64 = 600_000;
 
@@ -64,24 +65,6 @@ pub enum StartError {
     Consensus(String),
 }
 
-/// What the broker does with consensus; hides the runtime it runs on.
-trait Consensus: Send + Sync {
-    fn role(&self) -> Role;
-    fn term(&self) -> u64;
-    fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
-    fn elect(&self) -> BoxFuture<'_, ()>;
-    fn checkpoint(&self) -> BoxFuture<'_, ()>;
-    fn shutdown(&self) -> BoxFuture<'_, ()>;
-    fn machine(&self) -> RwLockReadGuard<'_, Machine>;
-    fn applied(&self) -> LogPosition;
-    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>>;
-    fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), StartError>>;
-    fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
-    fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()>;
-    fn is_in_doubt(&self) -> bool;
-    fn clock_offset_millis(&self) -> i64;
-}
-
 /// See the module's documentation.
 #[derive(Clone)]
 pub struct Shard {
@@ -97,13 +80,6 @@ impl fmt::Debug for Shard {
     }
 }
 
-struct Inner<R: Runtime> {
-    raft: Raft<R>,
-    replica: Arc<Replica<R>>,
-    doubt: Arc<Doubt>,
-    receiver: Arc<Receiver<R>>,
-}
-
 impl Shard {
     /// Starts node `me`'s replica over an open journal, whose writer must be running. Blocks on the
     /// disk while the checkpoint is read.
@@ -116,11 +92,11 @@ impl Shard {
         in_doubt: bool,
         environment: Environment,
     ) -> Result<Self, StartError> {
-        let (replica, in_doubt) = match Replica::<R>::restore(environment.clone(), journal.clone()) {
+        let (replica, in_doubt) = match Replica::<R>::restore(me, environment.clone(), journal.clone()) {
             Err(RestoreError::Checkpoint(error @ CheckpointError::Damaged { .. })) if journal.is_replicated() => {
                 tracing::error!(shard = %journal.shard(), %error, "starting over: everything is copied from other replicas");
                 journal.start_over().map_err(|error| RestoreError::Checkpoint(error.into()))?;
-                (Replica::<R>::restore(environment, journal.clone())?, true)
+                (Replica::<R>::restore(me, environment, journal.clone())?, true)
             }
             restored => (restored?, in_doubt),
         };
@@ -155,7 +131,8 @@ impl Shard {
         let network = Network::<R> { replica: replica.clone() };
         let raft = Raft::<R>::new(me.0, config, network, store, machine).await.map_err(|error| consensus(&error))?;
         let (submissions, receiver) = mpsc::channel(limit::SHARD_REQUESTS_WAITING_MAX);
-        drop(R::spawn(Batcher::new(replica.clone(), raft.clone(), receiver).run()));
+        let pending = Arc::new(Pending::default());
+        drop(R::spawn(Batcher::new(replica.clone(), raft.clone(), receiver, pending.clone()).run()));
         let doubt = Arc::new(Doubt::new(in_doubt));
         if in_doubt {
             drop(R::spawn(doubt::settle(replica.clone(), raft.clone(), doubt.clone())));
@@ -166,6 +143,9 @@ impl Shard {
         drop(R::spawn(watch_role(inner.clone())));
         drop(R::spawn(Housekeeping::new(inner.raft.clone(), inner.replica.clone(), door.downgrade()).run()));
         drop(R::spawn(skew::watch(inner.raft.clone(), inner.replica.clone())));
+        drop(R::spawn(step_down_unheard(inner.raft.clone(), inner.replica.clone(), pending)));
+        // The members are told from here on: by the time openraft answers, it has said who they are.
+        let _ = inner.raft.is_initialized().await;
         Ok(Shard { id: journal.shard(), journal, consensus: inner, door })
     }
 
@@ -181,10 +161,27 @@ impl Shard {
         &self.journal
     }
 
-    /// The part this replica plays now.
+    /// The part this replica plays now. What it may say as the leader is another question: see
+    /// [`Shard::leading`].
     #[must_use]
     pub fn role(&self) -> Role {
         self.consensus.role()
+    }
+
+    /// The term this replica leads in, once it has applied an entry of it: only then has it all that was
+    /// acknowledged before, and may say what there is.
+    ///
+    /// # Errors
+    /// Who leads instead; nobody when that is not known, or when this replica leads and is not ready yet.
+    pub fn leading(&self) -> Result<u64, Option<NodeId>> {
+        self.consensus.leading()
+    }
+
+    /// Whether this replica leads and most voters have confirmed so lately that nobody else can lead yet: of one
+    /// that is cut off others may know better.
+    #[must_use]
+    pub fn is_sure_to_lead(&self) -> bool {
+        self.consensus.is_sure_to_lead()
     }
 
     /// The Raft term this replica is in.
@@ -219,25 +216,82 @@ impl Shard {
         self.consensus.handle(from, request)
     }
 
-    /// Adds a replica that follows without a vote, and waits until it has caught up. Leader only.
-    ///
-    /// # Errors
-    /// When this replica does not lead.
-    pub async fn add_learner(&self, node: NodeId) -> Result<(), StartError> {
-        self.consensus.add_learner(node).await
+    /// Who has a replica, as logged here; nobody when nothing was ever founded.
+    #[must_use]
+    pub fn membership(&self) -> Membership {
+        self.consensus.membership()
     }
 
-    /// Makes these replicas the voters; others leave. Leader only.
-    ///
-    /// # Errors
-    /// When this replica does not lead, or one of them does not follow yet.
-    pub async fn change_voters(&self, voters: Vec<NodeId>) -> Result<(), StartError> {
-        self.consensus.change_voters(voters).await
+    /// Whether this replica is part of a shard: somebody has founded it here, or a leader has called. What is not
+    /// founded holds nothing that counts.
+    #[must_use]
+    pub fn is_founded(&self) -> bool {
+        is_founded(&self.journal)
     }
 
-    /// Hands leadership to another voter. Leader only; a hint.
-    pub async fn transfer_leadership(&self, to: NodeId) {
-        self.consensus.transfer(to).await;
+    /// How many entries each other member is behind, as far as the leader knows: `u64::MAX` when it has not heard of
+    /// one. Empty when this replica does not lead.
+    #[must_use]
+    pub fn lags(&self) -> BTreeMap<NodeId, u64> {
+        self.consensus.lags()
+    }
+
+    /// How long ago each other member confirmed that this replica leads; those that have not are left out. Empty
+    /// when this replica does not lead.
+    #[must_use]
+    pub fn silences(&self) -> BTreeMap<NodeId, Duration> {
+        self.consensus.silences()
+    }
+
+    /// Returns when [`Shard::machine`] has seen the entry at `index`.
+    pub async fn wait_applied(&self, index: u64) {
+        self.consensus.wait_applied(index).await;
+    }
+
+    /// Makes `node` a member that follows without a vote, and does not wait for it to catch up. Leader only. Nothing
+    /// happens when it is a member already.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn follow(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.consensus.follow(node).await
+    }
+
+    /// Makes these members the voters, all of which have to be members. Those who voted before and do not any more
+    /// follow from now on if they are to be retained, or leave. Leader only; one that does not vote any more hands
+    /// leadership over first, and says to whom as [`MembershipError::NotLeader`]: that one is to be asked.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]. Of a change that has failed the first half may be done: [`Membership::is_joint`]
+    /// tells, and [`Shard::finish_change`] does the other.
+    pub async fn change_voters(&self, voters: BTreeSet<NodeId>, retain: bool) -> Result<(), MembershipError> {
+        self.consensus.change_voters(voters, retain).await
+    }
+
+    /// Removes a member that does not vote. Leader only.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn forget(&self, node: NodeId) -> Result<(), MembershipError> {
+        self.consensus.forget(node).await
+    }
+
+    /// Finishes a change of voters that is half done, because its leader died or could not wait. Whoever is to lose
+    /// its vote by it follows from now on. Leader only. Nothing happens when no change is half done.
+    ///
+    /// # Errors
+    /// See [`MembershipError`].
+    pub async fn finish_change(&self) -> Result<(), MembershipError> {
+        self.consensus.finish_change().await
+    }
+
+    /// Hands leadership to `to`, or to the voter that has most of the log, and waits until another replica leads.
+    /// Returns which does. Leader only. From the moment another one can take over, this one proposes nothing more.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]: among others when nobody can take over now.
+    pub async fn hand_over(&self, to: Option<NodeId>) -> Result<NodeId, MembershipError> {
+        self.consensus.hand_over(to).await
     }
 
     /// Whether this replica may have forgotten what it acknowledged: it serves nobody meanwhile.
@@ -252,7 +306,7 @@ impl Shard {
         self.consensus.clock_offset_millis()
     }
 
-    /// Stands for election now instead of after a timeout.
+    /// Stands for election now instead of after a timeout, if this replica votes alone.
     pub async fn elect(&self) {
         self.consensus.elect().await;
     }
@@ -282,104 +336,5 @@ impl Shard {
     /// Stops taking part. What was acknowledged is in the journal.
     pub async fn shutdown(&self) {
         self.consensus.shutdown().await;
-    }
-}
-
-impl<R: Runtime> Consensus for Inner<R> {
-    fn role(&self) -> Role {
-        // The guard must be gone before the same metrics are read again below: with a writer waiting
-        // in between, a second reader would wait for ever.
-        let stopped = self.raft.metrics().borrow_watched().running_state.is_err();
-        if stopped {
-            return Role::Stopped;
-        }
-        match leading(&self.raft) {
-            Ok(_) => Role::Leader,
-            Err(leader) => Role::Follower(leader),
-        }
-    }
-
-    fn term(&self) -> u64 {
-        self.raft.server_metrics().borrow_watched().vote.leader_id.term
-    }
-
-    fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>> {
-        Box::pin(async move {
-            if self.raft.is_initialized().await.map_err(|error| StartError::Consensus(error.to_string()))? {
-                return Ok(());
-            }
-            let voters: BTreeMap<u64, ()> = voters.into_iter().map(|id| (id.0, ())).collect();
-            self.raft.initialize(voters).await.map_err(|error| StartError::Consensus(error.to_string()))
-        })
-    }
-
-    fn elect(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let _ = self.raft.trigger().elect(true).await;
-        })
-    }
-
-    fn checkpoint(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            crate::housekeeping::checkpoint(&self.raft, &self.replica).await;
-        })
-    }
-
-    fn shutdown(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let _ = self.raft.shutdown().await;
-        })
-    }
-
-    fn machine(&self) -> RwLockReadGuard<'_, Machine> {
-        self.replica.machine.read()
-    }
-
-    fn applied(&self) -> LogPosition {
-        self.replica.applied.lock().at
-    }
-
-    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        self.receiver.handle(from, request)
-    }
-
-    fn add_learner(&self, node: NodeId) -> BoxFuture<'_, Result<(), StartError>> {
-        Box::pin(async move {
-            let added = self.raft.add_learner(node.0, (), true).await;
-            added.map(|_| ()).map_err(|error| StartError::Consensus(error.to_string()))
-        })
-    }
-
-    fn change_voters(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>> {
-        Box::pin(async move {
-            let voters: BTreeSet<u64> = voters.into_iter().map(|node| node.0).collect();
-            let changed = self.raft.change_membership(voters, false).await;
-            changed.map(|_| ()).map_err(|error| StartError::Consensus(error.to_string()))
-        })
-    }
-
-    fn transfer(&self, to: NodeId) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            hand_over(&self.raft, &self.replica, to).await;
-        })
-    }
-
-    fn is_in_doubt(&self) -> bool {
-        self.doubt.is_in_doubt()
-    }
-
-    fn clock_offset_millis(&self) -> i64 {
-        self.replica.clock_offset.load(Relaxed)
-    }
-}
-
-/// Tells the environment when the leader changes.
-async fn watch_role<R: Runtime>(inner: Arc<Inner<R>>) {
-    let mut metrics = inner.raft.server_metrics();
-    loop {
-        (inner.replica.environment.on_role)(inner.replica.shard);
-        if metrics.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -14,6 +14,7 @@ use model::wire::Wire;
 use model::{NodeId, Timestamp, limit};
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -46,7 +47,7 @@ fn successor(ahead: i64, offsets: &[(NodeId, i64)]) -> Option<NodeId> {
 
 /// Compares clocks as long as the shard runs.
 pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
-    let me = NodeId(*raft.node_id());
+    let me = replica.me;
     while !replica.journal.is_stopping() {
         R::sleep(INTERVAL).await;
         let voters: Vec<NodeId> = {
@@ -76,7 +77,8 @@ pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
             && let Some(to) = successor(ahead, &offsets)
         {
             tracing::warn!(shard = %replica.shard, %to, "handing leadership away because of the clock");
-            hand_over(&raft, &replica, to).await;
+            // What fails is tried again the next time.
+            let _ = hand_over(&raft, &replica, &BTreeSet::from([to])).await;
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::purges::Purges;
 use crate::raft::{LogId, Membership, Payload, RaftEntry, Runtime, Types, Vote};
-use crate::replica::Replica;
+use crate::replica::{Replica, flushed};
 use bytes::Bytes;
 use futures::channel::oneshot;
 use journal::frame::Kind;
@@ -143,6 +143,18 @@ impl<R: Runtime> Store<R> {
     /// housekeeping mends it.
     async fn read_to_send(&self, from: u64, to: u64) -> io::Result<Vec<RaftEntry<R>>> {
         let (from, mut to) = (from_raft(from), from_raft(to));
+        if !self.journal.is_replicated() {
+            // As long as this replica decides alone, what it holds in memory may be committed, and power loss
+            // takes it. Then those who follow must not have applied it.
+            if self.journal.flushed() < from && !flushed(&self.journal).await {
+                return Err(io::Error::other("the node stops"));
+            }
+            if self.journal.last().index < from {
+                // It leads no longer, and another leader's entries took their place.
+                return Ok(Vec::new());
+            }
+            to = to.min(self.journal.flushed() + 1).max(from + 1);
+        }
         loop {
             match self.journal.entries(from, to, limit::APPEND_BYTES_MAX) {
                 // What comes before can be sent meanwhile.

@@ -7,7 +7,7 @@ use model::{NodeId, ShardId};
 /// Messages of one lane follow one another; lanes do not wait for each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
-    /// Votes and questions: small and urgent.
+    /// Heartbeats, votes and questions: small and urgent.
     Control,
     /// The log.
     Append,

@@ -10,22 +10,24 @@
 //! - `client` is who asks, `record` what is written, `checker` what clients were told against what
 //!   is there in the end, `losses` which acknowledgements from memory power loss may take, `states`
 //!   the replicas' states against each other, `panics` what nobody would see otherwise.
+//! - `growth` makes three replicas of one, in a run that begins so.
 //! - `keyed` is the same for compacted streams, which a run has when it is asked to.
 //! - `campaign` is many seeds.
 
 pub mod campaign;
-mod checker;
-mod client;
+pub(crate) mod checker;
+pub(crate) mod client;
 mod facts;
+mod growth;
 mod keyed;
-mod losses;
-mod net;
+pub(crate) mod losses;
+pub(crate) mod net;
 mod node;
-mod panics;
-mod record;
+pub(crate) mod panics;
+pub(crate) mod record;
 pub mod run;
 mod shape;
-mod states;
+pub(crate) mod states;
 mod trouble;
 
 pub use campaign::{Summary, campaign};

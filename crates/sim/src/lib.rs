@@ -1,18 +1,23 @@
-//! The simulator: the real journal and the real shard over a disk and a network that lose, tear,
-//! reorder and refuse, as a seed says.
+//! The simulator: the real journal, the real shard and whole brokers over a disk and a network that lose,
+//! tear, reorder and refuse, as a seed says.
 //!
 //! Its checkers share no code with what they check. A checker counts only when a canary, a build
 //! with a known fault, shows that it would notice.
 //!
 //! Start with [`disk`] (the hardware), then [`journal_run`] (one journal, no consensus) and
 //! [`campaign`] (many seeds of it, and the ones kept as regressions), then [`cluster`] (three
-//! replicas, a network and clients, with a campaign of its own). [`queue_run`] asks whether the disk is
-//! given back.
+//! replicas, a network and clients, with a campaign of its own) and [`brokers`] (nodes that are founded,
+//! join and leave, with several shards, and clients that ask any of them). [`queue_run`] asks whether the
+//! disk is given back.
 
+pub mod brokers;
 pub mod campaign;
 pub mod cluster;
 pub mod disk;
+mod facts;
 pub mod journal_run;
+mod life;
 pub mod queue_run;
 pub mod rng;
+mod time;
 pub mod trace;

@@ -1,12 +1,13 @@
 //! `sim`: the simulator's command line.
 //!
 //! It runs campaigns and prints what they found; what a run does is said in the library, starting
-//! with `journal_run`, `queue_run` and `cluster`.
+//! with `journal_run`, `queue_run`, `cluster` and `brokers`.
 #![allow(clippy::print_stdout, reason = "what a run found is this program's output")]
 
 use clap::{Parser, ValueEnum};
 use journal::canary::Fault;
 use openraft_rt_sim::SimInstant;
+use sim::brokers;
 use sim::campaign;
 use sim::cluster::{self, Plan};
 use sim::journal_run;
@@ -21,8 +22,8 @@ use tracing_subscriber::fmt::time::FormatTime;
 /// Small, so that a run has many and what is alive outweighs them.
 const QUEUE_LOG_FILE_BYTES: u64 = 4 << 20;
 
-/// Runs the real journal and the real shard over disks and a network that lose, tear, flip, reorder
-/// and refuse, as a seed says.
+/// Runs the real journal, the real shard and whole brokers over disks and a network that lose, tear, flip,
+/// reorder and refuse, as a seed says.
 #[derive(Parser)]
 struct Arguments {
     /// Which campaign; all of them unless one is named
@@ -43,15 +44,18 @@ struct Arguments {
     /// With a known fault, which has to be found
     #[arg(long, value_name = "FAULT", value_parser = fault)]
     fault: Option<Fault>,
-    /// How much goes wrong in a run of the cluster
-    #[arg(long, value_name = "N", default_value_t = Plan::default().rounds)]
-    rounds: u64,
+    /// How much goes wrong in a run of the cluster or of brokers
+    #[arg(long, value_name = "N")]
+    rounds: Option<u64>,
     /// With compacted streams, too; of a journal and of the cluster
     #[arg(long)]
     compaction: bool,
     /// In a run of the cluster, bits flip after each trouble in files that the Raft log does not need
     #[arg(long)]
     flips: bool,
+    /// In a run of the cluster, the shard begins with one replica, which two others join
+    #[arg(long)]
+    grow: bool,
     /// Of the queue workload: how many messages
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     messages: u64,
@@ -68,6 +72,8 @@ enum Campaign {
     Queue,
     /// Three replicas of a shard
     Cluster,
+    /// Whole brokers, which are founded, joined, drained and asked by clients
+    Brokers,
 }
 
 /// Stamps what is logged with the time in the run.
@@ -95,10 +101,11 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| ()));
     // All of them, also when the first has found something.
     let good = match arguments.campaign {
-        None => run_journal(&arguments) & run_queue(&arguments) & run_cluster(&arguments),
+        None => run_journal(&arguments) & run_queue(&arguments) & run_cluster(&arguments) & run_brokers(&arguments),
         Some(Campaign::Journal) => run_journal(&arguments),
         Some(Campaign::Queue) => run_queue(&arguments),
         Some(Campaign::Cluster) => run_cluster(&arguments),
+        Some(Campaign::Brokers) => run_brokers(&arguments),
     };
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -121,8 +128,9 @@ fn run_journal(arguments: &Arguments) -> bool {
 
 /// Returns whether nothing was found.
 fn run_cluster(arguments: &Arguments) -> bool {
-    let Arguments { fault, rounds, compaction, flips, .. } = *arguments;
-    let plan = Plan { fault, rounds, compaction, flips };
+    let Arguments { fault, compaction, flips, grow, .. } = *arguments;
+    let rounds = arguments.rounds.unwrap_or(Plan::default().rounds);
+    let plan = Plan { fault, rounds, compaction, flips, grow };
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
         let outcome = cluster::run(seed, plan, &trace);
@@ -134,6 +142,25 @@ fn run_cluster(arguments: &Arguments) -> bool {
         return outcome.violations.is_empty();
     }
     let summary = cluster::campaign(arguments.from..arguments.from + arguments.seeds, plan);
+    println!("{summary}");
+    summary.failures.is_empty()
+}
+
+/// Returns whether nothing was found.
+fn run_brokers(arguments: &Arguments) -> bool {
+    let rounds = arguments.rounds.unwrap_or(brokers::Plan::default().rounds);
+    let plan = brokers::Plan { fault: arguments.fault, rounds };
+    if let Some(seed) = arguments.seed {
+        let trace = if arguments.trace { Trace::on() } else { Trace::off() };
+        let outcome = brokers::run(seed, plan, &trace);
+        print!("{}", trace.text());
+        println!("{}\nthe disks: {}", outcome.facts, outcome.tally);
+        let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };
+        println!("seed {seed}: {found}");
+        outcome.violations.iter().for_each(|violation| println!("  {violation}"));
+        return outcome.violations.is_empty();
+    }
+    let summary = brokers::campaign(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
     summary.failures.is_empty()
 }

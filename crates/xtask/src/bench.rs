@@ -12,7 +12,7 @@ pub(crate) fn run(name: String, rest: Vec<String>) -> Outcome<bool> {
     let measures = !rest.iter().any(|word| ["--report-from", "--help", "-h"].contains(&word.as_str()));
     let compares = match name.as_str() {
         "core" => rest.is_empty() || rest.iter().any(|word| word == "peer"),
-        "kafka" => measures,
+        "kafka" | "cluster" => measures,
         _ => false,
     };
     if compares {
@@ -37,12 +37,14 @@ pub(crate) fn run(name: String, rest: Vec<String>) -> Outcome<bool> {
 
 /// Every measurement in a form that takes seconds: it shows that they run and that nothing is lost.
 pub(crate) fn smoke() -> Suite {
-    let (mut core, mut kafka) = (program(), program());
+    let (mut core, mut kafka, mut cluster) = (program(), program(), program());
     core.args(["core", "--quick"]);
     // Beside Apache Kafka when its jars are there already, alone otherwise.
     kafka.args(["kafka", "--quick", "--out", "target/bench/kafka-quick"]);
     with_jars(&mut kafka);
-    Suite { name: "bench", steps: vec![build(), core, kafka], counts: counts::none }
+    // Three nodes of ours alone: three JVMs take longer to start than all the rest.
+    cluster.args(["cluster", "--quick"]);
+    Suite { name: "bench", steps: vec![build(), core, kafka, cluster], counts: counts::none }
 }
 
 /// Names Apache Kafka's jars to the benchmark, if they are there.

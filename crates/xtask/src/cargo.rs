@@ -34,6 +34,11 @@ pub(crate) fn release_broker() -> PathBuf {
     target().join("release").join("mainstem")
 }
 
+/// The broker that knows one version more of what nodes write for one another.
+pub(crate) fn next_broker() -> PathBuf {
+    target().join("release").join("mainstem-next")
+}
+
 /// A command of the given name that starts in the root.
 pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);

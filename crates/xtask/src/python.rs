@@ -1,4 +1,4 @@
-//! The Python side of the client tests: pytest drives every family, and confluent-kafka is one.
+//! The Python side of the client and cluster tests: pytest drives every family, and confluent-kafka is one.
 
 use crate::cargo;
 use crate::readiness::Readiness;
@@ -24,12 +24,12 @@ pub(crate) fn prepare() -> Readiness {
     Readiness::Install(vec![create, install])
 }
 
-/// One pytest run over all client tests that the expression selects.
-pub(crate) fn pytest(markers: &str) -> Command {
+/// One pytest run over all tests in `tests/SUITE` that the expression selects.
+pub(crate) fn pytest(suite: &str, markers: &str) -> Command {
     let mut command = cargo::command(interpreter());
-    command.args(["-m", "pytest", "tests/clients", "--color=no", "-m", markers]);
+    command.args(["-m", "pytest", &format!("tests/{suite}"), "--color=no", "-m", markers]);
     // Where a failed test's data folder and broker log are found afterwards.
-    command.arg("--basetemp").arg(cargo::scratch().join("pytest"));
+    command.arg("--basetemp").arg(cargo::scratch().join(format!("pytest-{suite}")));
     // Compiled files would land beside the tests.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command

@@ -23,6 +23,18 @@ pub(crate) enum Soak {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         rest: Vec<String>,
     },
+    /// Run whole brokers in the simulator over many seeds
+    Brokers {
+        /// How many seeds
+        #[arg(long, value_name = "N")]
+        seeds: u64,
+        /// The first seed
+        #[arg(long, value_name = "S", default_value_t = 0)]
+        from: u64,
+        /// Passed to the simulator as they are
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        rest: Vec<String>,
+    },
     /// Run the queue workload: is the disk given back as promised?
     Queue {
         /// How many messages
@@ -46,9 +58,10 @@ pub(crate) enum Soak {
 /// Runs the one that was asked for; true when it found nothing.
 pub(crate) fn run(kind: Soak) -> Outcome<bool> {
     match kind {
-        Soak::Sim { seeds, from, rest } => {
-            let arguments = ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), from.to_string()];
-            run_release("sim", arguments.into_iter().chain(rest))
+        Soak::Sim { seeds, from, rest } => run_release("sim", range(seeds, from).into_iter().chain(rest)),
+        Soak::Brokers { seeds, from, rest } => {
+            let campaign = std::iter::once("brokers".to_owned());
+            run_release("sim", campaign.chain(range(seeds, from)).chain(rest))
         }
         Soak::Queue { messages, streams, seed } => {
             let numbers = [("--messages", messages), ("--streams", streams), ("--seed", seed)];
@@ -57,6 +70,11 @@ pub(crate) fn run(kind: Soak) -> Outcome<bool> {
         }
         Soak::Fuzz { seconds } => fuzz(seconds),
     }
+}
+
+/// Which seeds the simulator runs.
+fn range(seeds: u64, from: u64) -> [String; 4] {
+    ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), from.to_string()]
 }
 
 /// Builds one of our programs for release and runs it with these arguments.

@@ -1,8 +1,9 @@
 //! `cargo xtask test`: every test, on a machine that has only the toolchains.
 //!
 //! Each step is a suite with a log of its own. The families of clients (python, kcat, java, go) are
-//! prepared one by one, then one pytest run drives those that are ready; a test says by its markers
-//! which families it needs. What a machine lacks is skipped and named, except where CI=true.
+//! prepared one by one, then pytest drives those that are ready, first against one broker, then against
+//! clusters; a test says by its markers which families it needs. What a machine lacks is skipped and named,
+//! except where CI=true.
 
 use crate::readiness::Readiness;
 use crate::suite::Suite;
@@ -21,6 +22,10 @@ pub(crate) enum Only {
     Unit,
     /// Every family of clients
     Clients,
+    /// Clusters of several nodes, which are killed and restarted under clients
+    Cluster,
+    /// Clusters whose networks, disks and clocks are broken: takes long, needs root, and is in no other suite
+    Faults,
     /// The benchmarks, in the form that takes seconds and only shows that they run
     Bench,
     /// Clients that use confluent-kafka or kafka-python
@@ -37,15 +42,28 @@ pub(crate) enum Only {
 struct Family {
     name: &'static str,
     only: Only,
+    /// Whether the tests of clusters use it.
+    in_clusters: bool,
     prepare: fn() -> Readiness,
+}
+
+impl Family {
+    /// Whether one of the suites that are wanted uses it.
+    fn is_asked(&self, only: Option<Only>) -> bool {
+        match only {
+            None | Some(Only::Clients) => true,
+            Some(Only::Cluster | Only::Faults) => self.in_clusters,
+            Some(only) => self.only == only,
+        }
+    }
 }
 
 /// Python comes first: it drives the others.
 const FAMILIES: &[Family] = &[
-    Family { name: "python", only: Only::Python, prepare: python::prepare },
-    Family { name: "kcat", only: Only::Kcat, prepare: kcat::prepare },
-    Family { name: "java", only: Only::Java, prepare: java::prepare },
-    Family { name: "go", only: Only::Go, prepare: go::prepare },
+    Family { name: "python", only: Only::Python, in_clusters: true, prepare: python::prepare },
+    Family { name: "kcat", only: Only::Kcat, in_clusters: false, prepare: kcat::prepare },
+    Family { name: "java", only: Only::Java, in_clusters: true, prepare: java::prepare },
+    Family { name: "go", only: Only::Go, in_clusters: false, prepare: go::prepare },
 ];
 
 /// Runs what was asked for, prints the closing summary, and says whether all is well.
@@ -84,14 +102,13 @@ fn unit(quick: bool) -> Suite {
     Suite { name: "unit", steps: vec![command], counts: counts::of_cargo_test }
 }
 
-/// Prepares the families, builds the broker and runs pytest over what is ready.
+/// Prepares the families, builds the broker and runs pytest over what is ready: the suites `clients` and `cluster`.
 fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()> {
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
-    let asked = |family: &Family| matches!(only, None | Some(Only::Clients)) || only == Some(family.only);
     let mut absent = Vec::new();
     for family in FAMILIES {
         let drives = family.only == Only::Python;
-        if !asked(family) && !drives {
+        if !family.is_asked(only) && !drives {
             absent.push(family.name);
             continue;
         }
@@ -103,17 +120,33 @@ fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()
             absent.push(family.name);
         }
     }
-    if !summary.add(server()?) {
+    let with_clusters = matches!(only, None | Some(Only::Cluster));
+    let with_faults = only == Some(Only::Faults);
+    if !summary.add(server(with_clusters)?) {
         println!("clients: not run, because there is no broker to test");
         return Ok(());
     }
-    let asked: Vec<_> = FAMILIES.iter().filter(|family| asked(family)).map(|family| family.name).collect();
-    let mut command = python::pytest(&markers(&asked, &absent));
-    command.env("MAINSTEM_BIN", cargo::release_broker());
-    command.env("MAINSTEM_KAFKA_CP", java::classpath());
-    command.env("MAINSTEM_GO_AGENT", go::agent());
-    shorten(&mut command, quick);
-    summary.add(Suite { name: "clients", steps: vec![command], counts: counts::of_pytest }.run()?);
+    let asked = FAMILIES.iter().filter(|family| family.is_asked(only)).map(|family| family.name);
+    let markers = markers(&asked.collect::<Vec<_>>(), &absent);
+    let suite = |name: &'static str| {
+        let markers = match name {
+            "cluster" => format!("{markers} and {}", if with_faults { "faults" } else { "not faults" }),
+            _ => markers.clone(),
+        };
+        let mut command = python::pytest(name, &markers);
+        command.env("MAINSTEM_BIN", cargo::release_broker());
+        command.env("MAINSTEM_NEXT_BIN", cargo::next_broker());
+        command.env("MAINSTEM_KAFKA_CP", java::classpath());
+        command.env("MAINSTEM_GO_AGENT", go::agent());
+        shorten(&mut command, quick);
+        Suite { name, steps: vec![command], counts: counts::of_pytest }
+    };
+    if !matches!(only, Some(Only::Cluster | Only::Faults)) {
+        summary.add(suite("clients").run()?);
+    }
+    if with_clusters || with_faults {
+        summary.add(suite("cluster").run()?);
+    }
     Ok(())
 }
 
@@ -126,11 +159,22 @@ fn markers(asked: &[&str], absent: &[&str]) -> String {
     expression
 }
 
-/// Builds the broker the way it is released, because that is what clients meet.
-fn server() -> Outcome<Row> {
-    let mut build = cargo::cargo();
-    build.args(["build", "--release", "--package", "server"]);
-    let mut row = Suite { name: "server", steps: vec![build], counts: counts::none }.run()?;
+/// Builds the broker the way it is released, because that is what clients meet; before it, if asked to, the
+/// one of the next version, which is put aside.
+fn server(with_next: bool) -> Outcome<Row> {
+    let build = |features: &[&str]| {
+        let mut build = cargo::cargo();
+        build.args(["build", "--release", "--package", "server"]).args(features);
+        build
+    };
+    let mut steps = Vec::new();
+    if with_next {
+        let mut aside = cargo::command("cp");
+        aside.args([cargo::release_broker(), cargo::next_broker()]);
+        steps.extend([build(&["--features", "next-version"]), aside]);
+    }
+    steps.push(build(&[]));
+    let mut row = Suite { name: "server", steps, counts: counts::none }.run()?;
     if row.verdict == Verdict::Passed && !cargo::release_broker().is_file() {
         row = Row {
             suite: "server",
@@ -161,5 +205,17 @@ mod tests {
         assert_eq!(markers(&all, &[]), "(python or kcat or java)");
         assert_eq!(markers(&all, &["java"]), "(python or kcat or java) and not java");
         assert_eq!(markers(&["kcat"], &["java"]), "(kcat) and not java");
+    }
+
+    #[test]
+    fn a_suite_asks_for_the_families_that_it_uses() {
+        let asked = |only| {
+            let asked = FAMILIES.iter().filter(|family| family.is_asked(only)).map(|family| family.name);
+            asked.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(asked(None), "python kcat java go");
+        assert_eq!(asked(Some(Only::Clients)), "python kcat java go");
+        assert_eq!(asked(Some(Only::Cluster)), "python java");
+        assert_eq!(asked(Some(Only::Go)), "go");
     }
 }

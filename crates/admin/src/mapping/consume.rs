@@ -178,7 +178,8 @@ impl<'a> Reading<'a> {
         let max_bytes = self.wanted.bytes_max;
         let part = ReadRange { from: self.partition(), offset: from, max_bytes, epoch: None, last_epoch: None };
         let min_bytes = usize::from(!max_wait.is_zero());
-        let query = ReadQuery { parts: vec![part], min_bytes, max_wait, max_bytes, in_files: false };
+        let query =
+            ReadQuery { parts: vec![part], min_bytes, max_wait, max_bytes, in_files: false, any_replica: false };
         let Reply::Read { mut parts, .. } = self.api.ask(Request::Read(query)).await else { return Err(mismatch()) };
         match parts.pop().unwrap_or(Err(BrokerError::Unavailable)) {
             Err(BrokerError::OffsetOutOfRange) => {

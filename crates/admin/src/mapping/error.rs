@@ -15,20 +15,21 @@ pub(crate) enum Subject<'a> {
     Group(&'a str),
     /// A group, and the topic of its positions.
     Positions(&'a str, &'a str),
+    Node(u64),
 }
 
 impl Subject<'_> {
     fn topic(self) -> String {
         match self {
             Subject::Topic(topic) | Subject::Partition(topic, _) | Subject::Positions(_, topic) => shown(topic),
-            Subject::Group(_) => "of this name".into(),
+            Subject::Group(_) | Subject::Node(_) => "of this name".into(),
         }
     }
 
     fn group(self) -> String {
         match self {
             Subject::Group(group) | Subject::Positions(group, _) => shown(group),
-            Subject::Topic(_) | Subject::Partition(..) => "of this name".into(),
+            Subject::Topic(_) | Subject::Partition(..) | Subject::Node(_) => "of this name".into(),
         }
     }
 
@@ -37,6 +38,7 @@ impl Subject<'_> {
             Subject::Topic(topic) => format!("topic {}", shown(topic)),
             Subject::Partition(topic, partition) => format!("partition {partition} of topic {}", shown(topic)),
             Subject::Group(group) | Subject::Positions(group, _) => format!("group {}", shown(group)),
+            Subject::Node(node) => format!("node {node}"),
         }
     }
 }
@@ -50,7 +52,7 @@ pub(crate) fn code(error: &BrokerError) -> Code {
         BrokerError::TopicExists => Code::TopicExists,
         BrokerError::InvalidPartitions => Code::InvalidPartitions,
         BrokerError::EnoughPartitions(_) => Code::EnoughPartitions,
-        BrokerError::InvalidReplicas => Code::InvalidReplicas,
+        BrokerError::InvalidReplicas(_) => Code::InvalidReplicas,
         BrokerError::InvalidConfig(_) => Code::InvalidConfig,
         BrokerError::NotLeader(_) => Code::NotLeader,
         BrokerError::Unknown => Code::OutcomeUnknown,
@@ -64,12 +66,16 @@ pub(crate) fn code(error: &BrokerError) -> Code {
         BrokerError::OffsetOutOfRange => Code::OffsetOutOfRange,
         BrokerError::Damaged => Code::Damaged,
         BrokerError::LimitReached(_) => Code::LimitReached,
+        BrokerError::UnknownNode => Code::UnknownNode,
+        BrokerError::NodeInUse => Code::NodeInUse,
+        BrokerError::NodeRemoved => Code::NodeRemoved,
         // Nothing here has to do with them.
         BrokerError::InvalidPlacement(_)
         | BrokerError::OutOfOrderSequence
         | BrokerError::FencedProducer
         | BrokerError::FencedEpoch
-        | BrokerError::UnknownEpoch => Code::Internal,
+        | BrokerError::UnknownEpoch
+        | BrokerError::OffsetNotAvailable => Code::Internal,
         BrokerError::Group(error) => group_code(error),
     }
 }
@@ -82,7 +88,7 @@ fn group_code(error: &GroupError) -> Code {
         GroupError::InvalidGroupId => Code::InvalidName,
         GroupError::Subscribed => Code::GroupConsumesTopic,
         GroupError::GroupIdNotFound => Code::UnknownGroup,
-        GroupError::CoordinatorNotAvailable => Code::Unavailable,
+        GroupError::CoordinatorNotAvailable | GroupError::CoordinatorMoving => Code::Unavailable,
         GroupError::GroupMaxSize | GroupError::TooManyGroups | GroupError::TooLarge => Code::LimitReached,
         GroupError::InconsistentProtocol
         | GroupError::InvalidSessionTimeout
@@ -103,7 +109,10 @@ fn message(error: &BrokerError, subject: Subject<'_>) -> String {
         Code::TopicExists => format!("there is a topic {topic} already"),
         Code::InvalidPartitions => format!("a topic has 1 to {} partitions", limit::TOPIC_PARTITIONS_MAX),
         Code::EnoughPartitions => format!("{name}: {error}"),
-        Code::InvalidReplicas => "this cluster has one node, so a partition has 1 replica".into(),
+        Code::InvalidReplicas => match error {
+            BrokerError::InvalidReplicas(2..) => format!("{name}: {error}"),
+            _ => "this cluster has one node, so a partition has 1 replica".into(),
+        },
         Code::NotLeader => match error {
             BrokerError::NotLeader(Some(node)) => format!("node {} leads {name}; ask that one", node.0),
             _ => format!("nobody leads {name} at the moment; try again"),
@@ -115,6 +124,9 @@ fn message(error: &BrokerError, subject: Subject<'_>) -> String {
         Code::DiskFull => "there is no room on disk; make some, and service resumes by itself".into(),
         Code::RecordTooLarge => format!("a record is larger than max.message.bytes of {name}"),
         Code::Damaged => format!("bytes of {name} are damaged on disk, and there is no replica to repair them from"),
+        Code::UnknownNode => format!("there is no {name}; GET /v1/nodes lists those that there are"),
+        Code::NodeInUse => format!("{name} has replicas: drain it, and remove it when it has none"),
+        Code::NodeRemoved => format!("{name} has been removed, which is for ever; its machine can join as a new one"),
         Code::UnknownGroup => format!("there is no group {group}"),
         Code::GroupNotEmpty => format!("group {group} has members; stop its consumers first"),
         Code::GroupConsumesTopic => {
@@ -145,6 +157,8 @@ mod tests {
             (BrokerError::UnknownPartition, partition, "topic orders has no partition 7"),
             (BrokerError::EnoughPartitions(3), topic, "topic orders: the topic has 3 partitions already"),
             (BrokerError::NotLeader(Some(NodeId(2))), partition, "node 2 leads partition 7 of topic orders"),
+            (BrokerError::InvalidReplicas(1), topic, "a partition has 1 replica"),
+            (BrokerError::InvalidReplicas(3), topic, "there are 1 to 3 replicas"),
             (BrokerError::InvalidConfig("retention.ms=x".into()), topic, "invalid configuration: retention.ms=x"),
             (GroupError::GroupIdNotFound.into(), group, "there is no group g"),
             (GroupError::UnknownMember.into(), group, "group g has members"),

@@ -4,6 +4,7 @@ pub(crate) mod consume;
 mod error;
 pub(crate) mod groups;
 pub(crate) mod node;
+pub(crate) mod nodes;
 pub(crate) mod offsets;
 mod page;
 mod partitioner;

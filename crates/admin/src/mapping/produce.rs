@@ -234,7 +234,8 @@ mod tests {
     const NOW: i64 = 1_000_000;
 
     fn topic(partitions: usize, piece_bytes_max: u32) -> TopicInfo {
-        let partition = PartitionInfo { leader: None, epoch: LeaderEpoch(0), replicas: vec![NodeId(1)] };
+        let (replicas, in_sync, offline) = (vec![NodeId(1)], vec![NodeId(1)], Vec::new());
+        let partition = PartitionInfo { leader: None, epoch: Some(LeaderEpoch(0)), replicas, in_sync, offline };
         TopicInfo {
             name: "t".into(),
             id: TopicId([1; 16]),

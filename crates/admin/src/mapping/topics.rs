@@ -112,7 +112,7 @@ fn topic(info: TopicInfo, defaults: &Settings, sizes: Vec<PartitionSize>) -> Top
         Partition {
             partition: number,
             leader: partition.leader.map(|node| node.0),
-            epoch: partition.epoch.0,
+            epoch: partition.epoch.unwrap_or_default().0,
             replicas: partition.replicas.iter().map(|node| node.0).collect(),
             start: size.map(|size| size.start.0),
             end: size.map(|size| size.end.0),

@@ -84,6 +84,8 @@ codes! {
     404 UnknownPartition,
     /// There is no such group.
     404 UnknownGroup,
+    /// There is no such node.
+    404 UnknownNode,
     /// The path does not take this method.
     405 MethodNotAllowed,
     /// The body took too long to arrive.
@@ -98,6 +100,10 @@ codes! {
     409 GroupConsumesTopic,
     /// The group is being changed: try again.
     409 GroupChanging,
+    /// The node has replicas of shards.
+    409 NodeInUse,
+    /// The node was removed, which is for ever.
+    409 NodeRemoved,
     /// A configuration does not allow it.
     409 NotAllowed,
     /// There are as many as there may be.

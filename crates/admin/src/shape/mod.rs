@@ -5,6 +5,7 @@
 //! may grow, so its types ignore fields that they do not know.
 
 pub mod bounded;
+pub mod cluster;
 pub mod config;
 pub mod data;
 pub mod error;
@@ -15,6 +16,7 @@ pub mod record;
 pub mod time;
 pub mod topic;
 
+pub use cluster::{AlterNode, ClusterNode, NodeList, NodeState, Replica, RestartSafety};
 pub use config::{ConfigSource, ConfigValue, Configs, TopicConfig};
 pub use data::Data;
 pub use error::{Code, ErrorBody, Problem};

@@ -1,8 +1,8 @@
 //! An answer, as whoever asks reads it: as each kind that there is. What can be read is written and read again.
 
 use admin::shape::{
-    AlteredTopic, CreatedTopic, DeletedOffsets, ErrorBody, Group, GroupList, MovedOffsets, Node, Records, Topic,
-    TopicList, Trimmed, Written,
+    AlteredTopic, CreatedTopic, DeletedOffsets, ErrorBody, Group, GroupList, MovedOffsets, Node, NodeList, Records,
+    RestartSafety, Topic, TopicList, Trimmed, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -29,6 +29,8 @@ pub(crate) fn read(data: &[u8]) -> usize {
         same::<GroupList>(data),
         same::<MovedOffsets>(data),
         same::<DeletedOffsets>(data),
+        same::<NodeList>(data),
+        same::<RestartSafety>(data),
     ];
     inexact.iter().chain(&exact).filter(|is_read| **is_read).count()
 }

@@ -8,21 +8,22 @@ mod request;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 
-use admin::shape::{AlterTopic, CreateTopic, MoveOffsets, NewRecords};
+use admin::shape::{AlterNode, AlterTopic, CreateTopic, MoveOffsets, NewRecords};
 use admin::{Claims, body, openapi};
 use serde_json::Value;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
-const BODIES: [&str; 4] = [
+const BODIES: [&str; 5] = [
     r#"{"name":"t","partitions":3,"replicas":1,"configs":{"retention.ms":86400000,"cleanup.policy":"compact"},"validate_only":true}"#,
     r#"{"partitions":6,"configs":{"retention.ms":null}}"#,
     r#"{"records":[{"key":"k","value":{"json":{"a":[1.50,"\u0000"]}},"headers":[{"name":"h","value":"v"}]},{"value":{"base64":"AAEC"},"partition":0,"timestamp":"2026-11-30T12:00:00.5+01:00"},{"value":null,"timestamp":1}],"acks":"1","compression":"zstd"}"#,
     r#"{"topics":[{"topic":"t","partitions":[0,1]},{"topic":"u"}],"to":{"shift_by":-5},"dry_run":true}"#,
+    r#"{"state":"draining"}"#,
 ];
 
 /// One of each kind, with everything that it may have and what it may lack.
-const ANSWERS: [&str; 13] = [
+const ANSWERS: [&str; 15] = [
     r#"{"error":{"code":"invalid_body","message":"found the text \"a\", expected a list"}}"#,
     r#"{"node":1,"cluster":"AAAAAAAAAAAAAAAAAAAABw","version":"0.1.0","started":1796040000000,"uptime_seconds":1.5,"data_folder":"/data","disk":{"total_bytes":2,"free_bytes":1},"listeners":{"http":"127.0.0.1:1"},"default_partitions":1,"auto_create_topics":true,"topics":1,"shards":[{"shard":0,"leads":true,"applied":9,"streams":1,"disk_bytes":5,"live_bytes":4,"bound_bytes":6,"in_doubt":false,"damaged":0}],"problems":["shard 1 has no leader"]}"#,
     r#"{"topics":[{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","partitions":1,"bytes":2,"records":3}],"next":"t"}"#,
@@ -36,6 +37,8 @@ const ANSWERS: [&str; 13] = [
     r#"{"group":"g","type":"classic","state":"stable","protocol_type":"consumer","protocol":"range","coordinator":1,"members":[{"member":"m","instance":null,"client_id":"c","client_host":"/127.0.0.1","assignment":[{"topic":"t","partitions":[0]}]}],"offsets":[{"topic":"t","partition":0,"committed":1,"committed_at":2,"metadata":"","start":0,"end":3,"lag":2,"lag_seconds":0.25,"member":"m"}],"offsets_left_out":1}"#,
     r#"{"group":"g","dry_run":true,"offsets":[{"topic":"t","partition":0,"old":null,"new":1,"start":0,"end":2}]}"#,
     r#"{"group":"g","topic":"t","partitions":[0,1]}"#,
+    r#"{"node":1,"cluster_version":2,"controller":null,"nodes":[{"node":2,"state":"removed","rack":null,"cluster_version_max":2,"peer":"10.0.0.2:9190","endpoints":{"kafka":"10.0.0.2:9092"},"leads":[0],"replicas":[{"shard":0,"voter":true,"behind":null}]}]}"#,
+    r#"{"node":1,"safe":false,"hindrances":["shard 0 would lose its majority"]}"#,
 ];
 
 /// Those who are let in, then those who are not.
@@ -58,7 +61,8 @@ fn lines() -> Vec<String> {
     let paths = document["paths"].as_object().expect("paths");
     let mut lines = Vec::new();
     for (path, methods) in paths {
-        let path = path.replace("{partition}", "0").replace("{topic}", "t%2F%C3%BC").replace("{group}", "g");
+        let path = path.replace("{partition}", "0").replace("{node}", "2");
+        let path = path.replace("{topic}", "t%2F%C3%BC").replace("{group}", "g");
         for (method, operation) in methods.as_object().expect("methods") {
             let parameters = operation["parameters"].as_array().into_iter().flatten();
             let query: Vec<String> = parameters.filter(|one| one["in"] == "query").map(parameter).collect();
@@ -92,6 +96,7 @@ fn requests_of_every_route() {
     assert!(body::read::<AlterTopic>(BODIES[1].as_bytes()).is_ok());
     assert!(body::read::<NewRecords>(BODIES[2].as_bytes()).is_ok());
     assert!(body::read::<MoveOffsets>(BODIES[3].as_bytes()).is_ok());
+    assert!(body::read::<AlterNode>(BODIES[4].as_bytes()).is_ok());
     let lines = lines.into_iter().map(|line| format!("{line}\n").into_bytes());
     let bodies = BODIES.iter().map(|body| format!("POST /v1/topics\n{body}").into_bytes());
     let seeds: Vec<Vec<u8>> = lines.chain(bodies).collect();

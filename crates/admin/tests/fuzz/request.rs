@@ -1,7 +1,7 @@
 //! A request: a line with method, path and query, and behind it a body, which is read as each kind of body
 //! that there is. What can be read is written and read again; what cannot is refused in a short sentence.
 
-use admin::shape::{AlterTopic, CreateTopic, ErrorBody, MoveOffsets, NewRecords};
+use admin::shape::{AlterNode, AlterTopic, CreateTopic, ErrorBody, MoveOffsets, NewRecords};
 use admin::{Answer, Call, Claims, Gate, Head, api, body};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +24,7 @@ pub(crate) fn run(data: &[u8]) {
     read::<AlterTopic>(body);
     read::<NewRecords>(body);
     read::<MoveOffsets>(body);
+    read::<AlterNode>(body);
 }
 
 /// The request of a line, as the API takes it.

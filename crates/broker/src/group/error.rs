@@ -42,6 +42,10 @@ pub enum GroupError {
     /// COORDINATOR_NOT_AVAILABLE: the group could not be stored, or is being deleted; try again.
     #[error("the group could not be stored, try again")]
     CoordinatorNotAvailable,
+    /// Another node may coordinate the group by now, or is about to. Whoever asks again is answered, or told whom to
+    /// ask.
+    #[error("the coordinator of the group is moving")]
+    CoordinatorMoving,
     /// As many groups as there may be. Kafka has no such bound; GROUP_MAX_SIZE_REACHED says it best.
     #[error("too many groups")]
     TooManyGroups,

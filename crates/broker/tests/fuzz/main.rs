@@ -3,15 +3,19 @@
 //! Each module here is a target; what they begin with is in `fuzz/seeds`.
 
 mod groups;
+mod nodes;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 mod settings;
 
+use broker::cluster::call::{NodeAnswer, NodeCall};
 use broker::group::request::Protocol;
 use broker::group::stored::{Stored, StoredGroup, StoredMember, StoredPhase};
 use broker::setting::SETTINGS;
 use bytes::Bytes;
-use model::{Timestamp, Wire};
+use machine::Reply;
+use machine::catalog::Endpoint;
+use model::{NodeId, ShardId, Timestamp, Wire};
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -44,10 +48,46 @@ fn groups_of_every_phase() {
         group(StoredPhase::Completing, vec![member("a")]),
         group(StoredPhase::Stable, vec![member("a"), member("b")]),
         SUBSCRIPTION.to_vec(),
-        seeds::golden(FOLDER, "identity", &[]),
     ];
     assert!(seeds[..4].iter().all(|seed| broker::group::is_readable(seed)), "they are what they are meant to be");
     seeds::play(FOLDER, "groups", &seeds, groups::run);
+}
+
+#[test]
+fn calls_answers_and_identities_of_nodes() {
+    let endpoint = |protocol: &'static str| Endpoint { protocol: protocol.into(), host: "10.0.0.2".into(), port: 9092 };
+    let calls = [
+        NodeCall::Join {
+            incarnation: 7,
+            wanted: Some(NodeId(2)),
+            peer: endpoint("peer"),
+            endpoints: vec![endpoint("kafka"), endpoint("admin")],
+            rack: Some("r1".into()),
+            version: 2,
+        },
+        NodeCall::Propose { shard: ShardId(0), command: Bytes::from_static(&[8]) },
+        NodeCall::Deliver { from: ShardId(0), to: ShardId(2), items: vec![(7, Bytes::from_static(&[8]))] },
+        NodeCall::Standing { shard: ShardId(2) },
+    ];
+    let answers = [
+        NodeAnswer::Joined { node: NodeId(2), nodes: vec![(NodeId(1), endpoint("peer"))] },
+        NodeAnswer::Proposed { reply: Reply::Done, applied: 300 },
+        NodeAnswer::Delivered { items: vec![7, 8] },
+        NodeAnswer::NotLeader { leader: Some(NodeId(3)) },
+        NodeAnswer::Unknown,
+        NodeAnswer::Refused { why: "no".to_owned() },
+        NodeAnswer::NotNow { why: "later".to_owned() },
+        NodeAnswer::Standing {
+            voters: vec![vec![NodeId(1)], vec![NodeId(1), NodeId(2)]],
+            learners: vec![NodeId(3)],
+            at_hand: vec![NodeId(1)],
+            version: 2,
+        },
+    ];
+    let identities = ["identity", "identity2"].map(|name| seeds::golden(FOLDER, name, &[]));
+    let mut seeds: Vec<Vec<u8>> = calls.iter().map(Wire::to_wire).chain(answers.iter().map(Wire::to_wire)).collect();
+    seeds.extend(identities);
+    seeds::play(FOLDER, "nodes", &seeds, nodes::run);
 }
 
 #[test]

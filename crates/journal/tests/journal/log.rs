@@ -318,6 +318,23 @@ fn after_a_clean_shutdown_the_last_entry_may_be_lost_and_the_log_goes_on() {
 }
 
 #[test]
+fn a_checkpoint_older_than_the_one_there_does_not_count() {
+    let mut f = Fixture::new();
+    for index in 1..=5 {
+        f.store(&[(1, index, 500)]);
+    }
+    let place = |index| LogPosition { term: 1, index };
+    f.journal.write_checkpoint(place(5), &vec![(b"k".to_vec(), Some(vec![5]))]).unwrap();
+    // As one that took long to write, while a snapshot was installed.
+    f.journal.write_checkpoint(place(3), &vec![(b"k".to_vec(), Some(vec![3]))]).unwrap();
+    for _ in 0..2 {
+        let (at, objects) = f.journal.read_checkpoint().unwrap();
+        assert_eq!((at, objects.get(&b"k"[..])), (place(5), Some(&vec![5])));
+        f = f.restart();
+    }
+}
+
+#[test]
 fn the_floor_hides_entries_and_survives() {
     let mut f = Fixture::with(1 << 20, 8 << 10);
     for index in 1..=30 {

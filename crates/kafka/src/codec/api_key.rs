@@ -35,6 +35,8 @@ macro_rules! for_each_api {
             CreatePartitions create_partitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups delete_groups: DeleteGroupsRequest, DeleteGroupsResponse;
             IncrementalAlterConfigs incremental_alter_configs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
+            AlterPartitionReassignments alter_partition_reassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
+            ListPartitionReassignments list_partition_reassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;
             OffsetDelete offset_delete: OffsetDeleteRequest, OffsetDeleteResponse;
             DescribeCluster describe_cluster: DescribeClusterRequest, DescribeClusterResponse;
             DescribeTopicPartitions describe_topic_partitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse;

@@ -1,6 +1,7 @@
 //! What the cluster is and what lies where: DescribeCluster and DescribeLogDirs.
 
 use super::metadata::cluster_id;
+use super::nodes::{Node, Nodes};
 use super::{Context, Step, Then, ask, is_kafka_name, partition_ref, topic_named};
 use crate::codec::body::ResponseBody;
 use crate::codec::describe_cluster::{DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse};
@@ -45,13 +46,9 @@ pub(super) fn describe(context: &Context, request: &DescribeClusterRequest) -> S
     };
     let (error, message) = match request.endpoint_type {
         BROKERS => {
-            response.controller_id = context.node.0 as i32;
-            response.brokers.push(DescribeClusterBroker {
-                broker_id: context.node.0 as i32,
-                host: context.host.as_str().into(),
-                port: i32::from(context.port),
-                ..DescribeClusterBroker::default()
-            });
+            let nodes = Nodes::of(context);
+            response.controller_id = nodes.controller();
+            response.brokers = nodes.iter().map(broker).collect();
             if request.include_cluster_authorized_operations {
                 response.cluster_authorized_operations = operations::CLUSTER;
             }
@@ -62,6 +59,11 @@ pub(super) fn describe(context: &Context, request: &DescribeClusterRequest) -> S
     };
     (response.error_code, response.error_message) = (error.code(), Some(message.into()));
     Step::Reply(ResponseBody::DescribeCluster(response))
+}
+
+fn broker(node: &Node) -> DescribeClusterBroker {
+    let Node { id, host, port, rack } = node.clone();
+    DescribeClusterBroker { broker_id: id, host, port, rack, ..DescribeClusterBroker::default() }
 }
 
 pub(super) fn log_dirs(request: DescribeLogDirsRequest) -> Step {
@@ -107,4 +109,26 @@ fn folder(node: &NodeInfo, sizes: Vec<PartitionSize>) -> ResponseBody {
         results: vec![result],
         ..DescribeLogDirsResponse::default()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    #[test]
+    fn the_cluster_is_all_its_nodes() {
+        let request = DescribeClusterRequest { endpoint_type: BROKERS, ..DescribeClusterRequest::default() };
+        let described = |fake: Fake| match describe(&fake.context(), &request) {
+            Step::Reply(ResponseBody::DescribeCluster(response)) => response,
+            _ => panic!("another answer"),
+        };
+        let response = described(Fake::three());
+        let told = |broker: &DescribeClusterBroker| (broker.broker_id, broker.host.to_string(), broker.rack.clone());
+        let node = |nth: i32| (nth, format!("node-{nth}"), Some(format!("rack-{nth}").into()));
+        assert_eq!(response.brokers.iter().map(told).collect::<Vec<_>>(), [node(1), node(2), node(3)]);
+        assert_eq!(response.controller_id, 2);
+        let alone = described(Fake::alone());
+        assert_eq!((alone.brokers.len(), alone.brokers[0].host.as_str(), alone.controller_id), (1, "reached", 1));
+    }
 }

@@ -1,6 +1,7 @@
 //! What topics and the broker are set to: DescribeConfigs, AlterConfigs, IncrementalAlterConfigs.
 
-use super::error::code;
+use super::error::{controller_code, is_undone};
+use super::nodes::{Node, Nodes};
 use super::{Context, Step, Then, is_kafka_name};
 use crate::codec::alter_configs::{AlterConfigsRequest, AlterConfigsResponse};
 use crate::codec::body::ResponseBody;
@@ -13,7 +14,7 @@ use crate::codec::error_code::ErrorCode;
 use crate::codec::incremental_alter_configs::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 use crate::codec::text::Text;
 use broker::request::{AlterTopic, NodeInfo, TopicInfo, TopicRef, TopicsQuery};
-use broker::setting::{Change, Kind, SETTINGS, Setting};
+use broker::setting::{Change, IN_SYNC, Kind, SETTINGS, Setting, majority};
 use broker::{BrokerError, Reply, Request, Settings};
 use model::limit;
 use std::collections::BTreeSet;
@@ -164,17 +165,28 @@ const UNSET_AT_BROKERS: [&str; 4] = ["flush.ms", "retention.ms", "segment.jitter
 
 fn describe_topic(found: Option<Result<TopicInfo, BrokerError>>, defaults: &Settings) -> Result<Vec<Entry>, Refusal> {
     match found {
-        Some(Ok(info)) => Ok(SETTINGS.iter().map(|setting| topic_entry(setting, &info.settings, defaults)).collect()),
+        Some(Ok(info)) => {
+            let replicas = replicas(&info);
+            let entry = |setting| topic_entry(setting, &info.settings, defaults, replicas);
+            Ok(SETTINGS.iter().map(entry).collect())
+        }
         Some(Err(BrokerError::UnknownTopic)) => Err((ErrorCode::UnknownTopicOrPartition, String::new())),
         _ => Err((ErrorCode::UnknownServerError, "the node does not answer".to_owned())),
     }
 }
 
-fn topic_entry(setting: &'static Setting, settings: &Settings, defaults: &Settings) -> Entry {
+/// How many replicas all of a topic's partitions have.
+fn replicas(info: &TopicInfo) -> u32 {
+    info.partitions.iter().map(|partition| partition.replicas.len() as u32).min().unwrap_or(1)
+}
+
+/// A setting of a topic whose partitions have so many replicas.
+fn topic_entry(setting: &'static Setting, settings: &Settings, defaults: &Settings, replicas: u32) -> Entry {
     let mut synonyms: Vec<Synonym> = Vec::new();
-    let (mut value, mut source) = (setting.default.to_owned(), source::DEFAULT);
+    let default = if setting.name == IN_SYNC { majority(replicas).to_string() } else { setting.default.to_owned() };
     let of_broker = setting.broker_name.filter(|_| !UNSET_AT_BROKERS.contains(&setting.name));
-    synonyms.extend(of_broker.map(|name| (name, setting.default.to_owned(), source::DEFAULT)));
+    synonyms.extend(of_broker.map(|name| (name, default.clone(), source::DEFAULT)));
+    let (mut value, mut source) = (default, source::DEFAULT);
     if let Some(set) = defaults.get(setting.name) {
         (value, source) = (set.to_owned(), source::STATIC_BROKER);
         synonyms.insert(0, (setting.broker_name.unwrap_or(setting.name), set.to_owned(), source));
@@ -189,9 +201,10 @@ fn topic_entry(setting: &'static Setting, settings: &Settings, defaults: &Settin
 
 /// What a topic is set to, as CreateTopics tells it.
 pub(super) fn created(info: &TopicInfo, defaults: &Settings) -> Vec<CreatableTopicConfigs> {
+    let replicas = replicas(info);
     let told = |setting: &'static Setting| {
         let DescribeConfigsResourceResult { name, value, read_only, config_source, is_sensitive, .. } =
-            topic_entry(setting, &info.settings, defaults).into_result(false, false);
+            topic_entry(setting, &info.settings, defaults, replicas).into_result(false, false);
         CreatableTopicConfigs { name, value, read_only, config_source, is_sensitive }
     };
     SETTINGS.iter().map(told).collect()
@@ -220,8 +233,10 @@ type Fixed = (&'static str, i8, String, &'static str, &'static str);
 /// the node runs.
 fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
     let groups = &node.groups;
-    let id = context.node.0.to_string();
-    let listener = format!("PLAINTEXT://{}:{}", context.host, context.port);
+    let nodes = Nodes::of(context);
+    let Node { id, host, port, .. } = nodes.me();
+    let (id, listener) = (id.to_string(), format!("PLAINTEXT://{host}:{port}"));
+    let replication = nodes.replicas(node.replication);
     let folder = node.folder.display().to_string();
     let number = |number: u64| number.to_string();
     let request_max = number(limit::REQUEST_BYTES_MAX as u64);
@@ -242,7 +257,13 @@ fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
             "600000",
             "Idle connections are closed then.",
         ),
-        ("default.replication.factor", kind::INT, number(1), "1", "Replicas of a topic whose creator does not say."),
+        (
+            "default.replication.factor",
+            kind::INT,
+            replication.to_string(),
+            "1",
+            "Replicas of a topic whose creator does not say.",
+        ),
         ("delete.topic.enable", kind::BOOLEAN, "true".into(), "true", "Whether topics can be deleted."),
         ("fetch.max.bytes", kind::INT, number(limit::FETCH_BYTES_MAX as u64), "57671680", "The most of a fetch."),
         (
@@ -294,12 +315,24 @@ fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
             "10080",
             "How long offsets are kept that nobody needs.",
         ),
-        ("offsets.topic.replication.factor", kind::SHORT, number(1), "3", "Replicas of committed offsets."),
+        (
+            "offsets.topic.replication.factor",
+            kind::SHORT,
+            replication.to_string(),
+            "3",
+            "Replicas of committed offsets.",
+        ),
         ("process.roles", kind::LIST, "broker,controller".into(), "", "What the node is."),
         ("queued.max.requests", kind::INT, number(limit::CONNECTION_REQUESTS_MAX as u64), "500", "Of one connection."),
         ("security.inter.broker.protocol", kind::STRING, "PLAINTEXT".into(), "PLAINTEXT", "How nodes talk."),
         ("socket.request.max.bytes", kind::INT, request_max, "104857600", "Bytes of the largest request."),
-        ("transaction.state.log.replication.factor", kind::SHORT, number(1), "3", "Replicas of transactions."),
+        (
+            "transaction.state.log.replication.factor",
+            kind::SHORT,
+            replication.to_string(),
+            "3",
+            "Replicas of transactions.",
+        ),
     ];
     let fixed = fixed.into_iter().map(|(name, kind, value, default, meaning)| {
         let mut synonyms: Vec<Synonym> = Vec::new();
@@ -314,7 +347,7 @@ fn broker_entries(context: &Context, node: &NodeInfo) -> Vec<Entry> {
         Entry { name, kind, meaning, read_only: true, value: Some(value), source, synonyms }
     });
     let of_topics = SETTINGS.iter().filter_map(|setting| {
-        let entry = topic_entry(setting, &Settings::default(), &node.topic_defaults);
+        let entry = topic_entry(setting, &Settings::default(), &node.topic_defaults, replication);
         let unset = entry.source == source::DEFAULT && UNSET_AT_BROKERS.contains(&setting.name);
         let value = entry.value.clone().filter(|_| !unset);
         Some(Entry { name: setting.broker_name?, read_only: true, value, ..entry })
@@ -431,13 +464,14 @@ fn run(
     }
     super::ask(Request::AlterTopics(wanted), move |reply| {
         let outcomes = if let Reply::TopicsAltered(outcomes) = reply { outcomes } else { Vec::new() };
+        let undone = is_undone(&outcomes);
         let mut outcomes = outcomes.into_iter();
         let answer = |(mut altered, asked): (Altered, bool)| {
             if asked {
                 match outcomes.next().unwrap_or(Err(BrokerError::Unavailable)) {
                     Ok(()) => {}
                     Err(error) => {
-                        altered.error_code = code(&error);
+                        altered.error_code = controller_code(&error, undone);
                         altered.error_message = Some(error.to_string().into());
                     }
                 }
@@ -466,5 +500,94 @@ fn check(
     match changes.iter().find(|(name, _)| !seen.insert(name)) {
         Some((name, _)) => Err(invalid(format!("{name} is named twice"))),
         None => Ok(changes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::{Fake, topic};
+    use broker::group::GroupConfig;
+    use model::NodeId;
+
+    fn node() -> NodeInfo {
+        NodeInfo {
+            node: NodeId(1),
+            folder: "folder".into(),
+            disk: None,
+            default_partitions: 1,
+            replication: 3,
+            auto_create_topics: true,
+            groups: GroupConfig::default(),
+            topic_defaults: Settings::default(),
+            topics: 1,
+        }
+    }
+
+    /// The values that broker `name` is said to have, by name.
+    fn values(fake: Fake, name: &str) -> Result<Vec<(&'static str, String)>, ErrorCode> {
+        let resource =
+            DescribeConfigsResource { resource_type: BROKER, resource_name: name.into(), ..Default::default() };
+        let entries = describe_broker(&resource, &fake.context(), &node()).map_err(|(error, _)| error)?;
+        Ok(entries.into_iter().map(|entry| (entry.name, entry.value.unwrap_or_default())).collect())
+    }
+
+    #[test]
+    fn a_node_tells_how_many_replicas_there_are_by_default() {
+        let of = |fake, name: &str| {
+            let values = values(fake, "1").unwrap();
+            values.into_iter().find(|(known, _)| *known == name).unwrap().1
+        };
+        for name in ["default.replication.factor", "offsets.topic.replication.factor"] {
+            assert_eq!((of(Fake::three(), name), of(Fake::alone(), name)), ("3".to_owned(), "1".to_owned()));
+        }
+        assert_eq!((of(Fake::three(), IN_SYNC), of(Fake::alone(), IN_SYNC)), ("2".to_owned(), "1".to_owned()));
+        assert_eq!(of(Fake::three(), "advertised.listeners"), "PLAINTEXT://node-1:9091");
+    }
+
+    #[test]
+    fn a_node_tells_of_itself_only() {
+        assert_eq!(values(Fake::three(), "2"), Err(ErrorCode::InvalidRequest));
+        assert_eq!(values(Fake::three(), ""), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn most_replicas_have_what_is_acknowledged() {
+        let mut info = topic("a", 2);
+        for (nodes, expected) in [(1, "1"), (3, "2"), (5, "3")] {
+            info.partitions[0].replicas = (1..=nodes).map(NodeId).collect();
+            info.partitions[1].replicas = info.partitions[0].replicas.clone();
+            let configs = created(&info, &Settings::default());
+            let told = configs.iter().find(|config| config.name == IN_SYNC).unwrap();
+            assert_eq!((told.value.as_deref(), told.config_source), (Some(expected), source::DEFAULT));
+        }
+    }
+
+    #[test]
+    fn a_change_that_reached_no_leader_is_sent_anew() {
+        let changes = || Ok(vec![("retention.ms".to_owned(), Change::Set("5".to_owned()))]);
+        let alteration =
+            |name: &str| Alteration { resource_type: TOPIC, resource_name: name.into(), changes: changes() };
+        let codes = |outcomes: Vec<Result<(), BrokerError>>| {
+            let respond = |altered: Vec<Altered>| {
+                let responses =
+                    altered.into_iter().map(|one| crate::codec::alter_configs::AlterConfigsResourceResponse {
+                        error_code: one.error_code,
+                        ..Default::default()
+                    });
+                let responses = responses.collect();
+                ResponseBody::AlterConfigs(AlterConfigsResponse { responses, ..AlterConfigsResponse::default() })
+            };
+            let step = run(vec![alteration("a"), alteration("b")], false, false, respond);
+            let Step::Ask(Request::AlterTopics(_), then) = step else { panic!("not asked") };
+            let Step::Reply(ResponseBody::AlterConfigs(response)) = then(Reply::TopicsAltered(outcomes)) else {
+                panic!("another answer")
+            };
+            response.responses.iter().map(|one| one.error_code).collect::<Vec<_>>()
+        };
+        let elsewhere = || Err(BrokerError::NotLeader(Some(NodeId(2))));
+        let again = ErrorCode::NotController.code();
+        assert_eq!(codes(vec![elsewhere(), elsewhere()]), [again, again]);
+        assert_eq!(codes(vec![Ok(()), elsewhere()]), [0, ErrorCode::NotLeaderOrFollower.code()]);
     }
 }

@@ -1,11 +1,15 @@
 //! Fetch.
 
-use super::error::code;
+use super::error::fetch_code;
 use super::fetch_session::{Asked, FetchSessions};
+use super::leaders::{Leader, Leaders};
+use super::nodes::Node;
 use super::{Context, Step, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
-use crate::codec::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData};
+use crate::codec::fetch::{
+    FetchRequest, FetchResponse, FetchableTopicResponse, LeaderIdAndEpoch, NodeEndpoint, PartitionData,
+};
 use crate::codec::records::Records;
 use broker::request::{EpochEnd, ReadPart, ReadQuery, ReadRange};
 use broker::{BrokerError, Chunk, Reply, Request};
@@ -21,6 +25,8 @@ pub(crate) type Sessions = Arc<Mutex<FetchSessions>>;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
+/// The first version that names leaders (KIP-951).
+const LEADERS: i16 = 16;
 /// Nobody waits longer than this.
 const WAIT_MAX: Duration = Duration::from_secs(300);
 
@@ -37,15 +43,28 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
         }
     };
     let Asked { topics: wanted, session, incremental } = asked;
-    let mut parts = Vec::new();
+    // Whoever says where it is may be sent to a replica that is nearer, and does not insist on the leader
+    // (KIP-392).
+    let rack: &str = &request.rack_id;
+    let (mut parts, mut is_sent_away) = (Vec::new(), false);
     let mut topics = Vec::new();
     for topic in wanted {
         let from = topic_ref(&topic.topic, topic.topic_id, version >= BY_ID);
         let mut partitions = Vec::new();
         for partition in topic.partitions {
-            partitions.push(PartitionData { partition_index: partition.partition, ..PartitionData::default() });
+            let mut answer = PartitionData { partition_index: partition.partition, ..PartitionData::default() };
+            let from = partition_ref(&from, partition.partition);
+            let nearest = (!rack.is_empty()).then(|| context.directory.nearest_replica(&from, rack)).flatten();
+            if let Some(nearest) = nearest {
+                // It is asked from now on, for what it has.
+                answer.preferred_read_replica = nearest.0 as i32;
+                partitions.push(answer);
+                is_sent_away = true;
+                continue;
+            }
+            partitions.push(answer);
             parts.push(ReadRange {
-                from: partition_ref(&from, partition.partition),
+                from,
                 // Below every offset there is, so answered as out of range.
                 offset: Offset(u64::try_from(partition.fetch_offset).unwrap_or(u64::MAX)),
                 max_bytes: bytes(partition.partition_max_bytes),
@@ -57,28 +76,47 @@ pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut r
     }
     let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
     // With nothing to read from there is nothing to wait for.
-    let min_bytes = if parts.is_empty() { 0 } else { bytes(request.min_bytes) };
-    let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes), in_files: true };
-    let sessions = sessions.clone();
+    let min_bytes = if parts.is_empty() || is_sent_away { 0 } else { bytes(request.min_bytes) };
+    let (in_files, any_replica) = (true, !rack.is_empty());
+    let query = ReadQuery { parts, min_bytes, max_wait, max_bytes: bytes(request.max_bytes), in_files, any_replica };
+    let (context, sessions) = (context.clone(), sessions.clone());
     let read_committed = request.isolation_level == 1;
     ask(Request::Read(query), move |reply| {
         let Reply::Read { parts: outcomes, .. } = reply else { return ResponseBody::Fetch(FetchResponse::default()) };
-        let mut outcomes = outcomes.into_iter();
-        for topic in &mut topics {
-            for partition in &mut topic.partitions {
+        let (mut outcomes, mut leaders) = (outcomes.into_iter(), Leaders::new(&context));
+        for FetchableTopicResponse { topic, topic_id, partitions } in &mut topics {
+            for partition in partitions.iter_mut().filter(|partition| partition.preferred_read_replica < 0) {
                 match outcomes.next() {
                     Some(Ok(part)) => {
                         fill(partition, part);
                         partition.aborted_transactions = read_committed.then(Vec::new);
                     }
-                    Some(Err(error)) => refuse(partition, &error, version),
+                    Some(Err(error)) => {
+                        let is_stale = matches!(error, BrokerError::NotLeader(_) | BrokerError::FencedEpoch);
+                        if version >= LEADERS && is_stale {
+                            let from = topic_ref(topic, *topic_id, version >= BY_ID);
+                            let leader = leaders.find(&partition_ref(&from, partition.partition_index));
+                            partition.current_leader = leader.map_or_else(LeaderIdAndEpoch::default, named);
+                        }
+                        refuse(partition, &error, version);
+                    }
                     None => refuse(partition, &BrokerError::Unavailable, version),
                 }
             }
         }
         sessions.lock().tell(session, incremental, &mut topics);
-        ResponseBody::Fetch(FetchResponse { responses: topics, session_id: session, ..FetchResponse::default() })
+        let node_endpoints = leaders.endpoints(endpoint);
+        let response = FetchResponse { responses: topics, node_endpoints, ..FetchResponse::default() };
+        ResponseBody::Fetch(FetchResponse { session_id: session, ..response })
     })
+}
+
+fn named(leader: Leader) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch }
+}
+
+fn endpoint(Node { id, host, port, rack }: Node) -> NodeEndpoint {
+    NodeEndpoint { node_id: id, host, port, rack }
 }
 
 fn fill(partition: &mut PartitionData, part_of: ReadPart) {
@@ -99,11 +137,78 @@ fn fill(partition: &mut PartitionData, part_of: ReadPart) {
 fn refuse(partition: &mut PartitionData, error: &BrokerError, version: i16) {
     partition.error_code = match error {
         BrokerError::UnknownTopic if version >= BY_ID => ErrorCode::UnknownTopicId.code(),
-        error => code(error),
+        error => fetch_code(error),
     };
     if matches!(error, BrokerError::UnknownTopic | BrokerError::UnknownPartition) {
         partition.aborted_transactions = Some(Vec::new());
     }
     partition.high_watermark = -1;
     partition.records = Some(Records::default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::fetch::{FetchPartition, FetchTopic};
+    use crate::codec::primitive::Uuid;
+    use crate::fake::Fake;
+    use broker::request::TopicRef;
+    use gateway::Seats;
+    use model::{NodeId, TopicId};
+
+    const ID: [u8; 16] = [7; 16];
+
+    /// What a fetch from partitions 0, 1 and 2 is answered, of which the broker says these.
+    fn fetched(fake: Fake, version: i16, outcomes: Vec<Result<ReadPart, BrokerError>>) -> FetchResponse {
+        let context = fake.context();
+        let sessions = Arc::new(Mutex::new(FetchSessions::new(Seats::new(9))));
+        let partition = |partition| FetchPartition { partition, ..FetchPartition::default() };
+        let topic = FetchTopic {
+            topic: if version < BY_ID { "elsewhere".into() } else { "".into() },
+            topic_id: Uuid(ID),
+            partitions: (0..3).map(partition).collect(),
+        };
+        let request = FetchRequest { topics: vec![topic], ..FetchRequest::default() };
+        let Step::Ask(Request::Read(_), then) = handle(&context, &sessions, version, request) else {
+            panic!("not asked")
+        };
+        match then(Reply::Read { parts: outcomes, waited: Duration::ZERO }) {
+            Step::Reply(ResponseBody::Fetch(response)) => response,
+            _ => panic!("another answer"),
+        }
+    }
+
+    /// Partition 0 is led by node 3, partition 1 by nobody known.
+    fn by_id() -> Fake {
+        let mut fake = Fake::three();
+        let leaders = std::mem::take(&mut fake.leaders);
+        let by_id = |((_, partition), leader)| ((TopicRef::Id(TopicId(ID)), partition), leader);
+        fake.leaders = leaders.into_iter().map(by_id).collect();
+        fake
+    }
+
+    fn leaders(response: &FetchResponse) -> Vec<(i32, i32)> {
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions.map(|p| (p.current_leader.leader_id, p.current_leader.leader_epoch)).collect()
+    }
+
+    #[test]
+    fn who_leads_is_said_where_it_is_known() {
+        let elsewhere = || Err(BrokerError::NotLeader(Some(NodeId(3))));
+        let outcomes = || vec![elsewhere(), elsewhere(), Err(BrokerError::OffsetOutOfRange)];
+        let response = fetched(by_id(), 16, outcomes());
+        let codes: Vec<i16> = response.responses[0].partitions.iter().map(|p| p.error_code).collect();
+        let expected = [ErrorCode::NotLeaderOrFollower, ErrorCode::NotLeaderOrFollower, ErrorCode::OffsetOutOfRange];
+        assert_eq!(codes, expected.map(ErrorCode::code));
+        assert_eq!(leaders(&response), [(3, 7), (-1, -1), (-1, -1)]);
+        let place = NodeEndpoint { node_id: 3, host: "node-3".into(), port: 9093, rack: Some("rack-3".into()) };
+        assert_eq!(response.node_endpoints, [place]);
+        let fenced = vec![Err(BrokerError::FencedEpoch), elsewhere(), elsewhere()];
+        assert_eq!(leaders(&fetched(by_id(), 18, fenced))[0], (3, 7));
+        for (version, fake) in [(12, Fake::three()), (15, by_id())] {
+            let older = fetched(fake, version, outcomes());
+            assert_eq!(leaders(&older), [(-1, -1); 3], "{version}");
+            assert!(older.node_endpoints.is_empty(), "{version}");
+        }
+    }
 }

@@ -197,7 +197,8 @@ impl Session {
         let Some(kept) = self.order.get_mut(&nth) else { return true };
         let told = (partition.high_watermark, partition.log_start_offset);
         let diverges = partition.diverging_epoch.end_offset >= 0;
-        let news = has_records || partition.error_code != 0 || diverges || kept.told != told;
+        let elsewhere = partition.preferred_read_replica >= 0;
+        let news = has_records || partition.error_code != 0 || diverges || elsewhere || kept.told != told;
         // After an error nothing is taken for known, so that the end of the trouble is news.
         kept.told = if partition.error_code == 0 { told } else { (-1, -1) };
         if has_records && let Some(kept) = self.order.remove(&nth) {

@@ -1,6 +1,7 @@
 //! Membership of consumer groups: FindCoordinator, JoinGroup, SyncGroup, Heartbeat, LeaveGroup.
 
 use super::error::{coordinator_code, group_code};
+use super::nodes::{Node, Nodes};
 use super::{Context, Step, ask};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
@@ -21,18 +22,24 @@ const GROUP: i8 = 0;
 pub(super) fn find_coordinator(context: &Context, version: i16, request: &FindCoordinatorRequest) -> Step {
     let spoken = version == 0 || request.key_type == GROUP;
     let keys = if version >= 4 { request.coordinator_keys.clone() } else { vec![request.key.clone()] };
+    let nodes = Nodes::of(context);
     let answer = |key: Text| {
-        if spoken {
-            let (host, port) = (context.host.as_str().into(), i32::from(context.port));
-            return Coordinator { key, node_id: context.node.0 as i32, host, port, ..Coordinator::default() };
-        }
-        Coordinator {
-            key,
-            node_id: -1,
-            port: -1,
-            error_code: ErrorCode::InvalidRequest.code(),
-            error_message: Some("only consumer groups have a coordinator here".into()),
-            ..Coordinator::default()
+        let found = match spoken {
+            true => coordinator(context, &nodes, &key),
+            false => Err((ErrorCode::InvalidRequest.code(), "only consumer groups have a coordinator here".to_owned())),
+        };
+        match found {
+            Ok(Node { id, host, port, .. }) => {
+                Coordinator { key, node_id: *id, host: host.clone(), port: *port, ..Coordinator::default() }
+            }
+            Err((error_code, message)) => Coordinator {
+                key,
+                node_id: -1,
+                port: -1,
+                error_code,
+                error_message: Some(message.into()),
+                ..Coordinator::default()
+            },
         }
     };
     let mut coordinators: Vec<Coordinator> = keys.into_iter().map(answer).collect();
@@ -47,6 +54,19 @@ pub(super) fn find_coordinator(context: &Context, version: i16, request: &FindCo
         response.port = one.port;
     }
     Step::Reply(ResponseBody::FindCoordinator(response))
+}
+
+/// Where the coordinator of a group is.
+///
+/// # Errors
+/// The code and what there is to say.
+fn coordinator<'a>(context: &Context, nodes: &'a Nodes, group: &str) -> Result<&'a Node, (i16, String)> {
+    let nobody = |why: &str| (ErrorCode::CoordinatorNotAvailable.code(), why.to_owned());
+    match context.directory.coordinator(group) {
+        Ok(node) => nodes.get(node).ok_or_else(|| nobody("the coordinator has no listener for this protocol")),
+        Err(BrokerError::NotLeader(_)) => Err(nobody("nobody is known to coordinate the group at the moment")),
+        Err(error) => Err((coordinator_code(&error), error.to_string())),
+    }
 }
 
 fn text(text: &Text) -> String {
@@ -191,4 +211,45 @@ pub(super) fn leave(version: i16, request: LeaveGroupRequest) -> Step {
         }
         ResponseBody::LeaveGroup(response)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::Fake;
+
+    fn found(context: &Context, version: i16, key_type: i8, keys: &[&str]) -> FindCoordinatorResponse {
+        let coordinator_keys = keys.iter().map(|key| (*key).into()).collect();
+        let request = FindCoordinatorRequest { key: keys[0].into(), key_type, coordinator_keys };
+        match find_coordinator(context, version, &request) {
+            Step::Reply(ResponseBody::FindCoordinator(response)) => response,
+            _ => panic!("another answer"),
+        }
+    }
+
+    #[test]
+    fn a_coordinator_is_where_its_node_is() {
+        let context = Fake::three().context();
+        let one = found(&context, 3, GROUP, &["g"]);
+        assert_eq!((one.error_code, one.node_id, one.host.as_str(), one.port), (0, 3, "node-3", 9093));
+        let many = found(&context, 6, GROUP, &["g", "", "h"]);
+        let told: Vec<_> = many.coordinators.iter().map(|c| (c.key.as_str(), c.error_code, c.node_id)).collect();
+        let nobody = ErrorCode::CoordinatorNotAvailable.code();
+        assert_eq!(told, [("g", 0, 3), ("", nobody, -1), ("h", 0, 3)]);
+        assert!(many.coordinators[1].error_message.is_some() && many.coordinators[0].error_message.is_none());
+    }
+
+    #[test]
+    fn a_coordinator_that_is_not_known_or_not_reachable_is_not_available() {
+        let (mut unknown, mut unreachable) = (Fake::three(), Fake::three());
+        unknown.coordinator = None;
+        unreachable.node(3).endpoints.clear();
+        for fake in [unknown, unreachable] {
+            let answer = found(&fake.context(), 2, GROUP, &["g"]);
+            let told = (answer.error_code, answer.node_id, answer.host.as_str(), answer.port);
+            assert_eq!(told, (ErrorCode::CoordinatorNotAvailable.code(), -1, "", -1));
+        }
+        let transactions = found(&Fake::three().context(), 4, 1, &["t"]);
+        assert_eq!(transactions.coordinators[0].error_code, ErrorCode::InvalidRequest.code());
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::cluster::operations;
 use super::error::code;
+use super::nodes::{Node, Nodes, ids};
 use super::{Context, Step, ask, is_kafka_name};
 use crate::codec::body::ResponseBody;
 use crate::codec::describe_topic_partitions::{
@@ -20,6 +21,9 @@ use std::collections::BTreeSet;
 
 /// Partitions of one page of DescribeTopicPartitions: Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: i32 = 2000;
+
+/// The first version that tells a leader without a listener for the client from none.
+const LISTENERS: i16 = 6;
 
 pub(super) fn handle(context: &Context, version: i16, request: MetadataRequest) -> Step {
     // Version 0 has no null: there, no topics means all.
@@ -43,27 +47,31 @@ pub(super) fn handle(context: &Context, version: i16, request: MetadataRequest) 
     let query = topics.map(|topics| topics.into_iter().filter(is_legal).collect());
     ask(Request::Topics(TopicsQuery { topics: query, create_missing }), move |reply| {
         let Reply::Topics(found) = reply else { return ResponseBody::Metadata(MetadataResponse::default()) };
+        let nodes = Nodes::of(&context);
         let mut topics: Vec<MetadataResponseTopic> = match names {
-            None => found.into_iter().flatten().filter(|info| is_kafka_name(&info.name)).map(described).collect(),
-            Some(names) => answers(names, found),
+            None => {
+                let known = found.into_iter().flatten().filter(|info| is_kafka_name(&info.name));
+                known.map(|info| described(info, &nodes, version)).collect()
+            }
+            Some(names) => answers(names, found, &nodes, version),
         };
         for topic in topics.iter_mut().filter(|topic| of_topics && topic.error_code == 0) {
             topic.topic_authorized_operations = operations::TOPIC;
         }
         ResponseBody::Metadata(MetadataResponse {
-            brokers: vec![MetadataResponseBroker {
-                node_id: context.node.0 as i32,
-                host: context.host.as_str().into(),
-                port: i32::from(context.port),
-                rack: None,
-            }],
+            brokers: nodes.iter().map(broker).collect(),
             cluster_id: Some(cluster_id(context.cluster).into()),
-            controller_id: context.node.0 as i32,
+            controller_id: nodes.controller(),
             topics,
             cluster_authorized_operations: if of_cluster { operations::CLUSTER } else { operations::NOT_ASKED },
             ..MetadataResponse::default()
         })
     })
+}
+
+fn broker(node: &Node) -> MetadataResponseBroker {
+    let Node { id, host, port, rack } = node.clone();
+    MetadataResponseBroker { node_id: id, host, port, rack }
 }
 
 fn is_legal(topic: &TopicRef) -> bool {
@@ -74,12 +82,17 @@ fn is_legal(topic: &TopicRef) -> bool {
 }
 
 /// One answer for each topic asked for, in that order.
-fn answers(names: Vec<TopicRef>, found: Vec<Result<TopicInfo, BrokerError>>) -> Vec<MetadataResponseTopic> {
+fn answers(
+    names: Vec<TopicRef>,
+    found: Vec<Result<TopicInfo, BrokerError>>,
+    nodes: &Nodes,
+    version: i16,
+) -> Vec<MetadataResponseTopic> {
     let mut found = found.into_iter();
     let answer = |topic: TopicRef| {
         let error_code = if is_legal(&topic) {
             match found.next() {
-                Some(Ok(info)) => return described(info),
+                Some(Ok(info)) => return described(info, nodes, version),
                 Some(Err(BrokerError::UnknownTopic)) if matches!(topic, TopicRef::Id(_)) => {
                     ErrorCode::UnknownTopicId.code()
                 }
@@ -101,17 +114,31 @@ fn answers(names: Vec<TopicRef>, found: Vec<Result<TopicInfo, BrokerError>>) -> 
     names.into_iter().map(answer).collect()
 }
 
-fn described(info: TopicInfo) -> MetadataResponseTopic {
+/// The id of who leads a partition.
+///
+/// # Errors
+/// Why there is none to tell.
+fn leader(partition: &PartitionInfo, nodes: &Nodes) -> Result<i32, ErrorCode> {
+    let leader = partition.leader.ok_or(ErrorCode::LeaderNotAvailable)?;
+    nodes.get(leader).map(|node| node.id).ok_or(ErrorCode::ListenerNotFound)
+}
+
+fn described(info: TopicInfo, nodes: &Nodes, version: i16) -> MetadataResponseTopic {
     let partition = |(nth, partition): (usize, PartitionInfo)| {
-        let nodes: Vec<i32> = partition.replicas.iter().map(|node| node.0 as i32).collect();
+        let (leader_id, error_code) = match leader(&partition, nodes) {
+            Ok(leader) => (leader, 0),
+            // Older clients know only one reason.
+            Err(_) if version < LISTENERS => (-1, ErrorCode::LeaderNotAvailable.code()),
+            Err(error) => (-1, error.code()),
+        };
         MetadataResponsePartition {
-            error_code: if partition.leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.code() },
+            error_code,
             partition_index: nth as i32,
-            leader_id: partition.leader.map_or(-1, |node| node.0 as i32),
-            leader_epoch: partition.epoch.0 as i32,
-            replica_nodes: nodes.clone(),
-            isr_nodes: nodes,
-            offline_replicas: Vec::new(),
+            leader_id,
+            leader_epoch: partition.epoch.map_or(-1, |epoch| epoch.0 as i32),
+            replica_nodes: ids(&partition.replicas),
+            isr_nodes: ids(&partition.in_sync),
+            offline_replicas: ids(&partition.offline),
         }
     };
     MetadataResponseTopic {
@@ -123,7 +150,8 @@ fn described(info: TopicInfo) -> MetadataResponseTopic {
 }
 
 /// DescribeTopicPartitions: the same, by name and page by page (KIP-966).
-pub(super) fn partitions(request: DescribeTopicPartitionsRequest) -> Step {
+pub(super) fn partitions(context: &Context, request: DescribeTopicPartitionsRequest) -> Step {
+    let nodes = Nodes::of(context);
     let cursor = request.cursor.map(|cursor| (cursor.topic_name.to_string(), cursor.partition_index.max(0) as usize));
     let all = request.topics.is_empty();
     // Ascending, so that a page begins where the one before ended.
@@ -149,7 +177,7 @@ pub(super) fn partitions(request: DescribeTopicPartitionsRequest) -> Step {
             };
             asked.into_iter().map(outcome).collect()
         };
-        ResponseBody::DescribeTopicPartitions(page(topics, cursor, limit))
+        ResponseBody::DescribeTopicPartitions(page(topics, cursor, limit, &nodes))
     })
 }
 
@@ -158,6 +186,7 @@ fn page(
     topics: Vec<(String, Result<TopicInfo, ErrorCode>)>,
     cursor: Option<(String, usize)>,
     limit: usize,
+    nodes: &Nodes,
 ) -> DescribeTopicPartitionsResponse {
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut room = limit;
@@ -178,7 +207,7 @@ fn page(
                 answer.topic_id = Uuid(info.id.0);
                 let (from, count) = (from(&name), info.partitions.len());
                 let numbered = info.partitions.into_iter().enumerate().skip(from).take(room);
-                answer.partitions = numbered.map(described_partition).collect();
+                answer.partitions = numbered.map(|numbered| described_partition(numbered, nodes)).collect();
                 room -= answer.partitions.len();
                 let next = from + answer.partitions.len();
                 if next < count {
@@ -195,18 +224,24 @@ fn page(
     response
 }
 
-fn described_partition((nth, partition): (usize, PartitionInfo)) -> DescribeTopicPartitionsResponsePartition {
-    let nodes: Vec<i32> = partition.replicas.iter().map(|node| node.0 as i32).collect();
+fn described_partition(
+    (nth, partition): (usize, PartitionInfo),
+    nodes: &Nodes,
+) -> DescribeTopicPartitionsResponsePartition {
+    let (leader_id, error_code) = match leader(&partition, nodes) {
+        Ok(leader) => (leader, 0),
+        Err(error) => (-1, error.code()),
+    };
     DescribeTopicPartitionsResponsePartition {
-        error_code: if partition.leader.is_some() { 0 } else { ErrorCode::LeaderNotAvailable.code() },
+        error_code,
         partition_index: nth as i32,
-        leader_id: partition.leader.map_or(-1, |node| node.0 as i32),
-        leader_epoch: partition.epoch.0 as i32,
-        replica_nodes: nodes.clone(),
-        isr_nodes: nodes,
+        leader_id,
+        leader_epoch: partition.epoch.map_or(-1, |epoch| epoch.0 as i32),
+        replica_nodes: ids(&partition.replicas),
+        isr_nodes: ids(&partition.in_sync),
         eligible_leader_replicas: Some(Vec::new()),
         last_known_elr: Some(Vec::new()),
-        offline_replicas: Vec::new(),
+        offline_replicas: ids(&partition.offline),
     }
 }
 
@@ -225,6 +260,61 @@ pub(super) fn cluster_id(id: u128) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fake::{Fake, topic};
+    use model::NodeId;
+
+    fn metadata(context: &Context, version: i16, info: TopicInfo) -> MetadataResponse {
+        let Step::Ask(_, then) = handle(context, version, MetadataRequest::default()) else { panic!("not asked") };
+        match then(Reply::Topics(vec![Ok(info)])) {
+            Step::Reply(ResponseBody::Metadata(response)) => response,
+            _ => panic!("another answer"),
+        }
+    }
+
+    #[test]
+    fn every_node_is_told_with_its_place() {
+        let response = metadata(&Fake::three().context(), 13, topic("a", 1));
+        let told = |broker: &MetadataResponseBroker| (broker.node_id, broker.host.to_string(), broker.port);
+        let places: Vec<_> = response.brokers.iter().map(told).collect();
+        let node = |nth: i32| (nth, format!("node-{nth}"), 9090 + nth);
+        assert_eq!(places, [node(1), node(2), node(3)]);
+        assert_eq!(response.brokers[2].rack, Some("rack-3".into()));
+        assert_eq!(response.controller_id, 2);
+    }
+
+    #[test]
+    fn replicas_are_told_as_they_are() {
+        let mut info = topic("a", 2);
+        info.partitions[0].replicas = vec![NodeId(1), NodeId(2), NodeId(3)];
+        info.partitions[0].in_sync = vec![NodeId(1), NodeId(3)];
+        info.partitions[0].offline = vec![NodeId(2)];
+        info.partitions[1].leader = None;
+        let context = Fake::three().context();
+        let response = metadata(&context, 13, info.clone());
+        let [first, second] = &response.topics[0].partitions[..] else { panic!("not two partitions") };
+        assert_eq!((first.leader_id, first.error_code), (1, 0));
+        let replicas = (&first.replica_nodes[..], &first.isr_nodes[..], &first.offline_replicas[..]);
+        assert_eq!(replicas, (&[1, 2, 3][..], &[1, 3][..], &[2][..]));
+        assert_eq!((second.leader_id, second.error_code), (-1, ErrorCode::LeaderNotAvailable.code()));
+        let (numbered, nodes) = ((0, info.partitions[0].clone()), Nodes::of(&context));
+        let described = described_partition(numbered, &nodes);
+        let again = (&described.replica_nodes[..], &described.isr_nodes[..], &described.offline_replicas[..]);
+        assert_eq!(again, replicas);
+    }
+
+    #[test]
+    fn a_leader_that_clients_cannot_reach_is_none() {
+        let mut fake = Fake::three();
+        fake.node(3).endpoints.clear();
+        let context = fake.context();
+        let mut info = topic("a", 1);
+        info.partitions[0].leader = Some(NodeId(3));
+        for (version, error) in [(5, ErrorCode::LeaderNotAvailable), (6, ErrorCode::ListenerNotFound)] {
+            let response = metadata(&context, version, info.clone());
+            let partition = &response.topics[0].partitions[0];
+            assert_eq!((partition.leader_id, partition.error_code), (-1, error.code()));
+        }
+    }
 
     #[test]
     fn a_cluster_id_is_url_base64() {

@@ -10,9 +10,13 @@ mod fetch_session;
 mod group;
 mod group_admin;
 mod grow;
+mod leaders;
 mod metadata;
+mod nodes;
 mod offsets;
+mod placement;
 mod produce;
+mod reassign;
 mod topics;
 mod trim;
 
@@ -21,6 +25,7 @@ use crate::codec::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResp
 use crate::codec::body::{RequestBody, ResponseBody};
 use crate::codec::primitive::Uuid;
 use crate::codec::text::Text;
+use crate::directory::Directory;
 use broker::request::{PartitionRef, TopicRef};
 use broker::{Reply, Request};
 use fetch_session::FetchSessions;
@@ -37,7 +42,8 @@ pub struct Context {
     pub node: NodeId,
     /// The cluster.
     pub cluster: u128,
-    /// The host by which the client reached us.
+    /// The host by which the client reached us. It is told to clients while the node is alone, or has told
+    /// nobody where Kafka's clients reach it; else they are told that.
     pub host: String,
     /// The port by which the client reached us.
     pub port: u16,
@@ -53,6 +59,8 @@ pub struct Context {
     pub counters: Arc<ProtocolCounters>,
     /// What the node may hold for clients.
     pub memory: broker::Memory,
+    /// Where the other nodes are, and who leads what.
+    pub directory: Arc<dyn Directory>,
 }
 
 /// What a session's requests leave for later ones.
@@ -140,6 +148,8 @@ const SPOKEN: &[ApiKey] = &[
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
     ApiKey::IncrementalAlterConfigs,
+    ApiKey::AlterPartitionReassignments,
+    ApiKey::ListPartitionReassignments,
     ApiKey::OffsetDelete,
     ApiKey::DescribeCluster,
     ApiKey::DescribeTopicPartitions,
@@ -181,7 +191,7 @@ pub(crate) fn handle(
         RequestBody::ApiVersions(request) => Step::Reply(ResponseBody::ApiVersions(api_versions(version, &request))),
         RequestBody::Metadata(request) => metadata::handle(context, version, request),
         RequestBody::FindCoordinator(request) => group::find_coordinator(context, version, &request),
-        RequestBody::Produce(request) => produce::handle(&memory.rejections, version, request),
+        RequestBody::Produce(request) => produce::handle(context, &memory.rejections, version, request),
         RequestBody::InitProducerId(request) => produce::init_producer(&request),
         RequestBody::Fetch(request) => fetch::handle(context, &memory.fetches, version, request),
         RequestBody::ListOffsets(request) => offsets::handle(version, request),
@@ -203,9 +213,11 @@ pub(crate) fn handle(
         RequestBody::AlterConfigs(request) => configs::alter(request),
         RequestBody::IncrementalAlterConfigs(request) => configs::alter_incrementally(request),
         RequestBody::CreatePartitions(request) => grow::handle(context, request),
+        RequestBody::AlterPartitionReassignments(request) => reassign::alter(context, request),
+        RequestBody::ListPartitionReassignments(_) => reassign::list(),
         RequestBody::DescribeCluster(request) => cluster::describe(context, &request),
         RequestBody::DescribeLogDirs(request) => cluster::log_dirs(request),
-        RequestBody::DescribeTopicPartitions(request) => metadata::partitions(request),
+        RequestBody::DescribeTopicPartitions(request) => metadata::partitions(context, request),
         // `is_spoken` keeps the others away.
         _ => Step::Silent,
     }

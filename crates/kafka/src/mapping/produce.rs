@@ -1,12 +1,15 @@
 //! Produce and InitProducerId.
 
 use super::error::code;
-use super::{Rejecting, Step, ask, partition_ref, topic_ref};
+use super::leaders::{Leader, Leaders};
+use super::nodes::Node;
+use super::{Context, Rejecting, Step, ask, partition_ref, topic_ref};
 use crate::codec::body::ResponseBody;
 use crate::codec::error_code::ErrorCode;
 use crate::codec::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use crate::codec::produce::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, LeaderIdAndEpoch, NodeEndpoint, PartitionProduceResponse, ProduceRequest,
+    ProduceResponse, TopicProduceResponse,
 };
 use batch::{Batch, BatchError, Batches};
 use broker::request::{AppendPart, AppendRefusal, Appended, TopicRef};
@@ -16,8 +19,10 @@ use model::Durability;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
+/// The first version that names leaders (KIP-951).
+const LEADERS: i16 = 10;
 
-pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceRequest) -> Step {
+pub(super) fn handle(context: &Context, rejections: &Rejecting, version: i16, request: ProduceRequest) -> Step {
     let silent = request.acks == 0;
     let durability = (request.acks != -1).then_some(Durability::QuorumMemory);
     let mut parts = Vec::new();
@@ -53,7 +58,7 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, partition_responses: responses };
         topics.push((response, refused));
     }
-    let rejections = rejections.clone();
+    let (context, rejections) = (context.clone(), rejections.clone());
     Step::Ask(
         Request::Append(parts),
         Box::new(move |reply| {
@@ -74,25 +79,42 @@ pub(super) fn handle(rejections: &Rejecting, version: i16, request: ProduceReque
                 let errors: Vec<i16> = refused.chain(failed).collect();
                 return if errors.is_empty() { Step::Silent } else { Step::Close(errors) };
             }
-            let mut outcomes = outcomes.into_iter();
-            let responses = topics.into_iter().map(|(mut topic, refused)| {
+            let (mut outcomes, mut leaders) = (outcomes.into_iter(), Leaders::new(&context));
+            let responses = topics.into_iter().zip(&targets).map(|((mut topic, refused), target)| {
                 for (partition, refused) in topic.partition_responses.iter_mut().zip(refused) {
                     match refused {
                         Some(refusal) => {
                             partition.error_message = refusal.message.filter(|_| version >= 8).map(Into::into);
                             refuse(partition, refusal.code.code());
                         }
-                        None => answer(partition, outcomes.next(), version),
+                        None => {
+                            let outcome = outcomes.next();
+                            if version >= LEADERS
+                                && let Some(Err(AppendRefusal { error: BrokerError::NotLeader(_), .. })) = &outcome
+                            {
+                                let leader = leaders.find(&partition_ref(target, partition.index));
+                                partition.current_leader = leader.map_or_else(LeaderIdAndEpoch::default, named);
+                            }
+                            answer(partition, outcome, version);
+                        }
                     }
                 }
                 topic
             });
-            Step::Reply(ResponseBody::Produce(ProduceResponse {
-                responses: responses.collect(),
-                ..ProduceResponse::default()
-            }))
+            let responses = responses.collect();
+            let node_endpoints = leaders.endpoints(endpoint);
+            let response = ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() };
+            Step::Reply(ResponseBody::Produce(response))
         }),
     )
+}
+
+fn named(leader: Leader) -> LeaderIdAndEpoch {
+    LeaderIdAndEpoch { leader_id: leader.id, leader_epoch: leader.epoch }
+}
+
+fn endpoint(Node { id, host, port, rack }: Node) -> NodeEndpoint {
+    NodeEndpoint { node_id: id, host, port, rack }
 }
 
 /// Why a partition's records do not even reach the broker.
@@ -236,11 +258,72 @@ pub(super) fn init_producer(request: &InitProducerIdRequest) -> Step {
             let response = InitProducerIdResponse { producer_id: id.0 as i64, ..InitProducerIdResponse::default() };
             ResponseBody::InitProducerId(response)
         }
-        // Clients ask again for these.
-        Reply::NewProducer(Err(BrokerError::NotLeader(_) | BrokerError::Unavailable)) => {
-            refused(ErrorCode::CoordinatorNotAvailable)
+        // Clients ask again, and no other node: a Java producer without transactions has no coordinator that it
+        // could look for, and takes most other errors for its end.
+        Reply::NewProducer(Err(BrokerError::NotLeader(_) | BrokerError::Unavailable | BrokerError::Unknown)) => {
+            refused(ErrorCode::CoordinatorLoadInProgress)
         }
-        Reply::NewProducer(Err(BrokerError::Unknown)) => refused(ErrorCode::RequestTimedOut),
         _ => refused(ErrorCode::UnknownServerError),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::produce::{PartitionProduceData, TopicProduceData};
+    use crate::fake::Fake;
+    use batch::{BatchBuilder, Record};
+    use model::{NodeId, Offset};
+
+    /// What producing to partitions 0, 1 and 2 is answered, of which the broker says these.
+    fn produced(version: i16, outcomes: Vec<Result<Appended, AppendRefusal>>) -> ProduceResponse {
+        let records = vec![Record { value: Some(Bytes::from_static(b"v")), ..Record::default() }];
+        let batch = BatchBuilder { records, ..BatchBuilder::default() }.encode();
+        let partition = |index| PartitionProduceData { index, records: Some(batch.clone()) };
+        let partition_data = (0..3).map(partition).collect();
+        let topic = TopicProduceData { name: "elsewhere".into(), partition_data, ..TopicProduceData::default() };
+        let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
+        let step = handle(&Fake::three().context(), &Rejecting::default(), version, request);
+        let Step::Ask(Request::Append(parts), then) = step else { panic!("not asked") };
+        assert_eq!(parts.len(), 3);
+        match then(Reply::Appended(outcomes)) {
+            Step::Reply(ResponseBody::Produce(response)) => response,
+            _ => panic!("another answer"),
+        }
+    }
+
+    #[test]
+    fn who_leads_is_said_where_it_is_known() {
+        let elsewhere = || Err(AppendRefusal { error: BrokerError::NotLeader(Some(NodeId(3))), start: None });
+        let outcomes = || {
+            let appended = Appended { base: Offset(5), start: Offset(0), duplicate: false };
+            vec![elsewhere(), elsewhere(), Ok(appended)]
+        };
+        let response = produced(10, outcomes());
+        let told: Vec<_> = response.responses[0].partition_responses.iter().collect();
+        let codes: Vec<i16> = told.iter().map(|partition| partition.error_code).collect();
+        assert_eq!(codes, [ErrorCode::NotLeaderOrFollower.code(), ErrorCode::NotLeaderOrFollower.code(), 0]);
+        let leaders = told.iter().map(|p| (p.current_leader.leader_id, p.current_leader.leader_epoch));
+        assert_eq!(leaders.collect::<Vec<_>>(), [(3, 7), (-1, -1), (-1, -1)]);
+        let place = NodeEndpoint { node_id: 3, host: "node-3".into(), port: 9093, rack: Some("rack-3".into()) };
+        assert_eq!(response.node_endpoints, [place]);
+        let older = produced(9, outcomes());
+        assert!(older.node_endpoints.is_empty());
+        assert_eq!(older.responses[0].partition_responses[0].current_leader, LeaderIdAndEpoch::default());
+    }
+
+    #[test]
+    fn a_producer_asks_again_for_its_id() {
+        let refused = |error: BrokerError| {
+            let none = InitProducerIdRequest { producer_id: -1, producer_epoch: -1, ..Default::default() };
+            let Step::Ask(Request::NewProducer, then) = init_producer(&none) else { panic!("not asked") };
+            match then(Reply::NewProducer(Err(error))) {
+                Step::Reply(ResponseBody::InitProducerId(response)) => response.error_code,
+                _ => panic!("another answer"),
+            }
+        };
+        for error in [BrokerError::NotLeader(Some(NodeId(2))), BrokerError::Unavailable, BrokerError::Unknown] {
+            assert_eq!(refused(error), ErrorCode::CoordinatorLoadInProgress.code());
+        }
+    }
 }

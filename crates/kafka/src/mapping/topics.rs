@@ -1,7 +1,8 @@
 //! CreateTopics and DeleteTopics.
 
-use super::error::code;
-use super::{Context, Step, Then, ask, is_kafka_name};
+use super::error::{controller_code, is_undone};
+use super::nodes::Nodes;
+use super::{Context, Step, Then, ask, is_kafka_name, placement};
 use crate::codec::body::ResponseBody;
 use crate::codec::create_topics::{CreatableTopic, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse};
 use crate::codec::delete_topics::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
@@ -21,6 +22,9 @@ pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
         .filter(|topic| !seen.insert(topic.name.to_string()))
         .map(|t| t.name.to_string())
         .collect();
+    let nodes = Nodes::of(context);
+    let is_placed = |topic: &CreatableTopic| !topic.assignments.is_empty();
+    let by_hand = nodes.is_choice() && !request.validate_only && request.topics.iter().any(is_placed);
     let mut wanted = Vec::new();
     let mut results = Vec::new();
     let mut answered = BTreeSet::new();
@@ -29,7 +33,7 @@ pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
         let checked = if twice.contains(topic.name.as_str()) {
             Err(Refused::Twice)
         } else {
-            convert(context, topic, request.validate_only)
+            convert(&nodes, topic, request.validate_only)
         };
         let configs = Some(Vec::new());
         let mut result = CreatableTopicResult { name: topic.name.clone(), configs, ..CreatableTopicResult::default() };
@@ -39,7 +43,7 @@ pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
                 false
             }
             Err(refused) => {
-                (result.error_code, result.error_message) = refused.answer();
+                (result.error_code, result.error_message) = refused.answer(false);
                 true
             }
         };
@@ -47,13 +51,19 @@ pub(super) fn create(context: &Context, request: CreateTopicsRequest) -> Step {
     }
     let then: Then = Box::new(move |reply| {
         let defaults = if let Reply::Node(node) = reply { node.topic_defaults } else { Settings::default() };
-        ask(Request::CreateTopics(wanted), move |reply| answer(results, reply, &defaults))
+        ask(Request::CreateTopics(wanted), move |reply| {
+            if by_hand && matches!(&reply, Reply::TopicsCreated(made) if made.iter().any(Result::is_ok)) {
+                placement::say_not_followed();
+            }
+            answer(results, reply, &defaults)
+        })
     });
     Step::Ask(Request::Node, then)
 }
 
 fn answer(results: Vec<(CreatableTopicResult, bool)>, reply: Reply, defaults: &Settings) -> ResponseBody {
     let created = if let Reply::TopicsCreated(created) = reply { created } else { Vec::new() };
+    let undone = is_undone(&created);
     let mut created = created.into_iter();
     let answer = |(mut result, refused): (CreatableTopicResult, bool)| {
         if refused {
@@ -66,8 +76,8 @@ fn answer(results: Vec<(CreatableTopicResult, bool)>, reply: Reply, defaults: &S
                 result.replication_factor = info.partitions.first().map_or(1, |p| p.replicas.len() as i16);
                 result.configs = Some(super::configs::created(&info, defaults));
             }
-            Some(Err(error)) => (result.error_code, result.error_message) = Refused::By(error).answer(),
-            None => (result.error_code, result.error_message) = Refused::By(BrokerError::Unavailable).answer(),
+            Some(Err(error)) => (result.error_code, result.error_message) = Refused::By(error).answer(undone),
+            None => (result.error_code, result.error_message) = Refused::By(BrokerError::Unavailable).answer(undone),
         }
         result
     };
@@ -75,18 +85,15 @@ fn answer(results: Vec<(CreatableTopicResult, bool)>, reply: Reply, defaults: &S
     ResponseBody::CreateTopics(CreateTopicsResponse { topics, ..CreateTopicsResponse::default() })
 }
 
-/// Whether each partition is placed once, on nodes that there are.
-fn check_placement(context: &Context, topic: &CreatableTopic) -> Result<(), BrokerError> {
+/// On how many nodes each partition is placed: once, on nodes that there are.
+fn placed(nodes: &Nodes, topic: &CreatableTopic) -> Result<Option<u32>, BrokerError> {
     let numbers: BTreeSet<i32> = topic.assignments.iter().map(|assignment| assignment.partition_index).collect();
     let count = topic.assignments.len();
     if numbers.len() != count || numbers.first() != Some(&0) || numbers.last() != Some(&(count as i32 - 1)) {
         return Err(BrokerError::InvalidPlacement("partitions are not numbered from 0 one by one"));
     }
-    let here = [context.node.0 as i32];
-    if topic.assignments.iter().any(|assignment| assignment.broker_ids != here) {
-        return Err(BrokerError::InvalidPlacement("a partition has one replica, on this node"));
-    }
-    Ok(())
+    let placed = topic.assignments.iter().map(|assignment| &assignment.broker_ids[..]);
+    placement::replicas(nodes, placed).map_err(BrokerError::InvalidPlacement)
 }
 
 enum Refused {
@@ -96,19 +103,20 @@ enum Refused {
 }
 
 impl Refused {
-    fn answer(self) -> (i16, Option<crate::codec::text::Text>) {
+    /// Whether nothing of the request was done makes a difference to where it is sent next.
+    fn answer(self, undone: bool) -> (i16, Option<crate::codec::text::Text>) {
         match self {
             Refused::Twice => (super::error::invalid_request(), Some("the topic is named twice".into())),
             Refused::Both => {
                 let message = "a topic that says where its partitions shall be does not say how many";
                 (super::error::invalid_request(), Some(message.into()))
             }
-            Refused::By(error) => (code(&error), Some(error.to_string().into())),
+            Refused::By(error) => (controller_code(&error, undone), Some(error.to_string().into())),
         }
     }
 }
 
-fn convert(context: &Context, topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, Refused> {
+fn convert(nodes: &Nodes, topic: &CreatableTopic, validate_only: bool) -> Result<CreateTopic, Refused> {
     let refuse = |error| Err(Refused::By(error));
     if !is_kafka_name(&topic.name) {
         return refuse(BrokerError::InvalidName(topic.name.to_string()));
@@ -124,17 +132,16 @@ fn convert(context: &Context, topic: &CreatableTopic, validate_only: bool) -> Re
         -1 => None,
         count => match u32::try_from(count) {
             Ok(count) => Some(count),
-            Err(_) => return refuse(BrokerError::InvalidReplicas),
+            Err(_) => return refuse(BrokerError::InvalidReplicas(nodes.replicas(u32::MAX))),
         },
     };
     if !topic.assignments.is_empty() {
         if partitions.is_some() || replicas.is_some() {
             return Err(Refused::Both);
         }
-        // Placement is the cluster's; how many partitions is the client's.
-        check_placement(context, topic).map_err(Refused::By)?;
+        // Placement is the cluster's; how many partitions and replicas is the client's.
+        replicas = placed(nodes, topic).map_err(Refused::By)?;
         partitions = Some(topic.assignments.len() as u32);
-        replicas = Some(1);
     }
     let mut settings = Settings::default();
     for setting in &topic.configs {
@@ -184,6 +191,7 @@ pub(super) fn delete(version: i16, request: DeleteTopicsRequest) -> Step {
 
 fn deleted(asked: Vec<(TopicRef, bool)>, known: Vec<Option<TopicInfo>>, reply: Reply) -> ResponseBody {
     let deleted = if let Reply::TopicsDeleted(deleted) = reply { deleted } else { Vec::new() };
+    let undone = is_undone(&deleted);
     let (mut deleted, mut known) = (deleted.into_iter(), known.into_iter());
     let answer = |(topic, twice): (TopicRef, bool)| {
         let info = known.next().flatten();
@@ -194,18 +202,90 @@ fn deleted(asked: Vec<(TopicRef, bool)>, known: Vec<Option<TopicInfo>>, reply: R
             (None, TopicRef::Id(id)) => (None, Uuid(id.0)),
         };
         let (error_code, error_message) = if twice {
-            Refused::Twice.answer()
+            Refused::Twice.answer(undone)
         } else {
             match deleted.next().unwrap_or(Err(BrokerError::Unavailable)) {
                 Ok(()) => (0, None),
                 Err(BrokerError::UnknownTopic) if by_id => {
                     (ErrorCode::UnknownTopicId.code(), Some("there is no topic of this id".into()))
                 }
-                Err(error) => Refused::By(error).answer(),
+                Err(error) => Refused::By(error).answer(undone),
             }
         };
         DeletableTopicResult { name, topic_id, error_code, error_message }
     };
     let responses = asked.into_iter().map(answer).collect();
     ResponseBody::DeleteTopics(DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::create_topics::CreatableReplicaAssignment;
+    use crate::fake::{Fake, topic};
+    use model::NodeId;
+
+    fn new(name: &str, partitions: i32, replicas: i16, placed: &[&[i32]]) -> CreatableTopic {
+        let assignment =
+            |(nth, ids): (i32, &&[i32])| CreatableReplicaAssignment { partition_index: nth, broker_ids: ids.to_vec() };
+        CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: replicas,
+            assignments: (0..).zip(placed).map(assignment).collect(),
+            configs: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_placement_counts_as_numbers() {
+        let nodes = Nodes::of(&Fake::three().context());
+        let asked = |topic: &CreatableTopic| match convert(&nodes, topic, false) {
+            Ok(create) => Ok((create.partitions, create.replicas)),
+            Err(refused) => Err(refused.answer(false).0),
+        };
+        assert_eq!(asked(&new("a", -1, -1, &[&[1, 2], &[2, 3]])), Ok((Some(2), Some(2))));
+        assert_eq!(asked(&new("a", 3, 2, &[])), Ok((Some(3), Some(2))));
+        assert_eq!(asked(&new("a", -1, -1, &[])), Ok((None, None)));
+        let misplaced = Err(ErrorCode::InvalidReplicaAssignment.code());
+        assert_eq!(asked(&new("a", -1, -1, &[&[1, 2], &[3]])), misplaced);
+        assert_eq!(asked(&new("a", -1, -1, &[&[4]])), misplaced);
+        assert_eq!(asked(&new("a", 1, -1, &[&[1]])), Err(ErrorCode::InvalidRequest.code()));
+        assert_eq!(asked(&new("a", 1, -2, &[])), Err(ErrorCode::InvalidReplicationFactor.code()));
+    }
+
+    /// The codes that making topics `a` and `b` is answered with, of which the broker says these.
+    fn created(outcomes: Vec<Result<TopicInfo, BrokerError>>) -> Vec<(i16, i16)> {
+        let topics = vec![new("a", 1, 3, &[]), new("b", 1, 3, &[])];
+        let request = CreateTopicsRequest { topics, ..CreateTopicsRequest::default() };
+        let Step::Ask(Request::Node, then) = create(&Fake::three().context(), request) else { panic!("not asked") };
+        let Step::Ask(Request::CreateTopics(wanted), then) = then(Reply::Topics(Vec::new())) else {
+            panic!("not asked")
+        };
+        assert_eq!(wanted.iter().map(|topic| topic.replicas).collect::<Vec<_>>(), [Some(3), Some(3)]);
+        match then(Reply::TopicsCreated(outcomes)) {
+            Step::Reply(ResponseBody::CreateTopics(response)) => {
+                response.topics.iter().map(|topic| (topic.error_code, topic.replication_factor)).collect()
+            }
+            _ => panic!("another answer"),
+        }
+    }
+
+    #[test]
+    fn the_answer_tells_the_factor_that_there_is() {
+        let mut info = topic("a", 1);
+        info.partitions[0].replicas = vec![NodeId(1), NodeId(2)];
+        assert_eq!(created(vec![Ok(info), Ok(topic("b", 1))]), [(0, 2), (0, 1)]);
+    }
+
+    #[test]
+    fn a_request_that_reached_no_leader_is_sent_anew_as_a_whole_or_not_at_all() {
+        let elsewhere = || Err(BrokerError::NotLeader(None));
+        let codes = |outcomes| created(outcomes).into_iter().map(|(code, _)| code).collect::<Vec<_>>();
+        let (again, exists) = (ErrorCode::NotController.code(), ErrorCode::TopicAlreadyExists.code());
+        assert_eq!(codes(vec![elsewhere(), elsewhere()]), [again, again]);
+        assert_eq!(codes(vec![Err(BrokerError::TopicExists), elsewhere()]), [exists, again]);
+        let made = codes(vec![Ok(topic("a", 1)), elsewhere()]);
+        assert_eq!(made, [0, ErrorCode::NotLeaderOrFollower.code()], "else the first would be there already");
+    }
 }

@@ -6,6 +6,8 @@
 //! with all: it waits for memory, and whoever waits for that holds no answers. Those behind it stay where
 //! they are, in the end with the client. No I/O, no async.
 
+#[cfg(test)]
+mod cluster_tests;
 mod counted;
 mod counters;
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! One connection, as a transcript.
 
 use super::*;
+use crate::fake::Fake;
+use gateway::ProtocolCounters;
 use gateway::protocol::ApiCounters;
-use gateway::{ProtocolCounters, Seats};
-use model::{NodeId, Offset};
-use std::sync::Arc;
+use model::Offset;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -22,20 +22,7 @@ fn session() -> KafkaSession {
 }
 
 fn session_in(memory: &broker::Memory) -> KafkaSession {
-    let memory = memory.clone();
-    let (host, client) = ("here".to_owned(), "there".to_owned());
-    KafkaSession::new(Context {
-        node: NodeId(1),
-        cluster: 0,
-        host,
-        port: 1,
-        client,
-        random: || 0,
-        idle: Duration::from_secs(600),
-        fetch_places: Seats::new(9),
-        memory,
-        counters: Arc::new(counters()),
-    })
+    KafkaSession::new(Context { memory: memory.clone(), ..Fake::alone().context() })
 }
 
 fn request(api: i16, version: i16, correlation_id: i32, body: &[u8]) -> Vec<u8> {

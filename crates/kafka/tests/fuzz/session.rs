@@ -1,17 +1,51 @@
 //! A whole connection: bytes come, requests are answered as a broker without topics would, and what is said
 //! to the client is a sequence of frames. In the end no memory is held.
 
+use broker::cluster::Advertised;
 use broker::group::GroupConfig;
-use broker::request::{AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, ReadPart, TopicPage};
-use broker::{BrokerError, Memory, Reply, Request, Settings};
+use broker::members::{Member, NodeState};
+use broker::request::{
+    AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, PartitionRef, ReadPart, ReadRange, TopicPage,
+};
+use broker::{BrokerError, Members, Memory, Reply, Request, Settings};
 use bytes::{Bytes, BytesMut};
 use gateway::{Output, Seats, Session};
 use kafka::codec::frame;
-use kafka::{Context, KafkaSession};
+use kafka::{Context, Directory, KafkaSession};
 use model::config::{Cleanup, Compression, StreamConfig};
-use model::{NodeId, Offset, ProducerId, Timestamp, TopicId, limit};
+use model::{LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId, limit};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+/// The other node leads everything.
+struct TwoNodes;
+
+impl Directory for TwoNodes {
+    fn members(&self) -> Members {
+        let endpoint = Advertised { protocol: "kafka".to_owned(), host: "host".to_owned(), port: 9092 };
+        let member = |node| Member {
+            node: NodeId(node),
+            state: NodeState::Active,
+            rack: None,
+            version: 2,
+            peer: None,
+            endpoints: vec![endpoint.clone()],
+        };
+        Members { me: NodeId(1), version: 2, controller: Some(NodeId(2)), nodes: vec![member(1), member(2)] }
+    }
+
+    fn coordinator(&self, group: &str) -> Result<NodeId, BrokerError> {
+        if group.len().is_multiple_of(2) { Ok(NodeId(2)) } else { Err(BrokerError::NotLeader(None)) }
+    }
+
+    fn leader_epoch(&self, _: &PartitionRef) -> Option<(Option<NodeId>, LeaderEpoch)> {
+        Some((Some(NodeId(2)), LeaderEpoch(3)))
+    }
+
+    fn nearest_replica(&self, partition: &PartitionRef, _: &str) -> Option<NodeId> {
+        partition.partition.is_multiple_of(2).then_some(NodeId(2))
+    }
+}
 
 /// See the module's documentation.
 pub(crate) fn run(data: &[u8]) {
@@ -27,6 +61,7 @@ pub(crate) fn run(data: &[u8]) {
         fetch_places: Seats::new(100),
         memory: memory.clone(),
         counters: Arc::new(kafka::session::counters()),
+        directory: Arc::new(TwoNodes),
     });
     let (mut input, mut said) = (BytesMut::from(data), BytesMut::new());
     let (mut broken, mut output) = (false, Vec::new());
@@ -73,6 +108,7 @@ fn reply(request: Request) -> Reply {
             folder: "folder".into(),
             disk: None,
             default_partitions: 1,
+            replication: 3,
             auto_create_topics: true,
             groups: GroupConfig::default(),
             topic_defaults: Settings::default(),
@@ -91,13 +127,19 @@ fn reply(request: Request) -> Reply {
                 };
                 let refused = |error| AppendRefusal { error, start: None };
                 let _ = (part.inspect)(&part.bytes, &config, Timestamp(1 << 40), 1 << 20).map_err(refused)?;
+                if part.bytes.len().is_multiple_of(5) {
+                    return Err(refused(BrokerError::NotLeader(None)));
+                }
                 Ok(Appended { base: Offset(3), start: Offset(1), duplicate: false })
             };
             Reply::Appended(parts.into_iter().map(judge).collect())
         }
         Request::Read(query) => {
             let topic = TopicId::default();
-            let part = |_| Ok(ReadPart { topic, end: Offset(9), start: Offset(1), chunks: Vec::new(), diverges: None });
+            let part = |range: &ReadRange| match range.from.partition.is_multiple_of(2) {
+                true => Ok(ReadPart { topic, end: Offset(9), start: Offset(1), chunks: Vec::new(), diverges: None }),
+                false => Err(BrokerError::NotLeader(Some(NodeId(2)))),
+            };
             Reply::Read { parts: query.parts.iter().map(part).collect(), waited: Duration::ZERO }
         }
         Request::Offsets(queries) => {

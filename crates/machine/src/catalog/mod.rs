@@ -1,15 +1,23 @@
-//! What every node knows: shards, topics and where their streams are, producer ids.
+//! What every node knows: shards, topics and where their streams are, producer ids; and from behaviour 2 on
+//! nodes, where the replicas of shards are to be, and which shard the name of a group belongs to.
 
+pub mod node;
+pub mod placement;
+pub mod slots;
 pub mod topic;
 
 use crate::command::{Command, NewTopic};
 use crate::outbox::Outbox;
-use crate::reply::{Effect, Refusal, Reply};
+use crate::refusal::{Fault, Limit, Refusal};
+use crate::reply::{Effect, Reply};
 use crate::table::{Single, Table, Taken};
-use model::checksum::crc32c;
 use model::config::StreamConfig;
 use model::wire::WireError;
-use model::{Name, ProducerId, ShardId, StreamId, TopicId, limit};
+use model::{Name, NodeId, ProducerId, ShardId, StreamId, TopicId, limit};
+use node::Nodes;
+pub use node::{Endpoint, Node, NodeState};
+pub use placement::Placement;
+pub use slots::Slots;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use topic::{Partition, Topic};
@@ -20,6 +28,9 @@ mod tag {
     pub(super) const TOPICS: u8 = 67;
     pub(super) const SHARDS: u8 = 65;
     pub(super) const COUNTERS: u8 = 66;
+    pub(super) const NODES: u8 = 68;
+    pub(super) const PLACEMENTS: u8 = 69;
+    pub(super) const SLOTS: u8 = 70;
 }
 
 model::wire_struct! {
@@ -44,6 +55,11 @@ pub struct Catalog {
     /// Streams placed on each shard.
     shards: Table<ShardId, u64>,
     counters: Single<Counters>,
+    nodes: Nodes,
+    placements: Table<ShardId, Placement>,
+    /// Empty until they are dealt out. No [`Single`], whose default would be part of the digest: catalogs of
+    /// before behaviour 2 have to have the one that they always had.
+    slots: Table<(), Slots>,
     /// Topics by name; made from the table.
     names: BTreeMap<Name, TopicId>,
 }
@@ -54,6 +70,9 @@ impl Catalog {
             topics: Table::new(tag::TOPICS),
             shards: Table::new(tag::SHARDS),
             counters: Single::new(tag::COUNTERS),
+            nodes: Nodes::new(tag::NODES),
+            placements: Table::new(tag::PLACEMENTS),
+            slots: Table::new(tag::SLOTS),
             names: BTreeMap::new(),
         }
     }
@@ -107,22 +126,156 @@ impl Catalog {
     /// The shard that a group, transactional id or session of this name belongs to.
     #[must_use]
     pub fn shard_of(&self, name: &str) -> Option<ShardId> {
-        let slot = crc32c(name.as_bytes()) % limit::SLOTS;
-        let count = self.shards.len();
-        self.shards.iter().nth(slot as usize % count.max(1)).map(|(shard, _)| *shard)
+        let slot = slots::slot_of(name);
+        match self.slots() {
+            Some(slots) => slots.owner(slot),
+            None => self.shards().nth(slots::by_rule(slot, self.shards.len())),
+        }
+    }
+
+    /// The shard of each slot; none before behaviour 2, or without shards.
+    #[must_use]
+    pub fn slots(&self) -> Option<&Slots> {
+        self.slots.get(&())
+    }
+
+    /// The nodes that there are or were, ascending by id: look at their state.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, &Node)> {
+        self.nodes.rows.iter().map(|(id, node)| (*id, node))
+    }
+
+    /// The node `id`, which may have been removed.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.rows.get(&id)
+    }
+
+    /// Where the replicas of `shard` are to be, if that was ever said.
+    #[must_use]
+    pub fn placement(&self, shard: ShardId) -> Option<&Placement> {
+        self.placements.get(&shard)
+    }
+
+    /// Where the replicas of all shards are to be, ascending by shard. The catalog's own may be among them.
+    pub fn placements(&self) -> impl Iterator<Item = (ShardId, &Placement)> {
+        self.placements.iter().map(|(shard, placement)| (*shard, placement))
     }
 
     pub(crate) fn add_shards(&mut self, shards: &[ShardId], effects: &mut Vec<Effect>) -> Result<Reply, Refusal> {
         let new: BTreeSet<ShardId> = shards.iter().filter(|shard| self.shards.get(shard).is_none()).copied().collect();
         if new.contains(&ShardId::CATALOG) {
-            return Err(Refusal::Invalid("the catalog's shard has no streams"));
+            return Err(Refusal::Invalid(Fault::CatalogHasNoStreams));
         }
         if self.shards.len() + new.len() > limit::SHARDS_MAX as usize {
-            return Err(Refusal::LimitReached("shards"));
+            return Err(Refusal::LimitReached(Limit::Shards));
         }
         for shard in new {
             self.shards.insert(shard, 0);
         }
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Done)
+    }
+
+    /// Deals the slots out to the shards that there are, unless they are already: at the barrier to behaviour 2,
+    /// or to the first shards after it. Shards that come later own none until they are assigned some.
+    pub(crate) fn deal_slots(&mut self) {
+        let shards: Vec<ShardId> = self.shards().collect();
+        if self.slots.is_empty()
+            && let Some(slots) = Slots::deal(&shards)
+        {
+            self.slots.insert((), slots);
+        }
+    }
+
+    pub(crate) fn assign_slots(
+        &mut self,
+        first: u32,
+        count: u32,
+        shard: ShardId,
+        revision: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        if self.shards.get(&shard).is_none() {
+            return Err(Refusal::UnknownShard);
+        }
+        // Where there is a shard, slots were dealt out to it or to one before it.
+        let mut slots = self.slots().cloned().ok_or(Refusal::NoShards)?;
+        slots.assign(first, count, shard, revision)?;
+        self.slots.insert((), slots);
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Done)
+    }
+
+    /// `version` is the behaviour in force.
+    pub(crate) fn allocate_node(
+        &mut self,
+        node: Node,
+        wanted: Option<NodeId>,
+        version: u32,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let id = self.nodes.allocate(node, wanted, version)?;
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Node(id))
+    }
+
+    /// `version` is the behaviour in force.
+    pub(crate) fn update_node(
+        &mut self,
+        id: NodeId,
+        node: Node,
+        version: u32,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        self.nodes.update(id, node, version)?;
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Done)
+    }
+
+    pub(crate) fn set_node_state(
+        &mut self,
+        id: NodeId,
+        state: NodeState,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let in_use = self.placements.iter().any(|(_, placement)| placement.replicas.contains(&id));
+        if state == NodeState::Removed && in_use {
+            return Err(Refusal::NodeInUse);
+        }
+        self.nodes.set_state(id, state)?;
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Done)
+    }
+
+    /// The number of a shard that there has never been.
+    fn next_shard(&self) -> ShardId {
+        let added = self.shards().last().map_or(0, |shard| shard.0);
+        let placed = self.placements().last().map_or(0, |(shard, _)| shard.0);
+        ShardId(added.max(placed).saturating_add(1))
+    }
+
+    pub(crate) fn place_shard(
+        &mut self,
+        shard: ShardId,
+        placement: Placement,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let is_known =
+            shard == ShardId::CATALOG || self.shards.get(&shard).is_some() || self.placements.get(&shard).is_some();
+        // A new shard is placed before it is added: streams go to shards that are there.
+        if !is_known && shard != self.next_shard() {
+            return Err(Refusal::UnknownShard);
+        }
+        if shard.0 > limit::SHARDS_MAX {
+            return Err(Refusal::LimitReached(Limit::Shards));
+        }
+        let revision = self.placements.get(&shard).map_or(0, |known| known.revision);
+        if placement.revision != revision {
+            return Err(Refusal::Changed);
+        }
+        placement.check()?;
+        placement.replicas.iter().try_for_each(|node| self.nodes.check_replica(*node))?;
+        self.placements.insert(shard, Placement { revision: revision + 1, ..placement });
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Done)
     }
@@ -141,13 +294,13 @@ impl Catalog {
             return Err(Refusal::InvalidPartitions);
         }
         if self.topics.get(&topic.id).is_some() || topic.id == TopicId::default() {
-            return Err(Refusal::Invalid("topic id"));
+            return Err(Refusal::Invalid(Fault::TopicId));
         }
         if self.shards.is_empty() {
             return Err(Refusal::NoShards);
         }
         if self.names.len() >= limit::TOPICS_MAX {
-            return Err(Refusal::LimitReached("topics"));
+            return Err(Refusal::LimitReached(Limit::Topics));
         }
         check_settings(&topic.settings)?;
         let partitions = self.new_streams(topic.partitions, &topic.config, outbox, effects)?;
@@ -191,10 +344,10 @@ impl Catalog {
     ) -> Result<Vec<Partition>, Refusal> {
         let streams: u64 = self.shards.iter().map(|(_, streams)| *streams).sum();
         if streams + u64::from(count) > limit::STREAMS_MAX {
-            return Err(Refusal::LimitReached("streams"));
+            return Err(Refusal::LimitReached(Limit::Streams));
         }
         if !outbox.has_room(self.shards.len().min(count as usize)) {
-            return Err(Refusal::LimitReached("outbox"));
+            return Err(Refusal::LimitReached(Limit::Outbox));
         }
         let first = self.counters.get().next_stream;
         self.counters.get_mut().next_stream += u64::from(count);
@@ -238,7 +391,7 @@ impl Catalog {
         // Every shard may hold positions over the streams.
         let shards: Vec<ShardId> = self.shards.iter().map(|(shard, _)| *shard).collect();
         if !outbox.has_room(shards.len()) {
-            return Err(Refusal::LimitReached("outbox"));
+            return Err(Refusal::LimitReached(Limit::Outbox));
         }
         let streams = topic.partitions.iter().map(|partition| partition.stream).collect();
         outbox.put_for_all(&shards, &Command::DeleteStreams { streams });
@@ -271,7 +424,7 @@ impl Catalog {
         if topic.config != config {
             let shards = by_shard(&topic.partitions);
             if !outbox.has_room(shards.len()) {
-                return Err(Refusal::LimitReached("outbox"));
+                return Err(Refusal::LimitReached(Limit::Outbox));
             }
             for (shard, streams) in shards {
                 outbox.put(shard, &Command::ConfigureStreams { streams, config: config.clone() });
@@ -298,6 +451,9 @@ impl Catalog {
         self.topics.take_changes(into);
         self.shards.take_changes(into);
         self.counters.table().take_changes(into);
+        self.nodes.rows.take_changes(into);
+        self.placements.take_changes(into);
+        self.slots.take_changes(into);
     }
 
     /// Puts back an object of a checkpoint; `None` when the tag is not of these tables.
@@ -306,6 +462,9 @@ impl Catalog {
             tag::TOPICS => self.topics.restore(key, value),
             tag::SHARDS => self.shards.restore(key, value),
             tag::COUNTERS => self.counters.table().restore(key, value),
+            tag::NODES => self.nodes.rows.restore(key, value),
+            tag::PLACEMENTS => self.placements.restore(key, value),
+            tag::SLOTS => self.slots.restore(key, value),
             _ => return None,
         })
     }
@@ -319,13 +478,16 @@ impl Catalog {
         self.topics.dump(&mut *each);
         self.shards.dump(&mut *each);
         self.counters.dump(&mut *each);
+        self.nodes.rows.dump(&mut *each);
+        self.placements.dump(&mut *each);
+        self.slots.dump(&mut *each);
     }
 }
 
 fn check_settings(settings: &[(String, String)]) -> Result<(), Refusal> {
     let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
     let few = settings.len() <= limit::TOPIC_SETTINGS_MAX && bytes <= limit::TOPIC_SETTINGS_BYTES_MAX;
-    if few { Ok(()) } else { Err(Refusal::LimitReached("settings of a topic")) }
+    if few { Ok(()) } else { Err(Refusal::LimitReached(Limit::TopicSettings)) }
 }
 
 /// The streams of each shard: whatever happens to a topic costs a shard one outbox item.

@@ -4,7 +4,7 @@
 //! `broker`); what follows from it is stored here.
 
 use crate::command::CommittedOffset;
-use crate::reply::Refusal;
+use crate::refusal::{Limit, Refusal};
 use crate::table::Table;
 use bytes::Bytes;
 use model::{Hlc, Offset, StreamId, Timestamp, limit};
@@ -87,7 +87,7 @@ impl Groups {
 
     pub(crate) fn save(&mut self, group: &str, state: Bytes) -> Result<(), Refusal> {
         if state.len() > limit::GROUP_BYTES_MAX {
-            return Err(Refusal::LimitReached("group bytes"));
+            return Err(Refusal::LimitReached(Limit::GroupBytes));
         }
         self.check_group(group)?;
         self.positions.entry(group.to_owned()).or_default();
@@ -101,14 +101,14 @@ impl Groups {
             return Ok(());
         }
         if offsets.iter().any(|offset| offset.metadata.len() > limit::OFFSET_METADATA_BYTES_MAX) {
-            return Err(Refusal::LimitReached("offset metadata"));
+            return Err(Refusal::LimitReached(Limit::OffsetMetadata));
         }
         self.check_group(group)?;
         let new = offsets.iter().map(|offset| offset.stream).filter(|stream| self.offset(group, *stream).is_none());
         let new: BTreeSet<StreamId> = new.collect();
         let positions = self.positions.get(group).copied().unwrap_or(0) + new.len();
         if positions > limit::GROUP_POSITIONS_MAX {
-            return Err(Refusal::LimitReached("positions of a group"));
+            return Err(Refusal::LimitReached(Limit::GroupPositions));
         }
         self.positions.insert(group.to_owned(), positions);
         for stream in new {
@@ -123,10 +123,10 @@ impl Groups {
     /// Whether there is such a group, or may be one.
     fn check_group(&self, group: &str) -> Result<(), Refusal> {
         if group.len() > limit::GROUP_NAME_BYTES_MAX {
-            return Err(Refusal::LimitReached("group name bytes"));
+            return Err(Refusal::LimitReached(Limit::GroupNameBytes));
         }
         if self.positions.len() >= limit::GROUPS_MAX && !self.positions.contains_key(group) {
-            return Err(Refusal::LimitReached("groups"));
+            return Err(Refusal::LimitReached(Limit::Groups));
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What a stream remembers of an idempotent producer (KIP-98, KIP-360).
 
 use crate::command::ProducerBatch;
-use crate::reply::Refusal;
+use crate::refusal::Refusal;
 use model::{Hlc, Offset, limit, piece};
 
 model::wire_struct! {

@@ -10,7 +10,8 @@ use super::Messaging;
 use super::pending::{Pending, PendingId};
 use super::producer::{Producer, Verdict};
 use crate::command::{Command, ProducerBatch};
-use crate::reply::{Refusal, Reply};
+use crate::refusal::{Fault, Refusal};
+use crate::reply::Reply;
 use bytes::Bytes;
 use model::config::TimestampSource;
 use model::entry::DESC_BYTES;
@@ -118,15 +119,15 @@ impl Sequencer {
         }
         let mut heads = Vec::with_capacity(1);
         for piece in model::piece::walk(&request.bytes) {
-            let (head, range) = piece.map_err(|_| Refusal::Invalid("not a piece"))?;
+            let (head, range) = piece.map_err(|_| Refusal::Invalid(Fault::NotAPiece))?;
             if head.bytes > stream.config.piece_bytes_max as usize || heads.len() == limit::ENTRY_PIECES_MAX {
                 return Err(Refusal::TooLarge);
             }
             heads.push((head, range));
         }
-        let first = heads.first().ok_or(Refusal::Invalid("append without pieces"))?.0;
+        let first = heads.first().ok_or(Refusal::Invalid(Fault::NoPieces))?.0;
         if heads.len() > 1 && heads.iter().any(|(head, _)| head.producer.is_some()) {
-            return Err(Refusal::Invalid("more than one batch of a numbering producer"));
+            return Err(Refusal::Invalid(Fault::ManyNumbered));
         }
         let producer = first.producer.map(|stamp| ProducerBatch {
             producer: ProducerId(stamp.id),

@@ -6,7 +6,8 @@ use super::producer::{Producer, Verdict};
 use super::producers::Producers;
 use super::stream::Stream;
 use crate::command::ProducerBatch;
-use crate::reply::{Effect, Refusal, Reply};
+use crate::refusal::{Fault, Limit, Refusal};
+use crate::reply::{Effect, Reply};
 use crate::table::{Table, Taken};
 use bytes::Bytes;
 use model::config::{Settlement, StreamConfig};
@@ -93,7 +94,7 @@ impl Messaging {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         if ids.iter().any(|id| self.gone.get(id).is_some()) {
-            return Err(Refusal::Invalid("a stream id that was used before"));
+            return Err(Refusal::Invalid(Fault::StreamIdUsed));
         }
         for id in ids {
             // Ids are never reused, so a stream that is there was created by the same decision.
@@ -168,14 +169,14 @@ impl Messaging {
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
         let Some(first) = pieces.first() else {
-            return Err(Refusal::Invalid("append without pieces"));
+            return Err(Refusal::Invalid(Fault::NoPieces));
         };
         let id = first.stream;
         let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
         let (mut next, epoch) = (stream.end, stream.epoch_in(term));
         for piece in pieces {
             if piece.stream != id {
-                return Err(Refusal::Invalid("append over two streams"));
+                return Err(Refusal::Invalid(Fault::TwoStreams));
             }
             if piece.base != next || piece.epoch != epoch {
                 return Err(Refusal::WrongOffset);
@@ -224,10 +225,10 @@ impl Messaging {
         now: Hlc,
     ) -> Result<(), Refusal> {
         if message.len() > limit::DEDUP_ID_BYTES_MAX {
-            return Err(Refusal::LimitReached("message id bytes"));
+            return Err(Refusal::LimitReached(Limit::MessageIdBytes));
         }
         if !self.dedup.has_room(id, ahead, now) {
-            return Err(Refusal::LimitReached("message ids in the window"));
+            return Err(Refusal::LimitReached(Limit::MessageIds));
         }
         Ok(())
     }
@@ -301,7 +302,7 @@ impl Messaging {
     ) -> Result<Reply, Refusal> {
         let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
         if stream.config.settlement != Settlement::Each {
-            return Err(Refusal::Invalid("the stream is not a queue"));
+            return Err(Refusal::Invalid(Fault::NotAQueue));
         }
         let (start, end) = (stream.start, stream.end);
         if ranges.iter().any(|(from, to)| from >= to || *to > end.0) {
@@ -321,7 +322,7 @@ impl Messaging {
         let merged: usize = asked.iter().map(|range| settled.touching(&range)).sum();
         let intervals = settled.intervals() + asked.intervals() - merged;
         if intervals - usize::from(asked.contains(start.0)) > limit::SETTLED_INTERVALS_MAX {
-            return Err(Refusal::LimitReached("settled intervals"));
+            return Err(Refusal::LimitReached(Limit::SettledIntervals));
         }
         let settled = self.settled.get_or_insert_with(&id, IntervalSet::new);
         for range in asked.iter() {

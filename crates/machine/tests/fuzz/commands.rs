@@ -1,6 +1,7 @@
 //! Commands back to back, applied to a machine; what can be read is written and read again. The first
-//! byte says which kind of shard it is.
+//! byte says which kind of shard it is, and whether the newest behaviour is in force.
 
+use machine::machine::VERSION_MAX;
 use machine::{Command, Machine, Position};
 use model::record::Message;
 use model::wire::Input;
@@ -12,7 +13,8 @@ pub(crate) fn run(data: &[u8]) {
     let mut machine = Machine::new(ShardId(u32::from(kind & 1)));
     let mut input = Input::new(data);
     let mut index = 0;
-    while let Ok(command) = Command::take(&mut input) {
+    let mut first = (kind & 2 != 0).then_some(Command::Barrier { version: VERSION_MAX });
+    while let Some(command) = first.take().or_else(|| Command::take(&mut input).ok()) {
         assert_eq!(Command::from_wire(&command.to_wire()).as_ref(), Ok(&command));
         let mut builder = EntryBuilder::new();
         let body = Message::default().encode().expect("a message");

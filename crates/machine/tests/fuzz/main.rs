@@ -4,6 +4,7 @@
 
 mod commands;
 mod objects;
+mod replies;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 
@@ -15,11 +16,21 @@ fn golden(names: &[&str], before: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn commands_of_both_kinds_of_shard() {
-    let seeds = [golden(&["commands"], &[0]), golden(&["commands"], &[1])].concat();
+    let seeds = [0, 1, 2].map(|kind| golden(&["commands"], &[kind])).concat();
     seeds::play(FOLDER, "commands", &seeds, commands::run);
 }
 
 #[test]
 fn objects_of_checkpoints() {
-    seeds::play(FOLDER, "objects", &golden(&["objects_streams", "objects_catalog"], &[]), objects::run);
+    seeds::play(
+        FOLDER,
+        "objects",
+        &golden(&["objects_streams", "objects_catalog", "objects_nodes"], &[]),
+        objects::run,
+    );
+}
+
+#[test]
+fn replies_between_nodes() {
+    seeds::play(FOLDER, "replies", &golden(&["replies"], &[]), replies::run);
 }

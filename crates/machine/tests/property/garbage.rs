@@ -3,12 +3,14 @@
 use super::checkpoint::Checkpoint;
 use crate::piece::Batch;
 use bytes::Bytes;
+use machine::catalog::{Endpoint, NodeState};
 use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
 use machine::{Command, Machine, Position};
 use model::config::{Settlement, StreamConfig};
 use model::wire::{Input, Wire, WireError};
 use model::{
-    Entry, EntryBuilder, Hlc, LeaderEpoch, Name, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, TopicId,
+    Entry, EntryBuilder, Hlc, Incarnation, LeaderEpoch, Name, NodeId, Offset, PieceHead, ProducerId, ShardId, StreamId,
+    Timestamp, TopicId,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -105,7 +107,36 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => number32().prop_map(|count| Command::AllocateProducerIds { count }),
         1 => (number32(), vec(number(), 0..3)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
-        1 => number32().prop_map(|version| Command::Barrier { version }),
+        2 => prop_oneof![8 => 0u32..3, 1 => number32()].prop_map(|version| Command::Barrier { version }),
+        4 => about_nodes(),
+    ]
+}
+
+fn about_nodes() -> impl Strategy<Value = Command> {
+    let node = || number().prop_map(NodeId);
+    let shard = || number32().prop_map(ShardId);
+    let incarnation = || (0u128..3).prop_map(Incarnation);
+    let text = || prop_oneof![4 => Just(Bytes::from_static(b"a")), 1 => vec(any::<u8>(), 0..4).prop_map(Bytes::from)];
+    let port = prop_oneof![8 => Just(9092u16), 1 => Just(0)];
+    let endpoint = (text(), text(), port).prop_map(|(protocol, host, port)| Endpoint { protocol, host, port }).boxed();
+    let about = move || {
+        (endpoint.clone(), vec(endpoint.clone(), 0..3), prop::option::of(text()), prop_oneof![Just(2u16), any::<u16>()])
+    };
+    let state = prop::sample::select(vec![NodeState::Active, NodeState::Draining, NodeState::Removed]);
+    prop_oneof![
+        (incarnation(), prop::option::of(node()), about()).prop_map(|(incarnation, wanted, about)| {
+            let (peer, endpoints, rack, version) = about;
+            Command::AllocateNode { incarnation, wanted, peer, endpoints, rack, version }
+        }),
+        (node(), incarnation(), about()).prop_map(|(node, incarnation, (peer, endpoints, rack, version))| {
+            Command::UpdateNode { node, incarnation, peer, endpoints, rack, version }
+        }),
+        (node(), state).prop_map(|(node, state)| Command::SetNodeState { node, state }),
+        (shard(), number(), vec(node(), 0..7), node()).prop_map(|(shard, revision, replicas, preferred)| {
+            Command::PlaceShard { shard, revision, replicas, preferred }
+        }),
+        (number32(), number32(), shard(), number())
+            .prop_map(|(first, count, shard, revision)| { Command::AssignSlots { first, count, shard, revision } }),
     ]
 }
 
@@ -185,4 +216,4 @@ proptest! {
 }
 
 /// First bytes of the keys of every table, and of one that there is not.
-const TAGS: &[u8] = &[1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 64, 65, 66, 99];
+const TAGS: &[u8] = &[1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23, 64, 65, 66, 67, 68, 69, 70, 99];

@@ -1,7 +1,9 @@
 //! One property a file, and the entries and checkpoints they are told with.
 
+mod catalog;
 mod checkpoint;
 mod garbage;
 mod leader;
 mod replica;
+mod reply;
 mod surprise;

@@ -3,12 +3,10 @@
 use super::checkpoint::Checkpoint;
 use crate::piece::Batch;
 use bytes::Bytes;
-use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
+use machine::command::{CommittedOffset, ProducerBatch};
 use machine::{Command, Machine, Position};
 use model::config::{Settlement, StreamConfig};
-use model::{
-    Entry, EntryBuilder, Hlc, Name, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, TopicId, Wire,
-};
+use model::{Entry, EntryBuilder, Hlc, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, Wire};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -52,7 +50,7 @@ fn stream() -> impl Strategy<Value = StreamId> {
     (1u64..4).prop_map(StreamId)
 }
 
-fn config() -> impl Strategy<Value = StreamConfig> {
+pub(super) fn config() -> impl Strategy<Value = StreamConfig> {
     (any::<bool>(), prop_oneof![Just(0u64), Just(50), Just(400)], prop_oneof![Just(80u32), Just(1000)]).prop_map(
         |(queue, dedup_window_millis, piece_bytes_max)| StreamConfig {
             settlement: if queue { Settlement::Each } else { Settlement::Position },
@@ -117,7 +115,7 @@ fn messaging_step() -> impl Strategy<Value = Step> {
             committed_until: None,
         }),
         1 => group().prop_map(|group| Command::DeleteGroup { group }),
-        1 => (0u32..2).prop_map(|version| Command::Barrier { version }),
+        1 => (0u32..3).prop_map(|version| Command::Barrier { version }),
     ];
     let command = command.boxed();
     let delivered = (0u32..2, 1u64..9, command.clone()).prop_map(|(from, item, command)| Command::Deliver {
@@ -133,26 +131,7 @@ fn messaging_step() -> impl Strategy<Value = Step> {
 }
 
 fn catalog_step() -> impl Strategy<Value = Step> {
-    let id = || (1u8..5).prop_map(|byte| TopicId([byte; 16]));
-    let topic = ("[abc]", id(), 0u32..6, config()).prop_map(|(name, id, partitions, config)| NewTopic {
-        name: Name::new(&name).expect("a letter is a name"),
-        id,
-        partitions,
-        config,
-        settings: Vec::new(),
-    });
-    prop_oneof![
-        1 => vec((1u32..5).prop_map(ShardId), 1..3).prop_map(|shards| Command::AddShards { shards }),
-        3 => topic.prop_map(|topic| Command::CreateTopic { topic }),
-        2 => id().prop_map(|id| Command::DeleteTopic { id }),
-        1 => (id(), 0u64..3, config()).prop_map(|(id, revision, config)| {
-            Command::ConfigureTopic { id, revision, config, settings: vec![("a".into(), "b".into())] }
-        }),
-        1 => (id(), 0u32..9).prop_map(|(id, partitions)| Command::AddPartitions { id, partitions }),
-        1 => (0u32..9).prop_map(|count| Command::AllocateProducerIds { count }),
-        2 => (1u32..5, vec(1u64..9, 1..5)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
-    ]
-    .prop_map(Step::Command)
+    super::catalog::command().prop_map(Step::Command)
 }
 
 fn rounds(step: impl Strategy<Value = Step>) -> impl Strategy<Value = Vec<Round>> {
@@ -215,7 +194,8 @@ fn entry(steps: &[Step], state: &Machine, term: u64, time: Hlc) -> Entry {
 fn derived(machine: &Machine) -> impl PartialEq + std::fmt::Debug {
     let names: Vec<_> = machine.catalog.topics().map(|(id, topic)| (topic.name.clone(), id)).collect();
     let groups: Vec<_> = machine.messaging.groups.with_offsets().map(str::to_owned).collect();
-    (machine.next_deadline(), names, groups, machine.time(), machine.outbox.destinations())
+    let homes: Vec<_> = ["a", "b", "c"].map(|name| machine.catalog.shard_of(name)).into();
+    (machine.next_deadline(), names, groups, machine.time(), machine.outbox.destinations(), machine.version(), homes)
 }
 
 fn replicas_agree(shard: ShardId, rounds: &[Round]) {

@@ -18,6 +18,11 @@
 //! configure-topic 7 [as create-stream]
 //! delete-topic 7
 //! allocate-producer-ids 10
+//! allocate-node incarnation=7 [wanted=3] [host=h] [port=9091] [kafka=9092] [rack=west] [version=2]
+//! update-node 1 incarnation=7 [the same]
+//! set-node-state 1 draining
+//! place-shard 1 on=1,2,3 preferred=1 [revision=0]
+//! assign-slots 1 first=0 count=10 [revision=0]
 //! deliver from=0 item=4 <command>
 //! delivered to=1 4 5
 //! barrier 1
@@ -27,10 +32,11 @@
 use super::line::{Line, parse};
 use bytes::Bytes;
 use machine::Command;
+use machine::catalog::{Endpoint, NodeState};
 use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
 use model::wire::{Input, Wire, WireError};
-use model::{Name, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
+use model::{Incarnation, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
 
 /// A command's bytes, which need not be a command.
 pub(crate) struct Raw(pub(crate) Vec<u8>);
@@ -120,6 +126,40 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
         "add-partitions" => Command::AddPartitions { id: topic(line.word()?)?, partitions: line.value()? },
         "delete-topic" => Command::DeleteTopic { id: topic(line.word()?)? },
         "allocate-producer-ids" => Command::AllocateProducerIds { count: line.value()? },
+        "allocate-node" => {
+            let incarnation = Incarnation(line.maybe("incarnation")?.ok_or("allocate-node needs incarnation=")?);
+            let wanted = line.maybe("wanted")?.map(NodeId);
+            let (peer, endpoints, rack, version) = about_node(&mut line)?;
+            Command::AllocateNode { incarnation, wanted, peer, endpoints, rack, version }
+        }
+        "update-node" => {
+            let node = NodeId(line.value()?);
+            let incarnation = Incarnation(line.maybe("incarnation")?.ok_or("update-node needs incarnation=")?);
+            let (peer, endpoints, rack, version) = about_node(&mut line)?;
+            Command::UpdateNode { node, incarnation, peer, endpoints, rack, version }
+        }
+        "set-node-state" => Command::SetNodeState {
+            node: NodeId(line.value()?),
+            state: match line.word()? {
+                "active" => NodeState::Active,
+                "draining" => NodeState::Draining,
+                "removed" => NodeState::Removed,
+                other => return Err(format!("no such state: {other}")),
+            },
+        },
+        "place-shard" => {
+            let (shard, revision) = (ShardId(line.value()?), line.or("revision", 0)?);
+            let preferred = NodeId(line.or("preferred", 0)?);
+            let nodes = line.named("on").ok_or("place-shard needs on=")?;
+            let nodes = nodes.split(',').filter(|node| !node.is_empty()).map(|node| parse(node).map(NodeId));
+            Command::PlaceShard { shard, revision, replicas: nodes.collect::<Result<_, _>>()?, preferred }
+        }
+        "assign-slots" => Command::AssignSlots {
+            shard: ShardId(line.value()?),
+            first: line.or("first", 0)?,
+            count: line.or("count", 0)?,
+            revision: line.or("revision", 0)?,
+        },
         "deliver" => {
             let from = ShardId(line.or("from", 0)?);
             let item = line.maybe("item")?.ok_or("deliver needs item=")?;
@@ -196,6 +236,16 @@ pub(crate) fn durability(line: &mut Line<'_>) -> Result<Option<Durability>, Stri
         Some("memory") => Some(Durability::QuorumMemory),
         Some(other) => return Err(format!("no such durability: {other}")),
     })
+}
+
+/// What a node says of itself: where other nodes and clients reach it, its rack, the behaviour it knows.
+fn about_node(line: &mut Line<'_>) -> Result<(Endpoint, Vec<Endpoint>, Option<Bytes>, u16), String> {
+    let host = Bytes::copy_from_slice(line.named("host").unwrap_or("h").as_bytes());
+    let endpoint = |protocol: &'static str, port| Endpoint { protocol: protocol.into(), host: host.clone(), port };
+    let peer = endpoint("peer", line.or("port", 9091)?);
+    let endpoints = line.maybe("kafka")?.map(|port| endpoint("kafka", port)).into_iter().collect();
+    let rack = line.named("rack").map(|rack| Bytes::copy_from_slice(rack.as_bytes()));
+    Ok((peer, endpoints, rack, line.or("version", 2)?))
 }
 
 fn range(word: &str) -> Result<(u64, u64), String> {

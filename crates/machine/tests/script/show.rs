@@ -1,10 +1,12 @@
 //! What a script prints.
 
+use machine::catalog::{Endpoint, Node, Placement, Slots};
 use machine::command::Command;
 use machine::messaging::stream::Stream;
 use machine::{Effect, Reply};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
-use model::{IntervalSet, PieceDesc, StreamId, TopicId, Wire};
+use model::{IntervalSet, NodeId, PieceDesc, ShardId, StreamId, TopicId, Wire};
+use std::collections::BTreeMap;
 
 pub(crate) fn reply(reply: &Reply) -> String {
     match reply {
@@ -15,6 +17,7 @@ pub(crate) fn reply(reply: &Reply) -> String {
         Reply::Topic(id) => format!("topic {}", topic(*id)),
         Reply::ProducerIds(first) => format!("producer ids from {first}"),
         Reply::Refused(refusal) => format!("refused: {refusal}"),
+        Reply::Node(id) => format!("node {id}"),
     }
 }
 
@@ -88,6 +91,28 @@ pub(crate) fn topic(id: TopicId) -> String {
     id.0[0].to_string()
 }
 
+pub(crate) fn node(id: NodeId, node: &Node) -> String {
+    let Node { incarnation, state, peer, endpoints, rack, version } = node;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let endpoint = |at: &Endpoint| format!("{} {}:{}", text(&at.protocol), text(&at.host), at.port);
+    let endpoints: Vec<String> = [peer].into_iter().chain(endpoints).map(endpoint).collect();
+    let rack = rack.as_ref().map(|rack| format!(", rack {}", text(rack))).unwrap_or_default();
+    format!("{id}: {state:?}, incarnation {:x}, {}{rack}, version {version}", incarnation.0, endpoints.join(", "))
+}
+
+pub(crate) fn placement(shard: ShardId, placement: &Placement) -> String {
+    let replicas: Vec<String> = placement.replicas.iter().map(NodeId::to_string).collect();
+    format!("{shard}: {}, preferred {}, revision {}", replicas.join(" "), placement.preferred, placement.revision)
+}
+
+/// How many slots each shard has.
+pub(crate) fn slots(slots: &Slots) -> String {
+    let mut counts: BTreeMap<ShardId, u32> = BTreeMap::new();
+    slots.runs().for_each(|(count, shard)| *counts.entry(shard).or_default() += count);
+    let counts: Vec<String> = counts.into_iter().map(|(shard, count)| format!("{shard} has {count}")).collect();
+    format!("slots: {}, revision {}", counts.join(", "), slots.revision)
+}
+
 /// A checkpoint's key. That its first byte tells the tables apart is on disk: these never change.
 pub(crate) fn key(key: &[u8]) -> String {
     let (tag, rest) = (key[0], &key[1..]);
@@ -106,6 +131,9 @@ pub(crate) fn key(key: &[u8]) -> String {
         64 => format!("topic {}", rest[0]),
         65 => format!("shard {}", one::<u32>(rest)),
         66 => "counters".into(),
+        68 => format!("node {}", one::<u64>(rest)),
+        69 => format!("placement {}", one::<u32>(rest)),
+        70 => "slots".into(),
         other => format!("table {other}?"),
     }
 }

@@ -16,6 +16,7 @@
 //! apply [entries=2]       applies the oldest entries in flight
 //! drop                    loses leadership, and with it what is in flight
 //! stream 1, producer 1 9, group g, topic orders, outbox, state      questions
+//! version, nodes, placements, slots, slot 5, shard-of g             more of them
 //! changes [bytes]         takes a checkpoint and prints what it had to write
 //! restore                 goes on with a machine made from the checkpoint
 //! restore-object 63 00    tries to restore one object, key and value in hex
@@ -103,6 +104,23 @@ impl World {
             self.topic(line.word()?, out);
         } else if line.takes("outbox") {
             self.outbox(out);
+        } else if line.takes("version") {
+            out.push(format!("version {}", self.machine.version()));
+        } else if line.takes("nodes") {
+            self.nodes(out);
+        } else if line.takes("placements") {
+            self.placements(out);
+        } else if line.takes("slots") {
+            out.push(self.machine.catalog.slots().map_or("slots: none".into(), show::slots));
+        } else if line.takes("slot") {
+            let slot: u32 = line.value()?;
+            let owner = self.machine.catalog.slots().and_then(|slots| slots.owner(slot));
+            out.push(format!("slot {slot}: {}", owner.map_or("none".into(), |shard| shard.to_string())));
+        } else if line.takes("shard-of") {
+            for name in line.rest() {
+                let shard = self.machine.catalog.shard_of(name);
+                out.push(format!("{name}: {}", shard.map_or("no shard".into(), |shard| shard.to_string())));
+            }
         } else if line.takes("state") {
             self.state(out);
         } else if line.takes("changes") {
@@ -271,6 +289,22 @@ impl World {
             topic.partitions.iter().map(|partition| format!("{} on {}", partition.stream, partition.shard)).collect();
         out.push(format!("{name}: topic {}, {}", show::topic(id), partitions.join(", ")));
         out.extend(topic.settings.iter().map(|(name, value)| format!("  {name}: {value}")));
+    }
+
+    fn nodes(&self, out: &mut Vec<String>) {
+        let before = out.len();
+        out.extend(self.machine.catalog.nodes().map(|(id, node)| show::node(id, node)));
+        if out.len() == before {
+            out.push("nodes: none".into());
+        }
+    }
+
+    fn placements(&self, out: &mut Vec<String>) {
+        let before = out.len();
+        out.extend(self.machine.catalog.placements().map(|(shard, placement)| show::placement(shard, placement)));
+        if out.len() == before {
+            out.push("placements: none".into());
+        }
     }
 
     fn outbox(&self, out: &mut Vec<String>) {

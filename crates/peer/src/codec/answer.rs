@@ -1,6 +1,6 @@
 //! The accepting side's message.
 
-use super::greeting::{self, GreetingError, Versions};
+use super::greeting::{self, GreetingError, SECRET_BYTES, Secret, Versions};
 use model::wire::{Wire, WireError};
 use model::{NodeId, wire_struct};
 
@@ -36,14 +36,22 @@ pub enum Verdict {
     /// As many connections as it allows are open.
     #[error("it has too many connections")]
     Full,
+    /// The accepting side has a secret and the hello asks for no proof of it, or the other way round.
+    #[error("only one of the two nodes has a secret of the cluster")]
+    OneSidedSecret,
+    /// The other does not know the cluster's secret.
+    #[error("it does not know the secret of the cluster")]
+    OtherSecret,
 }
 
-const VERDICTS: [(Verdict, u8); 5] = [
+const VERDICTS: [(Verdict, u8); 7] = [
     (Verdict::NoCommonVersion, 1),
     (Verdict::OtherCluster, 2),
     (Verdict::OtherNode, 3),
     (Verdict::UnknownLane, 4),
     (Verdict::Full, 5),
+    (Verdict::OneSidedSecret, 6),
+    (Verdict::OtherSecret, 7),
 ];
 
 /// What the accepting side says.
@@ -57,13 +65,23 @@ pub struct Answer {
     pub cluster: u128,
     /// Who it is.
     pub node: NodeId,
+    /// What the dialling side has to prove with that it knows the cluster's secret; zeros where there is none.
+    pub nonce: Secret,
+    /// The accepting side's proof that it does; zeros where there is none.
+    pub proof: Secret,
 }
 
 impl Answer {
+    /// An answer without a secret.
+    #[must_use]
+    pub fn open(versions: Versions, outcome: Result<u16, Verdict>, cluster: u128, node: NodeId) -> Self {
+        Answer { versions, outcome, cluster, node, nonce: [0; SECRET_BYTES], proof: [0; SECRET_BYTES] }
+    }
+
     /// The message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Answer { versions: Versions { oldest, newest }, outcome, cluster, node } = *self;
+        let Answer { versions: Versions { oldest, newest }, outcome, cluster, node, nonce, proof } = *self;
         let (verdict, version) = match outcome {
             Ok(version) => (0, version),
             Err(why) => (VERDICTS.iter().find(|(verdict, _)| *verdict == why).map_or(u8::MAX, |(_, tag)| *tag), 0),
@@ -71,7 +89,7 @@ impl Answer {
         let mut out = greeting::begin();
         Fields { oldest, newest, verdict, reserved: 0, cluster, node, version, reserved2: 0, reserved4: 0 }
             .put(&mut out);
-        greeting::end(out)
+        greeting::end(out, &nonce, &proof)
     }
 
     /// Reads a whole message. What a newer version appended is left alone.
@@ -87,6 +105,7 @@ impl Answer {
             (_, Some((verdict, _))) => Err(*verdict),
             (tag, None) => return Err(GreetingError::Verdict(tag)),
         };
-        Ok(Answer { versions: Versions { oldest, newest }, outcome, cluster, node })
+        let (nonce, proof) = greeting::secrets(&mut input, message)?;
+        Ok(Answer { versions: Versions { oldest, newest }, outcome, cluster, node, nonce, proof })
     }
 }

@@ -6,6 +6,8 @@ use model::checksum::crc32c;
 /// How both messages begin. Neither text nor the start of TLS, so that a connection to a wrong port
 /// is recognised by its first bytes; the line end betrays a connection that alters text.
 pub const MAGIC: [u8; 8] = *b"MSpeer\r\n";
+/// The bytes that tell TLS from anything else: the kind of a record and the version's first half.
+pub const TLS_BYTES: usize = 2;
 /// The bytes that say how long the message is: the magic and the length.
 pub const PREFIX_BYTES: usize = 10;
 /// The size of either message in version 1. Later versions may append to it.
@@ -40,6 +42,9 @@ pub enum GreetingError {
     /// It begins with something else: this is no node.
     #[error("does not begin like a node's message")]
     Magic,
+    /// It begins like a message of TLS.
+    #[error("speaks TLS, and this node has no certificate")]
+    Tls,
     /// A length that no version has.
     #[error("a length of {0} bytes")]
     Length(usize),
@@ -52,6 +57,12 @@ pub enum GreetingError {
     /// The version chosen is none that was offered.
     #[error("version {0} was not offered")]
     Version(u16),
+}
+
+/// Whether what begins so is TLS: a hello of it, or an alert about us, which is shorter than our prefix.
+#[must_use]
+pub fn is_tls(first: [u8; TLS_BYTES]) -> bool {
+    matches!(first, [0x15 | 0x16, 3])
 }
 
 /// How long the message is that begins with these bytes.
@@ -78,11 +89,32 @@ pub(super) fn begin() -> Vec<u8> {
     out
 }
 
-/// Ends a message: the nonce and the proof, which version 1 leaves empty, and the checksum.
-pub(super) fn end(mut out: Vec<u8>) -> Vec<u8> {
-    out.extend_from_slice(&[0; 2 * SECRET_BYTES]);
+/// A number used once, or a proof; zeros where there is none.
+pub type Secret = [u8; SECRET_BYTES];
+
+/// Ends a message: the nonce and the proof, and the checksum.
+pub(super) fn end(mut out: Vec<u8>, nonce: &Secret, proof: &Secret) -> Vec<u8> {
+    out.extend_from_slice(nonce);
+    out.extend_from_slice(proof);
     out.extend_from_slice(&crc32c(&out).to_le_bytes());
     out
+}
+
+/// The nonce and the proof behind the fields that have been read.
+pub(super) fn secrets(input: &mut model::wire::Input<'_>, message: &[u8]) -> Result<(Secret, Secret), GreetingError> {
+    let mut next = || input.array().map_err(|_| GreetingError::Length(message.len()));
+    Ok((next()?, next()?))
+}
+
+/// What a proof is about: a whole message without the proof in it and without its checksum.
+#[must_use]
+pub fn unproved(message: &[u8]) -> Vec<u8> {
+    let mut said = message[..message.len().saturating_sub(4)].to_vec();
+    let proof = GREETING_BYTES - 4 - SECRET_BYTES..GREETING_BYTES - 4;
+    if let Some(proof) = said.get_mut(proof) {
+        proof.fill(0);
+    }
+    said
 }
 
 /// The fields of a whole message, its frame taken off and checked.

@@ -1,6 +1,6 @@
 //! The dialling side's message.
 
-use super::greeting::{self, GreetingError, Versions};
+use super::greeting::{self, GreetingError, SECRET_BYTES, Secret, Versions};
 use model::wire::{Wire, WireError};
 use model::{NodeId, wire_struct};
 
@@ -29,6 +29,8 @@ pub struct Hello {
     pub from: NodeId,
     /// Whom it believes to be talking to: an address may have passed to another node.
     pub to: NodeId,
+    /// What the other side has to prove with that it knows the cluster's secret; zeros where there is none.
+    pub nonce: Secret,
 }
 
 impl Hello {
@@ -38,10 +40,10 @@ impl Hello {
     /// The message.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let Hello { versions: Versions { oldest, newest }, lane, cluster, from, to } = *self;
+        let Hello { versions: Versions { oldest, newest }, lane, cluster, from, to, nonce } = *self;
         let mut out = greeting::begin();
         Fields { oldest, newest, lane, reserved: 0, cluster, from, to }.put(&mut out);
-        greeting::end(out)
+        greeting::end(out, &nonce, &[0; SECRET_BYTES])
     }
 
     /// Reads a whole message. What a newer version appended is left alone.
@@ -52,6 +54,7 @@ impl Hello {
         let mut input = greeting::fields(message)?;
         let fields = Fields::take(&mut input).map_err(|_: WireError| GreetingError::Length(message.len()))?;
         let Fields { oldest, newest, lane, cluster, from, to, .. } = fields;
-        Ok(Hello { versions: Versions { oldest, newest }, lane, cluster, from, to })
+        let (nonce, _) = greeting::secrets(&mut input, message)?;
+        Ok(Hello { versions: Versions { oldest, newest }, lane, cluster, from, to, nonce })
     }
 }

@@ -3,7 +3,7 @@
 use super::answer::{Answer, Verdict};
 use super::decoder::Decoder;
 use super::frame::{Frame, FrameError, FrameKind, HEADER_BYTES, Header};
-use super::greeting::{GREETING_BYTES, GreetingError, Versions, length_of};
+use super::greeting::{GREETING_BYTES, GreetingError, SECRET_BYTES, Versions, is_tls, length_of};
 use super::hello::Hello;
 use crate::limit::{FRAME_BYTES_MAX, READ_STEP_BYTES};
 use model::NodeId;
@@ -84,21 +84,25 @@ proptest! {
     }
 
     #[test]
-    fn hellos_round_trip(oldest: u16, newest: u16, lane: u8, cluster: u128, from: u64, to: u64) {
+    fn hellos_round_trip(oldest: u16, newest: u16, lane: u8, cluster: u128, from: u64, to: u64, nonce: [u8; 32]) {
         let versions = Versions { oldest, newest };
-        let hello = Hello { versions, lane, cluster, from: NodeId(from), to: NodeId(to) };
+        let hello = Hello { versions, lane, cluster, from: NodeId(from), to: NodeId(to), nonce };
         let bytes = hello.encode();
         prop_assert_eq!(length_of(bytes.first_chunk().unwrap()), Ok(GREETING_BYTES));
         prop_assert_eq!(Hello::decode(&bytes), Ok(hello));
     }
 
     #[test]
-    fn answers_round_trip(oldest: u16, newest: u16, version: u16, verdict in 0_usize..6, cluster: u128, node: u64) {
+    fn answers_round_trip(
+        versions: (u16, u16), version: u16, verdict in 0_usize..8, cluster: u128, node: u64, nonce: [u8; 32], proof: [u8; 32],
+    ) {
+        let versions = Versions { oldest: versions.0, newest: versions.1 };
         let verdicts = [
             Verdict::NoCommonVersion, Verdict::OtherCluster, Verdict::OtherNode, Verdict::UnknownLane, Verdict::Full,
+            Verdict::OneSidedSecret, Verdict::OtherSecret,
         ];
         let outcome = verdicts.get(verdict).map_or(Ok(version), |verdict| Err(*verdict));
-        let answer = Answer { versions: Versions { oldest, newest }, outcome, cluster, node: NodeId(node) };
+        let answer = Answer { versions, outcome, cluster, node: NodeId(node), nonce, proof };
         prop_assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
     }
 
@@ -112,7 +116,7 @@ proptest! {
 }
 
 fn hello() -> Hello {
-    Hello { versions: Versions::OURS, lane: 1, cluster: 5, from: NodeId(1), to: NodeId(2) }
+    Hello { versions: Versions::OURS, lane: 1, cluster: 5, from: NodeId(1), to: NodeId(2), nonce: [0; SECRET_BYTES] }
 }
 
 #[test]
@@ -167,6 +171,7 @@ fn a_greeting_is_known_by_its_first_bytes() {
     assert_eq!(length_of(b"GET / HTTP"), Err(GreetingError::Magic));
     assert_eq!(length_of(b"MSpeer\r\n\xff\xff"), Err(GreetingError::Length(0xffff)));
     assert_eq!(length_of(b"MSpeer\r\n\x01\x00"), Err(GreetingError::Length(1)));
+    assert_eq!([*b"MS", [0x15, 3], [0x16, 3], [0x16, 2]].map(is_tls), [false, true, true, false]);
 }
 
 #[test]
@@ -190,7 +195,7 @@ fn the_handshake_is_as_drawn() {
     assert_eq!(hex(content), format!("{head}{ids}{zeros}"));
     assert_eq!(u32::from_le_bytes(*checksum), crc32c(content));
 
-    let answer = Answer { versions: Versions::OURS, outcome: Err(Verdict::OtherCluster), cluster: 5, node: NodeId(2) };
+    let answer = Answer::open(Versions::OURS, Err(Verdict::OtherCluster), 5, NodeId(2));
     let bytes = answer.encode();
     let head = "4d53706565720d0a7400010001000200";
     let ids = "05000000000000000000000000000000".to_owned() + "0200000000000000" + "0000000000000000";

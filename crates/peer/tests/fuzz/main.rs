@@ -21,5 +21,10 @@ fn frames_in_small_steps_and_large() {
 
 #[test]
 fn greetings_of_both_sides() {
-    seeds::play(FOLDER, "greetings", &golden(&["hello", "answer", "answer_refused"], &[1]), greetings::run);
+    seeds::play(
+        FOLDER,
+        "greetings",
+        &golden(&["hello", "hello_secret", "answer", "answer_secret", "answer_refused"], &[1]),
+        greetings::run,
+    );
 }

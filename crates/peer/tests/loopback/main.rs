@@ -15,3 +15,4 @@ mod reconnect;
 mod silence;
 mod stop;
 mod stranger;
+mod tls;

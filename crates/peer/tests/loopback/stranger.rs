@@ -21,7 +21,14 @@ pub(crate) struct Stranger {
 }
 
 pub(crate) fn hello(lane: Lane) -> Hello {
-    Hello { versions: Versions::OURS, lane: lane.tag(), cluster: CLUSTER, from: NodeId(9), to: NodeId(2) }
+    Hello {
+        versions: Versions::OURS,
+        lane: lane.tag(),
+        cluster: CLUSTER,
+        from: NodeId(9),
+        to: NodeId(2),
+        nonce: [0; 32],
+    }
 }
 
 pub(crate) fn request(id: u64, payload: &[u8]) -> Vec<u8> {
@@ -58,7 +65,7 @@ impl Stranger {
         let mut message = [0; GREETING_BYTES];
         stranger.stream.read_exact(&mut message).await.unwrap();
         assert!(Hello::decode(&message).is_ok());
-        let answer = Answer { versions: Versions::OURS, outcome: Ok(1), cluster: CLUSTER, node: NodeId(2) };
+        let answer = Answer::open(Versions::OURS, Ok(1), CLUSTER, NodeId(2));
         stranger.send(&answer.encode()).await;
         stranger
     }

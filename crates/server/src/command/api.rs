@@ -6,8 +6,9 @@ use super::position::Position;
 use super::server::{Ask, Refusal, Server, path};
 use super::visible;
 use admin::shape::{
-    AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState, MoveOffsets,
-    MovedOffsets, Node, Records, Topic, TopicEntry, TopicList, Written,
+    AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState,
+    MoveOffsets, MovedOffsets, Node, NodeList, NodeState, Records, RestartSafety, Topic, TopicEntry, TopicList,
+    Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -67,6 +68,21 @@ impl Api {
 
     pub(crate) fn node(&self) -> Result<Node, Refusal> {
         self.get(&["node"], &[])
+    }
+
+    /// The nodes of the cluster.
+    pub(crate) fn nodes(&self) -> Result<NodeList, Refusal> {
+        self.get(&["nodes"], &[])
+    }
+
+    /// Says what a node is for; the nodes as they are then.
+    pub(crate) fn alter_node(&self, node: u64, state: NodeState) -> Result<NodeList, Refusal> {
+        self.send(Method::PATCH, &["nodes", &node.to_string()], &AlterNode { state })
+    }
+
+    /// Whether the node can be stopped.
+    pub(crate) fn restart_safety(&self) -> Result<RestartSafety, Refusal> {
+        self.get(&["node", "restart-safe"], &[])
     }
 
     /// The text of `/metrics`.

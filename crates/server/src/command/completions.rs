@@ -58,7 +58,8 @@ mod tests {
     fn every_shell_learns_every_command() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let script = String::from_utf8(script(shell, Arguments::command())).unwrap();
-            for word in ["mainstem", "topic", "describe", "group", "reset", "key-separator", "if-not-exists"] {
+            for word in ["mainstem", "topic", "describe", "group", "reset", "key-separator", "if-not-exists", "node-id"]
+            {
                 assert!(script.contains(word), "{shell:?} does not know {word}");
             }
         }

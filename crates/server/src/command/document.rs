@@ -4,7 +4,7 @@ use crate::arguments::Arguments;
 use clap::CommandFactory;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/command-line.md");
-const CLIENTS: [&str; 7] = ["topic", "group", "produce", "consume", "status", "top", "completions"];
+const CLIENTS: [&str; 8] = ["topic", "group", "node", "produce", "consume", "status", "top", "completions"];
 
 /// What the document has to name: the command, its flags, and those of the commands below it.
 fn names(command: &clap::Command) -> Vec<String> {

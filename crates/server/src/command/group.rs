@@ -4,6 +4,7 @@ use super::api::{self, Api, state_name};
 use super::failure::Failure;
 use super::moment::{self, Moment};
 use super::output::{Output, note};
+use super::ranges::ranges;
 use super::server::{Refusal, ServerFlag};
 use super::table::{Table, facts};
 use super::{amount, confirmation, names, number, visible};
@@ -266,21 +267,6 @@ fn description(group: &Group) -> String {
     text
 }
 
-/// `[0, 1, 2, 5]` as `0-2,5`.
-fn ranges(numbers: &[u32]) -> String {
-    let mut numbers = numbers.to_vec();
-    numbers.sort_unstable();
-    let mut ranges: Vec<(u32, u32)> = Vec::new();
-    for number in numbers {
-        match ranges.last_mut() {
-            Some((_, last)) if *last + 1 == number => *last = number,
-            _ => ranges.push((number, number)),
-        }
-    }
-    let range = |(first, last): &(u32, u32)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    ranges.iter().map(range).collect::<Vec<_>>().join(",")
-}
-
 fn reset(api: &Api, options: &ResetOptions, as_json: bool, output: &mut Output) -> Result<(), Failure> {
     let moved = api.move_offsets(&options.name, &options.request(api::now_millis()));
     let moved = moved.map_err(|refusal| match (&refusal, options.topics.as_slice()) {
@@ -442,8 +428,6 @@ mod tests {
         for text in ["t:", "t:a", "t:3-1", "t:-1", "t:0-99999999"] {
             assert!(partitions(text).unwrap_err().contains("expected some such as"), "{text}");
         }
-        assert_eq!(ranges(&[5, 0, 1, 2]), "0-2,5");
-        assert_eq!(ranges(&[]), "");
     }
 
     #[test]

@@ -24,12 +24,14 @@ mod merge;
 mod moment;
 mod names;
 mod nearest;
+mod node;
 pub(crate) mod number;
 mod output;
 mod portion;
 mod position;
 mod produce;
 mod progress;
+mod ranges;
 mod server;
 mod span;
 mod status;
@@ -48,6 +50,7 @@ use std::process::ExitCode;
 pub(crate) enum ClientCommand {
     Topic(topic::TopicOptions),
     Group(group::GroupOptions),
+    Node(node::NodeOptions),
     Produce(produce::ProduceOptions),
     Consume(consume::ConsumeOptions),
     Status(status::StatusOptions),
@@ -61,6 +64,7 @@ pub(crate) fn run(command: ClientCommand, line: clap::Command) -> ExitCode {
     let done = match command {
         ClientCommand::Topic(options) => topic::run(options, &mut output),
         ClientCommand::Group(options) => group::run(options, &mut output),
+        ClientCommand::Node(options) => node::run(&options, &mut output),
         ClientCommand::Produce(options) => produce::run(&options),
         ClientCommand::Consume(options) => consume::run(&options, &mut output),
         ClientCommand::Status(options) => status::run(&options, &mut output),

@@ -33,6 +33,11 @@ impl Progress {
 
     /// So much is done, which were so many records and bytes.
     pub(crate) fn show(&mut self, done: u64, records: u64, bytes: u64) {
+        self.say(done, |taken| so_far(records, bytes, taken));
+    }
+
+    /// So much is done; how it stands is said in words.
+    pub(crate) fn say(&mut self, done: u64, words: impl FnOnce(Duration) -> String) {
         let Some(bar) = &self.bar else { return };
         let taken = self.began.elapsed();
         if taken < PATIENCE {
@@ -42,7 +47,7 @@ impl Progress {
             self.drawn = true;
             bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS_PER_SECOND));
         }
-        bar.set_message(so_far(records, bytes, taken));
+        bar.set_message(words(taken));
         bar.set_position(done);
     }
 

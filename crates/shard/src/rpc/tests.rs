@@ -51,6 +51,16 @@ fn questions() -> Vec<Question> {
     ]
 }
 
+fn heartbeat() -> Bytes {
+    let request = AppendEntriesRequest::<Types<Tokio>> {
+        vote: Vote::<Tokio>::new_committed(2, 1),
+        prev_log_id: log_id::<Tokio>(at(1, 5)),
+        entries: Vec::new(),
+        leader_commit: log_id::<Tokio>(at(1, 9)),
+    };
+    Bytes::from(encode_heartbeat::<Tokio>(request).concat())
+}
+
 fn append() -> Bytes {
     let mut builder = EntryBuilder::new();
     let body = Message { value: b"value", ..Message::default() }.encode().unwrap();
@@ -94,9 +104,20 @@ fn an_append_is_as_drawn() {
 }
 
 #[test]
+fn a_heartbeat_is_as_drawn_and_carries_nothing() {
+    let bytes = Bytes::from(golden(HERE, "heartbeat", &heartbeat()));
+    let Ok(Incoming::Heartbeat(read)) = decode::<Tokio>(bytes) else { panic!("no heartbeat") };
+    assert_eq!((read.prev_log_id, read.leader_commit), (log_id::<Tokio>(at(1, 5)), log_id::<Tokio>(at(1, 9))));
+    let mut laden = append().to_vec();
+    laden[0] = HEARTBEAT;
+    assert!(decode::<Tokio>(Bytes::from(laden)).is_err(), "entries would overtake those before them");
+}
+
+#[test]
 fn answers_are_as_drawn() {
     let vote = encode_vote::<Tokio>(&Vote::<Tokio>::new_committed(6, 2));
-    let standing = Standing { last: at(5, 80), in_doubt: true, leading: Some(vote.clone()), confirmed: false };
+    let voters = vec![vec![NodeId(1)], vec![NodeId(1), NodeId(2)]];
+    let standing = Standing { last: at(5, 80), in_doubt: true, leading: Some(vote.clone()), confirmed: false, voters };
     assert_eq!(Standing::from_wire(&golden(HERE, "standing", &standing.to_wire())), Ok(standing));
     let chunk = Chunk { crc: 0x1234_5678, bytes: Bytes::from_static(b"bytes") };
     assert_eq!(Chunk::from_wire(&golden(HERE, "chunk", &chunk.to_wire())), Ok(chunk));
@@ -143,6 +164,7 @@ proptest! {
         let mut calls: Vec<Vec<u8>> = questions().iter().map(|question| encode_question(question).concat()).collect();
         calls.push(append().to_vec());
         calls.push(append().to_vec());
+        calls.push(heartbeat().to_vec());
         let mut bytes = which.get(&calls).clone();
         for (at, byte) in changes {
             let at = at.index(bytes.len());

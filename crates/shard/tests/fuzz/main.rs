@@ -14,6 +14,16 @@ fn golden(names: &[&str], before: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn calls_between_replicas() {
-    let names = ["append", "appended", "chunk", "entry-copy", "form-copy", "questions", "slice-copies", "standing"];
+    let names = [
+        "append",
+        "appended",
+        "chunk",
+        "entry-copy",
+        "form-copy",
+        "heartbeat",
+        "questions",
+        "slice-copies",
+        "standing",
+    ];
     seeds::play(FOLDER, "calls", &golden(&names, &[]), calls::run);
 }

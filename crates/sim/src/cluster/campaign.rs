@@ -35,7 +35,9 @@ pub fn campaign(seeds: impl Iterator<Item = u64> + Send, plan: Plan) -> Summary 
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
                 while let Some(seed) = next() {
-                    summary.lock().add(run(seed, plan, &Trace::off()));
+                    // Before anything is locked: the others go on meanwhile.
+                    let outcome = run(seed, plan, &Trace::off());
+                    summary.lock().add(outcome);
                 }
             });
         }
@@ -70,8 +72,8 @@ impl fmt::Display for Summary {
             for more in violations.iter().skip(1).take(2) {
                 writeln!(f, "  {more}")?;
             }
-            let Plan { rounds, compaction, flips, .. } = self.plan;
-            let more = [(compaction, " --compaction"), (flips, " --flips")];
+            let Plan { rounds, compaction, flips, grow, .. } = self.plan;
+            let more = [(compaction, " --compaction"), (flips, " --flips"), (grow, " --grow")];
             let more: String = more.into_iter().filter(|(wanted, _)| *wanted).map(|(_, more)| more).collect();
             writeln!(f, "  replay: cargo run -p sim -- cluster --seed {seed} --rounds {rounds}{more} --trace")?;
         }

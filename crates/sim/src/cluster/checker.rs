@@ -11,11 +11,11 @@ use std::time::Duration;
 
 /// What a stream promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Promise {
+pub(crate) struct Promise {
     /// What is acknowledged survives power loss.
-    pub(super) durable: bool,
+    pub(crate) durable: bool,
     /// Records are settled one by one.
-    pub(super) queue: bool,
+    pub(crate) queue: bool,
 }
 
 /// What may have become of a record that somebody asked to append.
@@ -56,27 +56,27 @@ struct Known {
 
 /// What a replica has of a stream.
 #[derive(Debug)]
-pub(super) struct Content {
-    pub(super) start: u64,
-    pub(super) end: u64,
+pub(crate) struct Content {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
     /// Record number by offset.
-    pub(super) found: BTreeMap<u64, u64>,
+    pub(crate) found: BTreeMap<u64, u64>,
     /// The settled offsets above the start.
-    pub(super) settled: BTreeSet<u64>,
+    pub(crate) settled: BTreeSet<u64>,
 }
 
 /// Everything that clients were told.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     streams: BTreeMap<StreamId, Known>,
     /// The compacted streams.
     pub(super) keys: Keys,
-    pub(super) losses: Losses,
-    pub(super) violations: Vec<String>,
+    pub(crate) losses: Losses,
+    pub(crate) violations: Vec<String>,
 }
 
 impl Ledger {
-    pub(super) fn add_stream(&mut self, stream: StreamId, promise: Promise) {
+    pub(crate) fn add_stream(&mut self, stream: StreamId, promise: Promise) {
         let known = Known {
             promise,
             records: BTreeMap::new(),
@@ -106,7 +106,7 @@ impl Ledger {
         self.keys.read(read, &self.losses)
     }
 
-    pub(super) fn violation(&mut self, what: String) {
+    pub(crate) fn violation(&mut self, what: String) {
         self.violations.push(what);
     }
 
@@ -119,18 +119,18 @@ impl Ledger {
     }
 
     /// Somebody asks to append records `id` and following.
-    pub(super) fn asked(&mut self, stream: StreamId, id: u64, count: u64, from_memory: bool) {
+    pub(crate) fn asked(&mut self, stream: StreamId, id: u64, count: u64, from_memory: bool) {
         let memory = from_memory || !self.stream(stream).promise.durable;
         (id..id + count).for_each(|id| self.record(stream, id).memory = memory);
     }
 
     /// They were not appended, and never will be.
-    pub(super) fn denied(&mut self, stream: StreamId, id: u64, count: u64) {
+    pub(crate) fn denied(&mut self, stream: StreamId, id: u64, count: u64) {
         (id..id + count).for_each(|id| self.record(stream, id).denied = true);
     }
 
     /// Nobody waits for the answer any more.
-    pub(super) fn given_up(&mut self, stream: StreamId, id: u64, count: u64) {
+    pub(crate) fn given_up(&mut self, stream: StreamId, id: u64, count: u64) {
         (id..id + count).for_each(|id| self.record(stream, id).given_up = true);
     }
 
@@ -139,7 +139,7 @@ impl Ledger {
         self.record(stream, id).may_repeat = true;
     }
 
-    pub(super) fn acknowledged(&mut self, stream: StreamId, id: u64, count: u64, base: u64, at: Duration) {
+    pub(crate) fn acknowledged(&mut self, stream: StreamId, id: u64, count: u64, base: u64, at: Duration) {
         let known = self.stream(stream);
         for nth in 0..count {
             known.acknowledged.insert(base + nth);
@@ -147,7 +147,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn read(&mut self, stream: StreamId, offset: u64, id: u64, at: Duration) {
+    pub(crate) fn read(&mut self, stream: StreamId, offset: u64, id: u64, at: Duration) {
         let known = self.stream(stream);
         if known.read.insert((offset, id)) {
             known.told.push(Told { offset, id, at, read: true });
@@ -189,7 +189,7 @@ impl Ledger {
     }
 
     /// Compares what was told with what `who` has in the end.
-    pub(super) fn compare(&self, who: &str, stream: StreamId, content: &Content) -> Vec<String> {
+    pub(crate) fn compare(&self, who: &str, stream: StreamId, content: &Content) -> Vec<String> {
         let Some(known) = self.streams.get(&stream) else { return Vec::new() };
         let mut wrong = Vec::new();
         known.check_span(content, &mut wrong);

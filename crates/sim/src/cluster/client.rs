@@ -6,23 +6,25 @@ use super::facts::Facts;
 use super::keyed::ledger::Read;
 use super::keyed::reader::{self, Trouble};
 use super::keyed::record::{self as keyed, Keyed};
-use super::node::EPOCH_MILLIS;
 use super::record::{self, Stamp};
 use crate::rng::Rng;
+use crate::time::EPOCH_MILLIS;
 use crate::trace::Trace;
 use bytes::Bytes;
 use machine::messaging::sequencer::AppendRequest;
 use machine::{Command, Refusal, Reply};
 use model::{Durability, Offset, StreamId};
-use openraft_rt_sim::{SimInstant, SimRuntime};
+use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
-use shard::runtime::{Instant, Runtime};
+use shard::runtime::Runtime;
 use shard::{ProposeError, Request, Role, Shard};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
+
+pub(super) use crate::time::now;
 
 /// The replicas that run now, by node.
 pub(super) type Replicas = Arc<Mutex<BTreeMap<u64, Shard>>>;
@@ -32,12 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// How often a client that has to know asks again.
 const TRIES: usize = 40;
 /// Each client's records have numbers of their own.
-pub(super) const NUMBERS: u64 = 1_000_000;
-
-/// Virtual time since the run began.
-pub(super) fn now() -> Duration {
-    SimInstant::now().elapsed_since_start()
-}
+pub(crate) const NUMBERS: u64 = 1_000_000;
 
 /// How a client works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

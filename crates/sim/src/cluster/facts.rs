@@ -1,29 +1,6 @@
 //! Counts of a run, or of several: what went wrong by intention, and which code that led through.
 
-use std::fmt;
-
-macro_rules! facts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// How often what happened.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Facts {
-            $($(#[$doc])* pub $name: u64,)*
-        }
-
-        impl Facts {
-            /// Adds another run's counts.
-            pub fn add(&mut self, other: &Facts) {
-                $(self.$name += other.$name;)*
-            }
-
-            /// Every count with its name, in words.
-            #[must_use]
-            pub fn list(&self) -> Vec<(String, u64)> {
-                vec![$((stringify!($name).replace('_', " "), self.$name),)*]
-            }
-        }
-    };
-}
+use crate::facts::facts;
 
 facts! {
     /// Virtual milliseconds.
@@ -88,6 +65,8 @@ facts! {
     transfers,
     /// Checkpoints asked for.
     checkpoints,
+    /// Shards that grew from one replica to three.
+    grown,
 
     /// Ends of logs that another leader's entries replaced.
     truncations,
@@ -113,14 +92,4 @@ facts! {
     repairs,
     /// Times a replica took over another one's form of streams.
     takeovers,
-}
-
-impl fmt::Display for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = self.list().into_iter().filter(|(_, count)| *count > 0);
-        for (nth, (name, count)) in shown.enumerate() {
-            write!(f, "{}{name} {count}", if nth == 0 { "" } else { ", " })?;
-        }
-        Ok(())
-    }
 }

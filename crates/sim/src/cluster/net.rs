@@ -16,16 +16,16 @@ use std::time::Duration;
 
 /// How the network behaves.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Weather {
+pub(crate) struct Weather {
     /// Longest delay of a message, in microseconds.
-    pub(super) delay_micros: u64,
+    pub(crate) delay_micros: u64,
     /// Messages lost, per thousand.
-    pub(super) loss: u64,
+    pub(crate) loss: u64,
 }
 
 impl Weather {
     /// A good network.
-    pub(super) const FINE: Weather = Weather { delay_micros: 500, loss: 0 };
+    pub(crate) const FINE: Weather = Weather { delay_micros: 500, loss: 0 };
 }
 
 struct State {

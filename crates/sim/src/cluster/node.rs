@@ -1,29 +1,26 @@
 //! A node: hardware that stays, and the replica that runs on it now.
 
-use super::client::now;
 use super::facts::Facts;
 use super::net::Net;
 use super::shape::Shape;
 use super::states::States;
 use crate::disk::{Faults, SimDisk};
+use crate::life::{Life, drive};
 use crate::rng::Rng;
+use crate::time::{EPOCH_MILLIS, now};
 use crate::trace::Trace;
 use journal::canary::Fault;
-use journal::{CacheBudget, Journal, LogPosition, Next, Options, Writer};
+use journal::{CacheBudget, Journal, LogPosition, Options};
 use machine::Effect;
 use model::{NodeId, ShardId, Timestamp};
-use openraft_rt_sim::{SimInstant, SimRuntime};
+use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use shard::environment::Blocking;
-use shard::runtime::{Instant, Runtime};
+use shard::runtime::Runtime;
 use shard::{Environment, Shard};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::Duration;
-use tokio::sync::Notify;
-
-/// Some day in the past, in milliseconds.
-pub(super) const EPOCH_MILLIS: i64 = 1_700_000_000_000;
 
 pub(super) struct Node {
     pub(super) id: NodeId,
@@ -56,22 +53,6 @@ struct Running {
 }
 
 type Inside = Arc<Mutex<Option<Shard>>>;
-
-/// A process's life, shared with what runs in it.
-struct Life {
-    alive: AtomicBool,
-    bell: Notify,
-    /// Nanoseconds of virtual time: what was written before is on stable storage.
-    stable_at: AtomicU64,
-    /// Nothing is written that is not on stable storage.
-    stable: AtomicBool,
-}
-
-impl Life {
-    fn is_stable_now(&self) {
-        self.stable_at.store(now().as_nanos() as u64, SeqCst);
-    }
-}
 
 impl Node {
     pub(super) fn new(
@@ -121,12 +102,7 @@ impl Node {
 
     async fn try_start(&mut self) -> Result<(), String> {
         self.starts += 1;
-        let life = Arc::new(Life {
-            alive: AtomicBool::new(true),
-            bell: Notify::new(),
-            stable_at: AtomicU64::new(0),
-            stable: AtomicBool::new(true),
-        });
+        let life = Life::new();
         let mut options = Options::new(ShardId(1), CacheBudget::new(self.shape.cache_bytes), self.rng.number());
         options.log_file_bytes = self.shape.log_file_bytes;
         options.reserve_bytes = self.shape.reserve_bytes;
@@ -134,13 +110,14 @@ impl Node {
         options.scrub_period = self.shape.scrub_period.unwrap_or(options.scrub_period);
         options.wake_writer = {
             let life = life.clone();
-            Arc::new(move || life.bell.notify_one())
+            Arc::new(move || life.ring())
         };
         let opened = Journal::open(self.disk.mount(), options);
         let (journal, writer, recovered) = opened.map_err(|error| format!("{}: open: {error}", self.id))?;
-        // It was told so when it was made; alone, it would not do without what it cannot read.
-        journal.set_replicated(true);
-        journal.write_due_manifest().map_err(|error| format!("{}: open: {error}", self.id))?;
+        if self.shape.has_others {
+            // It was told so when it was made; alone, it would not do without what it cannot read.
+            journal.keep_replicated(true).map_err(|error| format!("{}: open: {error}", self.id))?;
+        }
         // Opening syncs what it finds.
         life.is_stable_now();
         self.trace.line(format_args!(
@@ -161,7 +138,7 @@ impl Node {
         let shard = match started {
             Ok(shard) => shard,
             Err(error) => {
-                life.alive.store(false, SeqCst);
+                life.end();
                 self.disk.kill();
                 journal.stop();
                 return Err(format!("{}: start: {error}", self.id));
@@ -184,7 +161,7 @@ impl Node {
                 let (life, micros) = (life.clone(), rng.lock().between(10, 2_000));
                 drop(SimRuntime::spawn(async move {
                     SimRuntime::sleep(Duration::from_micros(micros)).await;
-                    if life.alive.load(SeqCst) {
+                    if life.is_alive() {
                         work();
                     }
                 }));
@@ -207,18 +184,12 @@ impl Node {
         let what = if power { "loses power" } else { "is killed" };
         self.trace.line(format_args!("{:?} {} {what}", now(), self.id));
         if let Some(running) = self.running.take() {
-            let life = &running.life;
-            life.alive.store(false, SeqCst);
-            self.stable_at = match life.stable.load(SeqCst) {
-                true => now(),
-                false => Duration::from_nanos(life.stable_at.load(SeqCst)),
-            };
+            self.stable_at = running.life.end();
             self.net.unplug(self.id);
             // Nothing reaches the disk any more, whatever is still under way.
             self.disk.kill();
             self.last_seen = running.shard.journal().last();
             self.count(&running);
-            life.bell.notify_one();
             running.shard.journal().stop();
             running.shard.shutdown().await;
             running.inside.lock().take();
@@ -262,55 +233,5 @@ fn compare_state(shard: &Shard, node: NodeId, states: &Mutex<States>) {
         && let Some(term) = shard.journal().term_of(index)
     {
         states.lock().add(node, LogPosition { term, index }, shard.machine().digest());
-    }
-}
-
-/// Does what the writer asks for, in the time a disk takes.
-async fn drive(mut writer: Writer, life: Arc<Life>, disk: SimDisk, mut rng: Rng) {
-    let mut pause = move |most: u64| {
-        let micros = rng.between(10, most) + disk.faults().latency;
-        SimRuntime::sleep(Duration::from_micros(micros))
-    };
-    let mut deadline: Option<SimInstant> = None;
-    while life.alive.load(SeqCst) {
-        let overdue = match deadline {
-            None => {
-                life.bell.notified().await;
-                false
-            }
-            Some(deadline) => {
-                let left = deadline - SimInstant::now();
-                let _ = SimRuntime::timeout(left, life.bell.notified()).await;
-                SimInstant::now() >= deadline
-            }
-        };
-        pause(100).await;
-        if !life.alive.load(SeqCst) {
-            return;
-        }
-        life.stable.store(false, SeqCst);
-        let mut next = writer.write();
-        if next == Next::Sync || (overdue && matches!(next, Next::SyncWithin(_))) {
-            pause(3_000).await;
-            if !life.alive.load(SeqCst) {
-                return;
-            }
-            next = writer.sync();
-            deadline = None;
-            if next == Next::Idle {
-                life.is_stable_now();
-            }
-        }
-        let after = |delay: Duration| Some(SimInstant::now() + delay);
-        deadline = match next {
-            Next::Idle | Next::Sync if writer.is_idle() => {
-                life.stable.store(true, SeqCst);
-                None
-            }
-            Next::Idle | Next::Sync => after(Duration::ZERO),
-            // What was written first must not wait for ever because more follows it.
-            Next::SyncWithin(delay) => deadline.or_else(|| after(delay)),
-            Next::Retry(delay) => after(delay),
-        };
     }
 }

@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// Runs `work` and returns what panicked in it, caught or not.
-pub(super) fn collect<T>(work: impl FnOnce() -> T) -> (Option<T>, Vec<String>) {
+pub(crate) fn collect<T>(work: impl FnOnce() -> T) -> (Option<T>, Vec<String>) {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();

@@ -11,14 +11,14 @@ const MESSAGE_HEAD_BYTES: usize = 30;
 
 /// An idempotent producer's stamp on a batch.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stamp {
-    pub(super) producer: u64,
-    pub(super) epoch: i16,
-    pub(super) sequence: i32,
+pub(crate) struct Stamp {
+    pub(crate) producer: u64,
+    pub(crate) epoch: i16,
+    pub(crate) sequence: i32,
 }
 
 /// One message, number `id`, with a body of about `size` bytes.
-pub(super) fn message(id: u64, size: usize) -> Vec<u8> {
+pub(crate) fn message(id: u64, size: usize) -> Vec<u8> {
     let mut bytes = vec![0; MESSAGE_HEAD_BYTES];
     bytes[16] = 0x40;
     body(&mut bytes, id, size);
@@ -26,7 +26,7 @@ pub(super) fn message(id: u64, size: usize) -> Vec<u8> {
 }
 
 /// A batch of `count` records, numbered from `id` on, with `size` bytes for all of them.
-pub(super) fn batch(id: u64, count: u32, size: usize, stamp: Stamp) -> Vec<u8> {
+pub(crate) fn batch(id: u64, count: u32, size: usize, stamp: Stamp) -> Vec<u8> {
     let mut bytes = vec![0; BATCH_HEAD_BYTES];
     bytes[16] = 2;
     bytes[23..27].copy_from_slice(&(count - 1).to_be_bytes());
@@ -52,16 +52,16 @@ pub(super) fn seal(mut bytes: Vec<u8>) -> Vec<u8> {
 
 /// What was read: each record's offset and number, and the bytes of their pieces.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) records: Vec<(u64, u64)>,
-    pub(super) bytes: u64,
+pub(crate) struct Found {
+    pub(crate) records: Vec<(u64, u64)>,
+    pub(crate) bytes: u64,
 }
 
 /// Takes apart what was read.
 ///
 /// # Errors
 /// What is wrong with it, when it is not what somebody wrote.
-pub(super) fn take(slices: &[Slice]) -> Result<Found, String> {
+pub(crate) fn take(slices: &[Slice]) -> Result<Found, String> {
     let mut found = Found::default();
     for slice in slices {
         let mut rest = &slice.bytes[..];

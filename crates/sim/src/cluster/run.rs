@@ -1,8 +1,10 @@
-//! One run: start three replicas, let clients work while things go wrong, heal, compare.
+//! One run: start three replicas, or one that two others join, let clients work while things go wrong, heal,
+//! compare.
 
 use super::checker::{Content, Ledger, Promise};
 use super::client::{Client, Manner, Replicas, World, now, propose};
 use super::facts::Facts;
+use super::growth::Growth;
 use super::keyed::ledger::{Compacted, Read};
 use super::keyed::reader::{self, Trouble};
 use super::net::{Net, Weather};
@@ -22,7 +24,7 @@ use model::{Durability, NodeId, Offset, StreamConfig, StreamId};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use shard::runtime::Runtime;
-use shard::{Request, Role, Shard};
+use shard::{Membership, Request, Role, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -39,11 +41,13 @@ pub struct Plan {
     pub compaction: bool,
     /// Whether bits flip after each trouble in files below the Raft log's floor, and not only now and then.
     pub flips: bool,
+    /// Whether the shard begins with one replica, which two others join while things go wrong.
+    pub grow: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { fault: None, rounds: 8, compaction: false, flips: false }
+        Plan { fault: None, rounds: 8, compaction: false, flips: false, grow: false }
     }
 }
 
@@ -137,6 +141,7 @@ impl Run {
         let mut rng = Rng::new(seed);
         let mut shape = Shape::draw(&mut rng);
         shape.scrub_period = plan.flips.then_some(SCRUB_PERIOD);
+        shape.has_others = !plan.grow;
         trace.line(format_args!("seed {seed}: {plan:?} {shape:?}"));
         let net = Net::new(rng.fork());
         let states = Arc::new(Mutex::new(States::default()));
@@ -150,7 +155,8 @@ impl Run {
             states,
             trace,
             outcome: Outcome { seed, ..Outcome::default() },
-            flipped: rng.below(NODES) as usize,
+            // What the first of a growing shard loses nobody else has yet.
+            flipped: (if plan.grow { 1 + rng.below(NODES - 1) } else { rng.below(NODES) }) as usize,
             has_flipped: BTreeSet::new(),
             replicas: Replicas::default(),
             ledger: Arc::default(),
@@ -182,15 +188,28 @@ impl Run {
     }
 
     async fn work(&mut self, stop: &Arc<AtomicBool>) -> Result<(), String> {
-        for nth in 0..self.nodes.len() {
+        let nodes: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
+        let founders = if self.plan.grow { &nodes[..1] } else { &nodes[..] };
+        for nth in 0..founders.len() {
             self.start(nth).await?;
         }
-        let voters: Vec<NodeId> = self.nodes.iter().map(|node| node.id).collect();
         if let Some(shard) = self.nodes[0].shard() {
-            shard.initialize(voters).await.map_err(|error| error.to_string())?;
+            shard.initialize(founders.to_vec()).await.map_err(|error| error.to_string())?;
+        }
+        if self.plan.grow {
+            self.ledger.lock().losses.alone(nodes[0]);
         }
         self.make_streams().await?;
         self.start_clients(stop);
+        for nth in founders.len()..nodes.len() {
+            self.start(nth).await?;
+        }
+        if self.plan.grow {
+            let (replicas, ledger) = (self.replicas.clone(), self.ledger.clone());
+            let (facts, trace) = (self.facts.clone(), self.trace.clone());
+            let growth = Growth { nodes: nodes.into_iter().collect(), replicas, ledger, facts, trace };
+            drop(SimRuntime::spawn(growth.run()));
+        }
         for _ in 0..self.plan.rounds {
             self.trouble().await?;
         }
@@ -325,7 +344,11 @@ impl Run {
         let standing = |(id, shard): (&u64, &Shard)| {
             let (doubt, journal) = (if shard.is_in_doubt() { " in doubt" } else { "" }, shard.journal());
             let (role, last, applied) = (shard.role(), journal.last(), journal.applied());
-            format!("n{id} {role:?}{doubt} applied {applied} last {}/{}", last.term, last.index)
+            let Membership { voters, learners } = shard.membership();
+            format!(
+                "n{id} {role:?}{doubt} applied {applied} last {}/{} of {voters:?} {learners:?}",
+                last.term, last.index
+            )
         };
         replicas.iter().map(standing).collect::<Vec<_>>().join(", ")
     }
@@ -337,8 +360,11 @@ impl Run {
         for _ in 0..300 {
             let replicas = self.running();
             let applied: Vec<u64> = replicas.iter().map(|shard| shard.journal().applied()).collect();
-            let together = applied.iter().all(|index| *index == applied[0]);
-            if replicas.len() == self.nodes.len() && together && replicas.iter().all(|shard| !shard.is_in_doubt()) {
+            let together = replicas.len() == self.nodes.len() && applied.iter().all(|index| *index == applied[0]);
+            let all_vote =
+                replicas.iter().all(|shard| self.nodes.iter().all(|node| shard.membership().is_voter(node.id)));
+            let settled = replicas.iter().all(|shard| !shard.is_in_doubt() && !shard.membership().is_joint());
+            if together && all_vote && settled {
                 return Ok(());
             }
             SimRuntime::sleep(Duration::from_millis(100)).await;
@@ -346,9 +372,10 @@ impl Run {
         Err(format!("replicas do not come together: {}", self.standings()))
     }
 
-    /// Whatever is damaged is found and mended: the others have it whole.
+    /// Whatever is damaged is found and mended: the others have it whole. Where nobody reads again in time what was
+    /// damaged, whoever compares would be the first to find it.
     async fn wait_for_repairs(&mut self) -> Result<(), String> {
-        if !self.plan.flips {
+        if self.outcome.facts.bit_flips == 0 {
             return Ok(());
         }
         let mut damaged = Vec::new();

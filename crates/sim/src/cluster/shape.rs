@@ -40,6 +40,8 @@ pub(super) struct Shape {
     pub(super) pause_micros: u64,
     /// Within which time everything is read again, if not within the usual one.
     pub(super) scrub_period: Option<Duration>,
+    /// A replica is told when it is made that there are others.
+    pub(super) has_others: bool,
 }
 
 impl Shape {
@@ -57,6 +59,7 @@ impl Shape {
             },
             pause_micros: one_of(rng, [20_000, 60_000, 150_000]),
             scrub_period: None,
+            has_others: true,
         }
     }
 }

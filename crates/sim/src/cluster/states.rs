@@ -10,20 +10,20 @@ const EVERY: u64 = 4;
 /// Digests by the entry they were taken after. An entry is known by its term and index: when a
 /// majority forgot an index, another entry may stand there.
 #[derive(Debug, Default)]
-pub(super) struct States {
+pub(crate) struct States {
     digests: BTreeMap<(u64, u64), (NodeId, u32)>,
-    pub(super) compared: u64,
-    pub(super) violation: Option<String>,
+    pub(crate) compared: u64,
+    pub(crate) violation: Option<String>,
 }
 
 impl States {
     /// Whether the state after entry `index` is of interest.
-    pub(super) fn wants(index: u64) -> bool {
+    pub(crate) fn wants(index: u64) -> bool {
         index.is_multiple_of(EVERY)
     }
 
     /// `node` has this state after the entry at `at`.
-    pub(super) fn add(&mut self, node: NodeId, at: LogPosition, digest: u32) {
+    pub(crate) fn add(&mut self, node: NodeId, at: LogPosition, digest: u32) {
         let (other, before) = *self.digests.entry((at.index, at.term)).or_insert((node, digest));
         self.compared += u64::from(other != node);
         if before != digest && self.violation.is_none() {

@@ -55,6 +55,7 @@ public final class Agent {
         Map<String, Operation> operations = new HashMap<>();
         Administration.addTo(operations);
         Records.addTo(operations);
+        Writers.addTo(operations);
         Members.addTo(operations);
         Tools.addTo(operations);
         Tables.addTo(operations);

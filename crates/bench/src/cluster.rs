@@ -1,0 +1,187 @@
+//! `bench cluster`: three nodes of Mainstem beside three of Apache Kafka, on one machine and disk, taking turns.
+//!
+//! Every topic has three replicas. Mainstem answers when two of them have it on stable storage, Kafka when two
+//! of them have it in memory. The load is spread over the nodes: each leads as many partitions, each of which is
+//! a topic of its own, so that the native generator of `bench kafka` can be used for each node by itself.
+
+mod outage;
+mod three;
+
+use crate::apache_kafka::Jars;
+use crate::cost::median;
+use crate::figure::number;
+use crate::kafka::consumer;
+use crate::kafka::ledger::Plan;
+use crate::kafka::load::{self, Load};
+use crate::kafka::payload::Shape;
+use crate::kafka::schedule::Schedule;
+use crate::{Outcome, broker, conditions, disk};
+use clap::Args;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+use three::{Product, Three};
+
+/// What is measured with which load.
+const SHAPES: [(&str, Shape, usize); 2] = [
+    ("1 KiB in 64 KiB batches", Shape { record: 1024, batch: 64 << 10, keyed: false, lz4: false }, 4),
+    ("1 KiB in 16 KiB batches", Shape { record: 1024, batch: 16 << 10, keyed: false, lz4: false }, 4),
+];
+/// Requests of a connection that are under way.
+const IN_FLIGHT: usize = 5;
+
+/// How and what to measure.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Seconds of a measurement
+    #[arg(long, value_name = "SECONDS", default_value_t = 4)]
+    seconds: u64,
+    /// Turns that each case gets; medians are reported
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    repetitions: usize,
+    /// Seconds in all: shows that everything runs, its figures mean nothing
+    #[arg(long)]
+    quick: bool,
+    /// Where the brokers write; several gigabytes. Emptied afterwards
+    #[arg(long, value_name = "FOLDER", default_value = "target/bench/cluster")]
+    folder: PathBuf,
+    /// Mainstem. Unless given: MAINSTEM_BIN, then `mainstem` beside this program
+    #[arg(long, value_name = "FILE")]
+    broker: Option<PathBuf>,
+    /// Apache Kafka's jars. Unless given: MAINSTEM_KAFKA_CP; without either, Mainstem runs alone
+    #[arg(long, value_name = "CLASSPATH")]
+    kafka_classpath: Option<String>,
+}
+
+/// What one product came to in one repetition.
+#[derive(Clone, Debug, Default)]
+struct Figures {
+    /// By load: records a second and microseconds of CPU for each.
+    most: Vec<(f64, f64)>,
+    /// By load: milliseconds at the 99th percentile, at half of what the slower one takes.
+    p99: Vec<f64>,
+    memory_mib: f64,
+    /// Milliseconds without an acknowledgement when a leader is killed.
+    outage: f64,
+}
+
+pub(crate) fn run(options: &Options) -> Outcome<()> {
+    let jars = Jars::find(options.kafka_classpath.as_deref());
+    let products: Vec<Product> = match &jars {
+        Some(jars) => {
+            vec![Product::Mainstem(broker::program(options.broker.as_deref())?), Product::Kafka(jars.clone())]
+        }
+        None => {
+            println!("Mainstem runs alone: neither --kafka-classpath nor MAINSTEM_KAFKA_CP names Apache Kafka's jars.");
+            vec![Product::Mainstem(broker::program(options.broker.as_deref())?)]
+        }
+    };
+    let mut all: Vec<Vec<Figures>> = vec![Vec::new(); products.len()];
+    let load_average = conditions::load_average()?;
+    for repetition in 0..if options.quick { 1 } else { options.repetitions.max(1) } {
+        let mut clusters = Vec::new();
+        for product in &products {
+            let folder = disk::fresh(&options.folder, product.label())?;
+            clusters.push(Three::start(product, &folder)?);
+        }
+        let mut figures = vec![Figures::default(); products.len()];
+        for (name, shape, topics) in SHAPES {
+            let mut order: Vec<usize> = (0..products.len()).collect();
+            if repetition % 2 == 1 {
+                order.reverse();
+            }
+            for nth in &order {
+                let most = saturate(options, &mut clusters[*nth], shape, topics)?;
+                eprintln!("{} {name}: {:.0} records/s", products[*nth].label(), most.0);
+                figures[*nth].most.push(most);
+            }
+            let slowest = figures.iter().filter_map(|of| of.most.last()).map(|most| most.0).fold(f64::MAX, f64::min);
+            for nth in &order {
+                let p99 = pace(options, &mut clusters[*nth], shape, slowest / 2.0)?;
+                eprintln!("{} {name}: p99 {p99:.2} ms", products[*nth].label());
+                figures[*nth].p99.push(p99);
+            }
+        }
+        for (nth, cluster) in clusters.iter_mut().enumerate() {
+            figures[nth].memory_mib = cluster.memory_mib()?;
+            figures[nth].outage = outage::measure(cluster)?;
+            eprintln!("{} without service: {:.0} ms", products[nth].label(), figures[nth].outage);
+        }
+        for (nth, figures) in figures.into_iter().enumerate() {
+            all[nth].push(figures);
+        }
+        clusters.into_iter().try_for_each(Three::end)?;
+    }
+    disk::remove(&options.folder)?;
+    print(&products, &all, load_average);
+    Ok(())
+}
+
+fn warm_up(options: &Options) -> Duration {
+    Duration::from_millis(if options.quick { 100 } else { 3_000 })
+}
+
+fn window(options: &Options) -> Duration {
+    if options.quick { Duration::from_millis(500) } else { Duration::from_secs(options.seconds.max(1)) }
+}
+
+/// All that the nodes take together: records a second, and microseconds of CPU of all nodes for each.
+fn saturate(options: &Options, cluster: &mut Three, shape: Shape, topics: usize) -> Outcome<(f64, f64)> {
+    let targets = cluster.topics(topics)?;
+    let plan: Plan = load::plan(shape, 1, 1)?;
+    let loads: Vec<Load> =
+        targets.iter().map(|(address, topic)| Load::closed(*address, topic, &plan, IN_FLIGHT)).collect();
+    let records = || loads.iter().map(|load| load.shared.done.records()).sum::<u64>();
+    thread::sleep(warm_up(options));
+    let (before, cpu, began) = (records(), cluster.cpu()?, Instant::now());
+    thread::sleep(window(options));
+    let (done, cpu, took) = (records() - before, cluster.cpu()? - cpu, began.elapsed());
+    for (load, (address, topic)) in loads.into_iter().zip(&targets) {
+        let finished = load.finish()?;
+        let verified = consumer::verify(*address, topic, &plan, &finished.sent);
+        broker::client_runtime()?.block_on(verified)?;
+    }
+    cluster.remove(&targets)?;
+    Ok((done as f64 / took.as_secs_f64(), cpu.as_secs_f64() * 1e6 / done.max(1) as f64))
+}
+
+/// Milliseconds until 99 of 100 batches were acknowledged, at this rate of records over all nodes.
+fn pace(options: &Options, cluster: &mut Three, shape: Shape, records_a_second: f64) -> Outcome<f64> {
+    let targets = cluster.topics(1)?;
+    let plan: Plan = load::plan(shape, 1, 1)?;
+    let rate = records_a_second / plan.templates[0].records as f64 / targets.len() as f64;
+    let schedule = Schedule { rate, producers: 1 };
+    let loads: Vec<Load> = targets
+        .iter()
+        .map(|(address, topic)| Load::open(*address, topic, &plan, schedule, warm_up(options), window(options)))
+        .collect();
+    let mut acknowledged = crate::kafka::histogram::Histogram::default();
+    for load in loads {
+        acknowledged.add(&load.finish()?.acknowledged);
+    }
+    cluster.remove(&targets)?;
+    Ok(acknowledged.quantile(0.99) as f64 / 1e6)
+}
+
+fn print(products: &[Product], all: &[Vec<Figures>], load_average: f64) {
+    println!("Load average before: {load_average:.1}; {} repetitions.\n", all[0].len());
+    let heads: Vec<&str> = products.iter().map(Product::label).collect();
+    println!("| | {} | Mainstem / Kafka |\n|---|{}---|", heads.join(" | "), "---|".repeat(heads.len()));
+    for (nth, (name, ..)) in SHAPES.iter().enumerate() {
+        row(&format!("{name}: records/s"), all, |of| of.most[nth].0);
+        row(&format!("{name}: CPU of all nodes, s per million records"), all, |of| of.most[nth].1);
+        row(&format!("{name}: acknowledged, p99 at half of the slower one's rate, ms"), all, |of| of.p99[nth]);
+    }
+    row("memory of all nodes, MiB", all, |of| of.memory_mib);
+    row("without service after kill -9 of a leader, ms", all, |of| of.outage);
+}
+
+fn row(name: &str, all: &[Vec<Figures>], of: impl Fn(&Figures) -> f64) {
+    let medians: Vec<f64> = all.iter().map(|runs| median(runs.iter().map(&of))).collect();
+    let cells: Vec<String> = medians.iter().map(|value| number(*value)).collect();
+    let ratio = match all {
+        [ours, theirs] => number(median(ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)))),
+        _ => "-".to_owned(),
+    };
+    println!("| {name} | {} | {ratio} |", cells.join(" | "));
+}

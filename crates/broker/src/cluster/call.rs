@@ -1,0 +1,165 @@
+//! What nodes ask one another beside what replicas do: drawn in docs/formats/node.md. Tags are never
+//! renumbered or reused.
+
+use bytes::Bytes;
+use machine::Reply;
+use machine::catalog::Endpoint;
+use model::{NodeId, ShardId};
+
+model::wire_enum! {
+    /// What a node asks another.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum NodeCall {
+        /// Asks to be let into the cluster. Asked again, it is answered the same.
+        1 = Join {
+            /// Drawn at random when the folder of who asks was made.
+            incarnation: u128,
+            /// The number it wants, if it wants a certain one.
+            wanted: Option<NodeId>,
+            /// Where it listens for other nodes.
+            peer: Endpoint,
+            /// Where clients reach it.
+            endpoints: Vec<Endpoint>,
+            /// Where it stands.
+            rack: Option<Bytes>,
+            /// The newest behaviour that it knows.
+            version: u16,
+        },
+        /// Asks the leader of a shard to propose a command.
+        2 = Propose {
+            /// The shard.
+            shard: ShardId,
+            /// The command, in its own form.
+            command: Bytes,
+        },
+        /// Asks the leader of a shard to log outbox items of another.
+        3 = Deliver {
+            /// The shard whose items they are.
+            from: ShardId,
+            /// The shard they are for.
+            to: ShardId,
+            /// Their numbers, ascending, and commands in their own form.
+            items: Vec<(u64, Bytes)>,
+        },
+        /// Asks the leader of a shard who has a replica of it.
+        4 = Standing {
+            /// The shard.
+            shard: ShardId,
+        },
+    }
+}
+
+model::wire_enum! {
+    /// What is answered.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum NodeAnswer {
+        /// Who asked is in.
+        1 = Joined {
+            /// Its number.
+            node: NodeId,
+            /// Where all nodes listen for others.
+            nodes: Vec<(NodeId, Endpoint)>,
+        },
+        /// The command was applied.
+        2 = Proposed {
+            /// Its answer.
+            reply: Reply,
+            /// A Raft index at which its effect is part of the state.
+            applied: u64,
+        },
+        /// These items have been logged, or need not be.
+        3 = Delivered {
+            /// Their numbers.
+            items: Vec<u64>,
+        },
+        /// Nothing was done: who was asked does not lead.
+        4 = NotLeader {
+            /// Who does, if it is known.
+            leader: Option<NodeId>,
+        },
+        /// It may or may not have been done.
+        5 = Unknown,
+        /// Nothing was done, and another try will not help.
+        6 = Refused {
+            /// Why.
+            why: String,
+        },
+        /// Nothing was done; another try may help.
+        7 = NotNow {
+            /// Why.
+            why: String,
+        },
+        /// Who has a replica of the shard.
+        8 = Standing {
+            /// Who votes: one set, or two while it changes.
+            voters: Vec<Vec<NodeId>>,
+            /// Who follows without a vote.
+            learners: Vec<NodeId>,
+            /// Those of them that are there and have, but for a moment, all there is; the leader among them.
+            at_hand: Vec<NodeId>,
+            /// The behaviour in force in it.
+            version: u32,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::golden::golden;
+    use model::wire::Wire;
+
+    fn endpoint(protocol: &'static str, port: u16) -> Endpoint {
+        Endpoint { protocol: protocol.into(), host: "10.0.0.2".into(), port }
+    }
+
+    #[test]
+    fn calls_are_as_drawn() {
+        let calls = [
+            NodeCall::Join {
+                incarnation: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+                wanted: Some(NodeId(2)),
+                peer: endpoint("peer", 9190),
+                endpoints: vec![endpoint("kafka", 9092)],
+                rack: Some("r1".into()),
+                version: 2,
+            },
+            NodeCall::Propose { shard: ShardId(0), command: Bytes::from_static(&[8]) },
+            NodeCall::Deliver { from: ShardId(0), to: ShardId(2), items: vec![(7, Bytes::from_static(&[8]))] },
+            NodeCall::Standing { shard: ShardId(2) },
+        ];
+        let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
+        let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
+        let mut input = model::wire::Input::new(&bytes);
+        for call in calls {
+            assert_eq!(NodeCall::take(&mut input), Ok(call));
+        }
+        assert_eq!(input.end(), Ok(()));
+    }
+
+    #[test]
+    fn answers_are_as_drawn() {
+        let answers = [
+            NodeAnswer::Joined { node: NodeId(2), nodes: vec![(NodeId(1), endpoint("peer", 9190))] },
+            NodeAnswer::Proposed { reply: Reply::Done, applied: 300 },
+            NodeAnswer::Delivered { items: vec![7, 8] },
+            NodeAnswer::NotLeader { leader: Some(NodeId(3)) },
+            NodeAnswer::Unknown,
+            NodeAnswer::Refused { why: "no".into() },
+            NodeAnswer::NotNow { why: "later".into() },
+            NodeAnswer::Standing {
+                voters: vec![vec![NodeId(1), NodeId(2)]],
+                learners: vec![NodeId(3)],
+                at_hand: vec![NodeId(1)],
+                version: 2,
+            },
+        ];
+        let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
+        let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);
+        let mut input = model::wire::Input::new(&bytes);
+        for answer in answers {
+            assert_eq!(NodeAnswer::take(&mut input), Ok(answer));
+        }
+        assert_eq!(input.end(), Ok(()));
+    }
+}

@@ -1,0 +1,357 @@
+//! Does what [`super::plan`] says, one step of each shard at a time, for the shards this node leads.
+//!
+//! It decides nothing itself. Whatever fails is planned again from what is then the case.
+
+use super::entrance::endpoints;
+use super::network::Network;
+use super::plan::{self, Known, Move, Step};
+use crate::broker::Inner;
+use crate::world::{Moment, World};
+use bytes::Bytes;
+use machine::catalog::{Endpoint, Node, NodeState};
+use machine::machine::VERSION_MAX;
+use machine::{Command, Refusal, Reply};
+use model::{NodeId, ShardId};
+use shard::{MembershipError, Shard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+use std::time::Duration;
+
+/// Looked again after this even when nobody rang.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// How long a step may take before it is left to itself. It is planned again if it did not come to be.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// A new leader leads for so long before it hands over to the node that is preferred, which may just have
+/// come back and go again.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Runs until the broker stops.
+pub(crate) async fn run(broker: Weak<Inner>) {
+    let (mut led, mut said) = (Led::default(), None);
+    loop {
+        let Some(inner) = broker.upgrade() else { return };
+        let Some(network) = inner.network.clone().filter(|_| !inner.changes.are_over()) else { return };
+        network.follow(inner.other_nodes()).await;
+        inner.have_what_is_placed_here().await;
+        inner.give_up_what_is_placed_elsewhere(&*network).await;
+        inner.lead_shards(&mut led).await;
+        inner.keep_the_catalog_right(&mut said).await;
+        let (changes, world) = (inner.changes.clone(), inner.world.clone());
+        drop(inner);
+        let _ = world.timeout(INTERVAL, changes.cluster.notified()).await;
+    }
+}
+
+/// Since when this node has led its shards.
+#[derive(Default)]
+struct Led {
+    since: BTreeMap<ShardId, (u64, Moment)>,
+}
+
+impl Led {
+    /// Notes which are led now, and in which term.
+    fn update(&mut self, shards: impl Iterator<Item = (ShardId, u64)>, now: Moment) {
+        let before = std::mem::take(&mut self.since);
+        self.since = shards
+            .map(|(shard, term)| match before.get(&shard) {
+                Some(known) if known.0 == term => (shard, *known),
+                _ => (shard, (term, now)),
+            })
+            .collect();
+    }
+
+    /// Whether a shard has been led for long enough to be handed to whoever is preferred.
+    fn is_settled(&self, shard: ShardId, now: Moment) -> bool {
+        self.since.get(&shard).is_some_and(|(_, since)| now.since(*since) >= SETTLED_AFTER)
+    }
+}
+
+impl Inner {
+    /// Where the other nodes are, as the catalog knows it.
+    fn other_nodes(&self) -> BTreeMap<NodeId, Endpoint> {
+        let machine = self.catalog().machine();
+        let others = machine.catalog.nodes().filter(|(id, node)| *id != self.me() && node.state != NodeState::Removed);
+        others.map(|(id, node)| (id, node.peer.clone())).collect()
+    }
+
+    /// Opens the replicas that this node is to have.
+    async fn have_what_is_placed_here(&self) {
+        let placed: Vec<ShardId> = {
+            let machine = self.catalog().machine();
+            let here = machine.catalog.placements().filter(|(_, placement)| placement.replicas.contains(&self.me()));
+            here.map(|(shard, _)| shard).collect()
+        };
+        for shard in placed.into_iter().filter(|shard| self.shards.get(*shard).is_none()) {
+            match self.open_shard(shard).await {
+                Ok(()) => tracing::info!(%shard, "this node gets a replica"),
+                Err(error) => tracing::error!(%shard, %error, "a replica cannot be opened"),
+            }
+        }
+    }
+
+    /// Closes and removes the replicas that this node is not to have any more, once the shard's leader says
+    /// that it is done without them: until then they may be needed to decide.
+    async fn give_up_what_is_placed_elsewhere(&self, network: &dyn Network) {
+        let gone: Vec<ShardId> = {
+            let machine = self.catalog().machine();
+            let elsewhere = |shard: &ShardId| {
+                machine.catalog.placement(*shard).is_some_and(|placement| !placement.replicas.contains(&self.me()))
+            };
+            self.shards.all().into_iter().map(|shard| shard.id()).filter(elsewhere).collect()
+        };
+        for shard in gone {
+            let deadline = self.world.now() + PATIENCE;
+            let Some(standing) = self.standing_of(network, shard, deadline).await else { continue };
+            if standing.membership.nodes().contains(&self.me()) {
+                continue;
+            }
+            match self.drop_shard(shard).await {
+                Ok(()) => tracing::info!(%shard, "the replica was given up"),
+                Err(error) => tracing::error!(%shard, %error, "a replica that was given up cannot be removed"),
+            }
+        }
+    }
+
+    /// Takes the next step of every shard that this node leads.
+    async fn lead_shards(&self, led: &mut Led) {
+        let shards: Vec<(Shard, u64)> =
+            self.shards.all().into_iter().filter_map(|shard| shard.leading().ok().map(|term| (shard, term))).collect();
+        led.update(shards.iter().map(|(shard, term)| (shard.id(), *term)), self.world.now());
+        let in_force = self.catalog().machine().version();
+        for (shard, _) in shards.iter().filter(|(shard, _)| shard.id() != ShardId::CATALOG) {
+            // A new shard begins with what the first version did.
+            if shard.machine().version() < in_force {
+                let _ = self.world.timeout(PATIENCE, shard.command(Command::Barrier { version: in_force })).await;
+            }
+        }
+        let steps = shards.iter().map(|(shard, _)| {
+            let step = self.next_step(shard, led.is_settled(shard.id(), self.world.now()));
+            async move {
+                if let Some(step) = step {
+                    take(&self.world, shard, step).await;
+                }
+            }
+        });
+        futures::future::join_all(steps.collect::<Vec<_>>()).await;
+    }
+
+    fn next_step(&self, shard: &Shard, settled: bool) -> Option<Step> {
+        let (membership, lags) = (shard.membership(), shard.lags());
+        let wanted = {
+            let machine = self.catalog().machine();
+            match shard.id() {
+                ShardId::CATALOG => plan::wanted_of_catalog(&machine.catalog, &membership),
+                id => {
+                    let placement = machine.catalog.placement(id)?;
+                    let leader = settled.then_some(placement.preferred);
+                    plan::Wanted { leader, ..plan::wanted(&placement.replicas, &membership) }
+                }
+            }
+        };
+        // Before there are nodes in the catalog, nothing is wanted.
+        if wanted.voters.is_empty() {
+            return None;
+        }
+        plan::next(&Known { me: self.me(), membership: &membership, lags: &lags }, &wanted)
+    }
+
+    /// Has the catalog know this node as it is and, if this node leads it, every shard placed.
+    async fn keep_the_catalog_right(&self, said: &mut Option<Refusal>) {
+        let leads = self.catalog().leading().is_ok();
+        if leads && !self.has_versions().await {
+            return;
+        }
+        let Some(own) = self.own_row() else { return };
+        let row = self.catalog().machine().catalog.node(self.me()).cloned();
+        let command = match row {
+            // Only whoever founded the cluster is not in the catalog that it leads.
+            None if leads => Command::AllocateNode {
+                incarnation: own.incarnation,
+                wanted: Some(self.me()),
+                peer: own.peer,
+                endpoints: own.endpoints,
+                rack: own.rack,
+                version: own.version,
+            },
+            None => return,
+            Some(row) if is_same(&row, &own) => {
+                if leads {
+                    self.place_next().await;
+                    self.count_what_has_grown().await;
+                }
+                return;
+            }
+            Some(_) => Command::UpdateNode {
+                node: self.me(),
+                incarnation: own.incarnation,
+                peer: own.peer,
+                endpoints: own.endpoints,
+                rack: own.rack,
+                version: own.version,
+            },
+        };
+        match self.world.timeout(PATIENCE, self.catalog_command(command)).await {
+            Some(Ok(Reply::Refused(refusal))) => {
+                if said.as_ref() != Some(&refusal) {
+                    tracing::error!(%refusal, "the catalog does not take this node for the one it knows");
+                }
+                *said = Some(refusal);
+            }
+            Some(Ok(_)) | None => {}
+            Some(Err(error)) => tracing::debug!(%error, "the catalog has not heard of this node yet"),
+        }
+    }
+
+    /// This node, as the catalog is to know it.
+    fn own_row(&self) -> Option<Node> {
+        let config = &self.config.cluster;
+        Some(Node {
+            incarnation: self.incarnation,
+            state: NodeState::Active,
+            peer: self.network.as_ref()?.advertised(),
+            endpoints: endpoints(config),
+            rack: config.rack.as_ref().map(|rack| Bytes::copy_from_slice(rack.as_bytes())),
+            version: VERSION_MAX as u16,
+        })
+    }
+
+    /// Whether the version that all nodes know is in force everywhere; brings it into force where it is
+    /// not, in the catalog last: what the catalog does then, all shards understand.
+    async fn has_versions(&self) -> bool {
+        let (in_force, known, shards) = {
+            let machine = self.catalog().machine();
+            let nodes = machine.catalog.nodes().filter(|(_, node)| node.state != NodeState::Removed);
+            let known = nodes.map(|(_, node)| u32::from(node.version)).min().unwrap_or(VERSION_MAX).min(VERSION_MAX);
+            (machine.version(), known, machine.catalog.shards().collect::<Vec<_>>())
+        };
+        if in_force >= known {
+            return true;
+        }
+        let raise = move |shard| async move {
+            match self.world.timeout(PATIENCE, self.command(shard, Command::Barrier { version: known })).await {
+                Some(Ok(_)) => true,
+                Some(Err(error)) => {
+                    tracing::debug!(%shard, %error, "a new version is not in force yet");
+                    false
+                }
+                None => false,
+            }
+        };
+        let everywhere = futures::future::join_all(shards.into_iter().map(raise)).await.into_iter().all(|done| done);
+        if !everywhere || !raise(ShardId::CATALOG).await {
+            return false;
+        }
+        tracing::info!(version = known, "a new version is in force");
+        true
+    }
+
+    /// Places the next shard that has too few replicas, or that there shall be.
+    async fn place_next(&self) {
+        let replication = self.config.cluster.replication as usize;
+        let unfounded = self.unfounded().await;
+        let next = {
+            let machine = self.catalog().machine();
+            plan::next_move(&machine.catalog, replication, self.me(), &unfounded)
+                .or_else(|| plan::next_shard(&machine.catalog))
+        };
+        let next = match next {
+            // One at a time, so that little is copied at once: the next when all are where they shall be.
+            None if self.is_all_in_place().await => plan::next_balance(&self.catalog().machine().catalog),
+            next => next,
+        };
+        let Some(Move { shard, revision, replicas, preferred }) = next else { return };
+        tracing::info!(%shard, ?replicas, "a shard is placed");
+        let command = Command::PlaceShard { shard, revision, replicas, preferred };
+        if let Some(Ok(_)) = self.world.timeout(PATIENCE, self.catalog().command(command)).await {
+            // There may be another one.
+            self.changes.cluster.notify_one();
+        }
+    }
+
+    /// The shards that whoever has them first has not founded yet, as far as is known.
+    async fn unfounded(&self) -> BTreeSet<ShardId> {
+        let Some(network) = self.network.clone() else { return BTreeSet::new() };
+        let new: Vec<ShardId> = {
+            let machine = self.catalog().machine();
+            let is_new = |shard: &ShardId| machine.catalog.placement(*shard).is_some_and(|placed| placed.revision == 1);
+            plan::growing(&machine.catalog).into_iter().filter(is_new).collect()
+        };
+        let mut unfounded = BTreeSet::new();
+        for shard in new {
+            let standing = self.standing_of(&*network, shard, self.world.now() + PATIENCE).await;
+            if standing.is_none_or(|standing| standing.membership.voters.is_empty()) {
+                unfounded.insert(shard);
+            }
+        }
+        unfounded
+    }
+
+    /// Whether the replicas of every shard are where the catalog says. Not asked when nothing would come of it.
+    async fn is_all_in_place(&self) -> bool {
+        let Some(network) = self.network.clone() else { return false };
+        let placed: Vec<(ShardId, BTreeSet<NodeId>)> = {
+            let machine = self.catalog().machine();
+            if plan::next_balance(&machine.catalog).is_none() {
+                return false;
+            }
+            let shards = machine.catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG);
+            shards.map(|(shard, placement)| (shard, placement.replicas.iter().copied().collect())).collect()
+        };
+        let deadline = self.world.now() + PATIENCE;
+        let asked = placed.into_iter().map(|(shard, replicas)| {
+            let network = network.clone();
+            async move {
+                let standing = self.standing_of(&*network, shard, deadline).await;
+                standing
+                    .is_some_and(|standing| !standing.membership.is_joint() && standing.membership.nodes() == replicas)
+            }
+        });
+        futures::future::join_all(asked).await.into_iter().all(|in_place| in_place)
+    }
+
+    /// Lets streams be placed on new shards that have all their replicas and understand what all others do.
+    async fn count_what_has_grown(&self) {
+        let Some(network) = self.network.clone() else { return };
+        let (growing, in_force) = {
+            let machine = self.catalog().machine();
+            (plan::growing(&machine.catalog), machine.version())
+        };
+        for shard in growing {
+            let wanted = self.catalog().machine().catalog.placement(shard).map(|placement| placement.replicas.clone());
+            let standing = self.standing_of(&*network, shard, self.world.now() + PATIENCE).await;
+            let (Some(wanted), Some(standing)) = (wanted, standing) else { continue };
+            let plan::Wanted { voters, .. } = plan::wanted(&wanted, &standing.membership);
+            if standing.membership.voters == [voters] && standing.version >= in_force {
+                tracing::info!(%shard, "a new shard counts from now on");
+                let added = self.catalog().command(Command::AddShards { shards: vec![shard] });
+                // What did not come to be is done the next time.
+                let _ = self.world.timeout(PATIENCE, added).await;
+            }
+        }
+    }
+}
+
+fn is_same(row: &Node, own: &Node) -> bool {
+    let same = (&row.peer, &row.endpoints, &row.rack, row.version);
+    same == (&own.peer, &own.endpoints, &own.rack, own.version) && row.incarnation == own.incarnation
+}
+
+async fn take(world: &World, shard: &Shard, step: Step) {
+    let id = shard.id();
+    let taking = async {
+        match step.clone() {
+            Step::Finish => shard.finish_change().await,
+            Step::Follow(node) => shard.follow(node).await,
+            Step::Vote(voters) => shard.change_voters(voters, true).await,
+            Step::HandOver(to) => shard.hand_over(Some(to)).await.map(drop),
+            Step::Forget(node) => shard.forget(node).await,
+        }
+    };
+    match world.timeout(PATIENCE, taking).await {
+        Some(Ok(())) => tracing::info!(shard = %id, ?step, "membership changed"),
+        // Somebody else takes it from here, or it is looked at again.
+        Some(Err(MembershipError::NotLeader(_) | MembershipError::InProgress | MembershipError::Changed)) => {}
+        Some(Err(error)) => tracing::warn!(shard = %id, ?step, %error, "membership did not change"),
+        None => tracing::warn!(shard = %id, ?step, "membership has not changed yet"),
+    }
+}

@@ -1,0 +1,21 @@
+//! The node among other nodes: being let in, who has which shard, and asking whoever leads one.
+//!
+//! The catalog says which nodes there are and where each shard's replicas shall be; the leader of a
+//! shard changes its membership until they are there. What is to be done next is decided in [`plan`],
+//! which is pure; [`driver`] does it, one step at a time. Nodes ask each other in the words of
+//! [`call`], which [`desk`] answers. [`forward`] hands commands to the node that leads.
+
+pub(crate) mod address;
+pub mod call;
+mod config;
+pub mod desk;
+pub(crate) mod driver;
+pub(crate) mod entrance;
+mod forward;
+pub(crate) mod leaders;
+pub mod network;
+pub mod plan;
+pub(crate) mod standing;
+
+pub use config::{Advertised, ClusterConfig};
+pub use peer::{Secret, Tls};

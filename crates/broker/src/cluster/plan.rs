@@ -1,0 +1,515 @@
+//! What is to be done next so that every shard has its replicas where they shall be. Pure: from what the
+//! catalog says and what a shard's leader knows to one step, which is taken before the next is thought of.
+
+use machine::catalog::{Catalog, Node, NodeState, Placement};
+use model::{NodeId, ShardId, limit};
+use shard::Membership;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who shall have a replica of a shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Those that vote. An odd number: one more would not survive more failures.
+    pub voters: BTreeSet<NodeId>,
+    /// Those that follow without a vote.
+    pub learners: BTreeSet<NodeId>,
+    /// The voter that shall lead once nothing else is to be done.
+    pub leader: Option<NodeId>,
+}
+
+/// With fewer nodes, a shard does not survive the loss of one.
+const NODES_THAT_SURVIVE: usize = 3;
+
+/// A step of a shard's leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A change of voters that another leader began is brought to its end.
+    Finish,
+    /// A node gets a replica that follows.
+    Follow(NodeId),
+    /// These become the voters.
+    Vote(BTreeSet<NodeId>),
+    /// Another voter leads.
+    HandOver(NodeId),
+    /// A replica that does not vote is given up.
+    Forget(NodeId),
+}
+
+/// What a leader knows of its shard.
+#[derive(Clone, Debug)]
+pub struct Known<'a> {
+    /// The leader.
+    pub me: NodeId,
+    /// Who has a replica.
+    pub membership: &'a Membership,
+    /// How many entries each of the others is behind.
+    pub lags: &'a BTreeMap<NodeId, u64>,
+}
+
+impl Known<'_> {
+    /// Whether commits would not wait for a node if it voted.
+    fn is_caught_up(&self, node: NodeId) -> bool {
+        node == self.me || self.lags.get(&node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX)
+    }
+}
+
+/// The next step of a shard's leader, if there is one to take.
+#[must_use]
+pub fn next(known: &Known<'_>, wanted: &Wanted) -> Option<Step> {
+    let [voters] = &known.membership.voters[..] else { return Some(Step::Finish) };
+    let members = known.membership.nodes();
+    let all: BTreeSet<NodeId> = wanted.voters.union(&wanted.learners).copied().collect();
+    if let Some(new) = all.iter().find(|node| !members.contains(node)) {
+        return Some(Step::Follow(*new));
+    }
+    if *voters != wanted.voters && !wanted.voters.is_empty() {
+        if !wanted.voters.iter().all(|node| voters.contains(node) || known.is_caught_up(*node)) {
+            return None;
+        }
+        if wanted.voters.contains(&known.me) {
+            return Some(Step::Vote(wanted.voters.clone()));
+        }
+        // A leader does not put itself out: one of those that stay does.
+        let heir = wanted.voters.intersection(voters).copied().find(|node| known.is_caught_up(*node));
+        let all_vote = wanted.voters.is_subset(voters);
+        return match heir {
+            Some(heir) => Some(Step::HandOver(heir)),
+            None if all_vote => None,
+            None => Some(Step::Vote(voters.union(&wanted.voters).copied().collect())),
+        };
+    }
+    if let Some(gone) = known.membership.learners.iter().find(|node| !all.contains(node)) {
+        return Some(Step::Forget(*gone));
+    }
+    let heir = wanted.leader.filter(|node| *node != known.me && voters.contains(node) && known.is_caught_up(*node));
+    heir.map(Step::HandOver)
+}
+
+/// How many of so many replicas vote.
+#[must_use]
+pub fn voter_count(replicas: usize) -> usize {
+    if replicas % 2 == 1 { replicas } else { replicas.saturating_sub(1) }
+}
+
+/// Who shall have a replica of a shard whose replicas the catalog has placed.
+#[must_use]
+pub fn wanted(replicas: &[NodeId], current: &Membership) -> Wanted {
+    choose(replicas.iter().copied().collect(), replicas.len(), current)
+}
+
+/// The same of the catalog's shard: every node has it, and a few of them vote.
+#[must_use]
+pub fn wanted_of_catalog(catalog: &Catalog, current: &Membership) -> Wanted {
+    let here = |node: &Node| node.state != NodeState::Removed;
+    let all: BTreeSet<NodeId> = catalog.nodes().filter(|(_, node)| here(node)).map(|(id, _)| id).collect();
+    let staying = catalog.nodes().filter(|(_, node)| node.state == NodeState::Active).map(|(id, _)| id);
+    let staying: Vec<NodeId> = staying.collect();
+    let count = staying.len().min(limit::CATALOG_VOTERS_MAX);
+    let mut wanted = choose(staying.into_iter().collect(), count, current);
+    wanted.learners = all.difference(&wanted.voters).copied().collect();
+    wanted
+}
+
+/// `count` of `nodes`, or one less, vote: those that vote now before others, then by number.
+fn choose(nodes: BTreeSet<NodeId>, count: usize, current: &Membership) -> Wanted {
+    let mut ordered: Vec<NodeId> = nodes.iter().copied().collect();
+    ordered.sort_by_key(|node| (!current.is_voter(*node), *node));
+    let voters: BTreeSet<NodeId> = ordered.into_iter().take(voter_count(count)).collect();
+    let learners = nodes.difference(&voters).copied().collect();
+    Wanted { voters, learners, leader: None }
+}
+
+/// Where a shard's replicas shall be from now on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// The shard.
+    pub shard: ShardId,
+    /// The revision of the placement that it replaces; 0 where there is none.
+    pub revision: u64,
+    /// Its replicas.
+    pub replicas: Vec<NodeId>,
+    /// Who of them shall lead, when it can.
+    pub preferred: NodeId,
+}
+
+/// The next shard whose replicas shall be elsewhere than the catalog says, if there is one: a shard has
+/// `replication` of them where there are as many nodes, none on a node that is to leave if another can
+/// have it, as few as possible in one rack, and nodes have about as many as one another.
+///
+/// A shard that was there before anybody said where is on `founder` alone, and nowhere else until that is
+/// written down: until then no other node is let in. One of the `unfounded` stays where it is until it is
+/// there: nobody else may found it.
+#[must_use]
+pub fn next_move(
+    catalog: &Catalog,
+    replication: usize,
+    founder: NodeId,
+    unfounded: &BTreeSet<ShardId>,
+) -> Option<Move> {
+    let active = active(catalog);
+    let load = Load::of(catalog);
+    if let Some(shard) = catalog.shards().find(|shard| catalog.placement(*shard).is_none()) {
+        return Some(Move { shard, revision: 0, replicas: vec![founder], preferred: founder });
+    }
+    let mut placed = catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG && !unfounded.contains(shard));
+    placed.find_map(|(shard, placement)| {
+        let mut replicas = placement.replicas.clone();
+        replicas.retain(|node| active.contains_key(node));
+        while replicas.len() < replication.min(limit::REPLICAS_MAX) {
+            let Some(best) = best(&active, &replicas, &load) else { break };
+            replicas.push(best);
+        }
+        // Better on a node that is to leave than nowhere.
+        let leaving = placement.replicas.iter().filter(|node| !active.contains_key(node));
+        for node in leaving.filter(|node| catalog.node(**node).is_some_and(|row| row.state != NodeState::Removed)) {
+            if replicas.len() < placement.replicas.len() {
+                replicas.push(*node);
+            }
+        }
+        if replicas.is_empty() || as_set(&replicas) == as_set(&placement.replicas) {
+            return None;
+        }
+        let least = replicas.iter().copied().min_by_key(|node| (load.leads(*node), *node))?;
+        let preferred = match placement.preferred {
+            kept if replicas.contains(&kept) && load.leads(least) + 1 >= load.leads(kept) => kept,
+            _ => least,
+        };
+        Some(Move { shard, revision: placement.revision, replicas, preferred })
+    })
+}
+
+/// The next move that spreads replicas better over racks, or else over nodes, or else leaders over nodes, if
+/// there is one: a replica leaves a rack that has another of the shard, or a node that has two more than
+/// another, and leadership one that leads two more. None makes worse what comes before it, so there is an end.
+#[must_use]
+pub fn next_balance(catalog: &Catalog) -> Option<Move> {
+    let (active, load) = (active(catalog), Load::of(catalog));
+    let placed = || catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG);
+    let shares = |replicas: &[NodeId]| shared_racks(&active, replicas);
+    let by_load = |node: NodeId| (load.replicas(node), load.leads(node), node);
+    let moved = |shard, placement: &Placement, from: NodeId, to: NodeId| {
+        let replicas = with(&placement.replicas, from, to);
+        let preferred = if placement.preferred == from { to } else { placement.preferred };
+        Move { shard, revision: placement.revision, replicas, preferred }
+    };
+    let better = |shard, placement: &Placement, is_better: &dyn Fn(NodeId, NodeId) -> bool| {
+        let replicas = &placement.replicas;
+        let mut heaviest_first = replicas.clone();
+        heaviest_first.sort_by_key(|node| std::cmp::Reverse(by_load(*node)));
+        heaviest_first.into_iter().find_map(|from| {
+            let free = active.keys().copied().filter(|node| !replicas.contains(node));
+            let to = free.filter(|to| is_better(from, *to)).min_by_key(|to| by_load(*to))?;
+            Some(moved(shard, placement, from, to))
+        })
+    };
+    let over_racks = placed().find_map(|(shard, placement)| {
+        let replicas = &placement.replicas;
+        better(shard, placement, &|from, to| shares(&with(replicas, from, to)) < shares(replicas))
+    });
+    let over_nodes = || {
+        placed().find_map(|(shard, placement)| {
+            let replicas = &placement.replicas;
+            better(shard, placement, &|from, to| {
+                load.replicas(to) + 2 <= load.replicas(from) && shares(&with(replicas, from, to)) <= shares(replicas)
+            })
+        })
+    };
+    let leaders = || {
+        placed().find_map(|(shard, placement)| {
+            let others = placement.replicas.iter().copied().filter(|node| active.contains_key(node));
+            let preferred = others.min_by_key(|node| (load.leads(*node), *node))?;
+            let (replicas, revision) = (placement.replicas.clone(), placement.revision);
+            let is_better = load.leads(preferred) + 2 <= load.leads(placement.preferred);
+            is_better.then_some(Move { shard, revision, replicas, preferred })
+        })
+    };
+    over_racks.or_else(over_nodes).or_else(leaders)
+}
+
+/// These nodes, with one in the place of another.
+fn with(replicas: &[NodeId], from: NodeId, to: NodeId) -> Vec<NodeId> {
+    replicas.iter().map(|node| if *node == from { to } else { *node }).collect()
+}
+
+/// How many of these nodes have another in their rack.
+fn shared_racks(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId]) -> usize {
+    let racks = replicas.iter().filter_map(|node| active.get(node)?.rack.as_ref());
+    let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
+    racks.for_each(|rack| *counts.entry(rack).or_default() += 1);
+    counts.into_values().filter(|count| *count > 1).sum()
+}
+
+/// A shard that there shall be, if there are fewer than nodes: each is to have one to lead. It begins on one
+/// node, which founds it, and counts when it has grown. Two nodes get none: a shard that the second alone
+/// decides would make its loss felt, which it is not otherwise.
+#[must_use]
+pub fn next_shard(catalog: &Catalog) -> Option<Move> {
+    let active = active(catalog);
+    let known: BTreeSet<ShardId> = catalog.shards().chain(catalog.placements().map(|(shard, _)| shard)).collect();
+    let count = known.iter().filter(|shard| **shard != ShardId::CATALOG).count();
+    if active.len() < NODES_THAT_SURVIVE || count >= active.len() || count >= limit::SHARDS_MAX as usize {
+        return None;
+    }
+    let node = best(&active, &[], &Load::of(catalog))?;
+    let shard = ShardId(known.last().map_or(1, |last| last.0 + 1));
+    Some(Move { shard, revision: 0, replicas: vec![node], preferred: node })
+}
+
+/// The shards that have been placed and do not count yet.
+#[must_use]
+pub fn growing(catalog: &Catalog) -> Vec<ShardId> {
+    let known: BTreeSet<ShardId> = catalog.shards().collect();
+    let placed = catalog.placements().map(|(shard, _)| shard);
+    placed.filter(|shard| *shard != ShardId::CATALOG && !known.contains(shard)).collect()
+}
+
+fn active(catalog: &Catalog) -> BTreeMap<NodeId, &Node> {
+    catalog.nodes().filter(|(_, node)| node.state == NodeState::Active).collect()
+}
+
+fn as_set(nodes: &[NodeId]) -> BTreeSet<NodeId> {
+    nodes.iter().copied().collect()
+}
+
+/// How many replicas nodes have, and how many of them are to lead.
+struct Load {
+    nodes: BTreeMap<NodeId, (usize, usize)>,
+}
+
+impl Load {
+    fn of(catalog: &Catalog) -> Self {
+        let mut nodes: BTreeMap<NodeId, (usize, usize)> = BTreeMap::new();
+        for (_, placement) in catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG) {
+            placement.replicas.iter().for_each(|node| nodes.entry(*node).or_default().0 += 1);
+            nodes.entry(placement.preferred).or_default().1 += 1;
+        }
+        Load { nodes }
+    }
+
+    fn replicas(&self, node: NodeId) -> usize {
+        self.nodes.get(&node).map_or(0, |(replicas, _)| *replicas)
+    }
+
+    fn leads(&self, node: NodeId) -> usize {
+        self.nodes.get(&node).map_or(0, |(_, leads)| *leads)
+    }
+}
+
+/// The node that gets the next replica.
+fn best(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId], load: &Load) -> Option<NodeId> {
+    let in_rack = |node: &Node| {
+        let same = |other: &&NodeId| active.get(other).is_some_and(|other| other.rack == node.rack);
+        if node.rack.is_some() { replicas.iter().filter(same).count() } else { 0 }
+    };
+    let free = active.iter().filter(|(id, _)| !replicas.contains(id));
+    free.min_by_key(|(id, node)| (in_rack(node), load.replicas(**id), load.leads(**id), **id)).map(|(id, _)| *id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use machine::catalog::Endpoint;
+    use machine::machine::VERSION_OF_NODES;
+    use machine::{Command, Machine, Position, Reply};
+    use model::{Entry, EntryBuilder, Hlc, Incarnation};
+
+    fn nodes(numbers: &[u64]) -> BTreeSet<NodeId> {
+        numbers.iter().map(|number| NodeId(*number)).collect()
+    }
+
+    fn membership(voters: &[&[u64]], learners: &[u64]) -> Membership {
+        Membership { voters: voters.iter().map(|voters| nodes(voters)).collect(), learners: nodes(learners) }
+    }
+
+    fn step(me: u64, membership: &Membership, lags: &[(u64, u64)], replicas: &[u64]) -> Option<Step> {
+        let lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+        let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
+        next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted(&replicas, membership))
+    }
+
+    #[test]
+    fn one_replica_becomes_three_when_two_have_caught_up() {
+        let alone = membership(&[&[1]], &[]);
+        assert_eq!(step(1, &alone, &[], &[1]), None);
+        assert_eq!(step(1, &alone, &[], &[1, 2, 3]), Some(Step::Follow(NodeId(2))));
+        assert_eq!(step(1, &membership(&[&[1]], &[2]), &[], &[1, 2, 3]), Some(Step::Follow(NodeId(3))));
+        let following = membership(&[&[1]], &[2, 3]);
+        assert_eq!(step(1, &following, &[(2, 3), (3, u64::MAX)], &[1, 2, 3]), None);
+        assert_eq!(step(1, &following, &[(2, 3), (3, 65)], &[1, 2, 3]), None);
+        assert_eq!(step(1, &following, &[(2, 3), (3, 64)], &[1, 2, 3]), Some(Step::Vote(nodes(&[1, 2, 3]))));
+        assert_eq!(step(1, &membership(&[&[1, 2, 3]], &[]), &[], &[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn two_replicas_are_one_that_decides_and_one_that_follows() {
+        assert_eq!(step(1, &membership(&[&[1]], &[]), &[], &[1, 2]), Some(Step::Follow(NodeId(2))));
+        assert_eq!(step(1, &membership(&[&[1]], &[2]), &[(2, 0)], &[1, 2]), None);
+        // Of four, those that vote go on.
+        assert_eq!(step(3, &membership(&[&[2, 3, 4]], &[1]), &[(1, 0), (2, 0), (4, 0)], &[1, 2, 3, 4]), None);
+    }
+
+    #[test]
+    fn a_change_that_was_left_is_finished_first() {
+        let joint = membership(&[&[1], &[1, 2, 3]], &[]);
+        assert_eq!(step(2, &joint, &[], &[1, 2, 4]), Some(Step::Finish));
+    }
+
+    #[test]
+    fn a_replica_is_added_before_another_goes() {
+        let three = membership(&[&[1, 2, 3]], &[]);
+        assert_eq!(step(1, &three, &[(2, 0), (3, 0)], &[1, 2, 4]), Some(Step::Follow(NodeId(4))));
+        let four = membership(&[&[1, 2, 3]], &[4]);
+        assert_eq!(step(1, &four, &[(2, 0), (3, 0), (4, 900)], &[1, 2, 4]), None);
+        assert_eq!(step(1, &four, &[(2, 0), (3, 0), (4, 0)], &[1, 2, 4]), Some(Step::Vote(nodes(&[1, 2, 4]))));
+        assert_eq!(step(1, &membership(&[&[1, 2, 4]], &[3]), &[], &[1, 2, 4]), Some(Step::Forget(NodeId(3))));
+    }
+
+    #[test]
+    fn a_leader_that_is_to_go_hands_over_to_one_that_stays() {
+        let four = membership(&[&[1, 2, 3]], &[4]);
+        let caught_up = [(1, 0), (2, 0), (4, 0)];
+        assert_eq!(step(3, &four, &caught_up, &[1, 2, 4]), Some(Step::HandOver(NodeId(1))));
+        assert_eq!(step(3, &four, &[(1, 900), (2, 1), (4, 0)], &[1, 2, 4]), Some(Step::HandOver(NodeId(2))));
+        assert_eq!(step(3, &four, &[(1, 900), (2, 900), (4, 0)], &[1, 2, 4]), Some(Step::Vote(nodes(&[1, 2, 3, 4]))));
+        // Where nobody stays, the others vote first.
+        let moving = membership(&[&[1]], &[2]);
+        assert_eq!(step(1, &moving, &[(2, 0)], &[2]), Some(Step::Vote(nodes(&[1, 2]))));
+        assert_eq!(step(1, &membership(&[&[1, 2]], &[]), &[(2, 0)], &[2]), Some(Step::HandOver(NodeId(2))));
+        assert_eq!(step(2, &membership(&[&[1, 2]], &[]), &[(1, 0)], &[2]), Some(Step::Vote(nodes(&[2]))));
+    }
+
+    #[test]
+    fn who_is_preferred_leads_when_all_else_is_done() {
+        let three = membership(&[&[1, 2, 3]], &[]);
+        let next_of = |membership: &Membership, lag: u64| {
+            let lags = BTreeMap::from([(NodeId(2), lag), (NodeId(3), 0)]);
+            let wanted = Wanted { leader: Some(NodeId(2)), ..wanted(&[1, 2, 3].map(NodeId), membership) };
+            [1, 2].map(|me| next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted))
+        };
+        assert_eq!(next_of(&three, 0), [Some(Step::HandOver(NodeId(2))), None]);
+        assert_eq!(next_of(&three, 65), [None, None]);
+        assert_eq!(next_of(&membership(&[&[1, 2, 3]], &[4]), 0)[0], Some(Step::Forget(NodeId(4))));
+    }
+
+    /// A catalog, of which the replicas are at once where they shall be.
+    struct World {
+        machine: Machine,
+        index: u64,
+    }
+
+    impl World {
+        /// With shards on node 1.
+        fn new(shards: u32) -> Self {
+            let mut world = World { machine: Machine::new(ShardId::CATALOG), index: 0 };
+            world.apply(Command::AddShards { shards: (1..=shards).map(ShardId).collect() });
+            world.apply(Command::Barrier { version: VERSION_OF_NODES });
+            world
+        }
+
+        fn apply(&mut self, command: Command) {
+            self.index += 1;
+            let mut builder = EntryBuilder::new();
+            builder.add_command(&command);
+            let entry = Entry::parse(builder.finish(Hlc(self.index))).unwrap();
+            let outcome = self.machine.apply(Position { term: 1, index: self.index }, &entry).unwrap();
+            assert!(!matches!(outcome.replies[..], [Reply::Refused(_)]), "{command:?}: {outcome:?}");
+        }
+
+        fn join(&mut self, node: u64, rack: Option<&'static str>) {
+            self.apply(Command::AllocateNode {
+                incarnation: Incarnation(node.into()),
+                wanted: Some(NodeId(node)),
+                peer: Endpoint { protocol: "peer".into(), host: "h".into(), port: 1 },
+                endpoints: Vec::new(),
+                rack: rack.map(Bytes::from),
+                version: VERSION_OF_NODES as u16,
+            });
+            self.settle();
+        }
+
+        fn set(&mut self, node: u64, state: NodeState) {
+            self.apply(Command::SetNodeState { node: NodeId(node), state });
+            if state != NodeState::Removed {
+                self.settle();
+            }
+        }
+
+        /// Makes every move there is, and returns how many those were.
+        fn settle(&mut self) -> usize {
+            for moves in 0..200 {
+                let catalog = &self.machine.catalog;
+                let next = next_move(catalog, 3, NodeId(1), &BTreeSet::new()).or_else(|| next_shard(catalog));
+                let Some(Move { shard, revision, replicas, preferred }) = next.or_else(|| next_balance(catalog)) else {
+                    return moves;
+                };
+                self.apply(Command::PlaceShard { shard, revision, replicas, preferred });
+                let grown = growing(&self.machine.catalog);
+                self.apply(Command::AddShards { shards: grown });
+            }
+            panic!("there is no end to it");
+        }
+
+        fn replicas(&self) -> Vec<BTreeSet<NodeId>> {
+            self.machine.catalog.placements().map(|(_, placement)| as_set(&placement.replicas)).collect()
+        }
+
+        /// How many replicas each of these nodes has, and how many shards it is to lead.
+        fn loads(&self, numbers: &[u64]) -> Vec<(usize, usize)> {
+            let load = Load::of(&self.machine.catalog);
+            numbers.iter().map(|node| (load.replicas(NodeId(*node)), load.leads(NodeId(*node)))).collect()
+        }
+    }
+
+    #[test]
+    fn shards_spread_over_nodes_as_they_come() {
+        let mut world = World::new(2);
+        world.join(1, None);
+        assert_eq!(world.replicas(), [nodes(&[1]), nodes(&[1])]);
+        world.join(2, None);
+        assert_eq!(world.replicas(), [nodes(&[1, 2]), nodes(&[1, 2])]);
+        world.join(3, None);
+        assert_eq!(world.loads(&[1, 2, 3]), [(3, 1); 3], "and there is one more shard, so that each leads one");
+        for node in 4..=9 {
+            world.join(node, None);
+            let numbers: Vec<u64> = (1..=node).collect();
+            let loads = world.loads(&numbers);
+            assert!(loads.iter().all(|load| *load == (3, 1)), "{loads:?}");
+        }
+        assert_eq!(world.settle(), 0);
+    }
+
+    #[test]
+    fn a_node_that_is_to_leave_keeps_nothing_where_others_can_have_it() {
+        let mut world = World::new(4);
+        (1..=4).for_each(|node| world.join(node, None));
+        world.set(2, NodeState::Draining);
+        assert_eq!(world.loads(&[2]), [(0, 0)]);
+        assert!(world.replicas().iter().all(|replicas| *replicas == nodes(&[1, 3, 4])));
+        // With three left, of which one is to leave, there is nobody else.
+        world.set(2, NodeState::Removed);
+        world.set(3, NodeState::Draining);
+        assert!(world.replicas().iter().all(|replicas| *replicas == nodes(&[1, 3, 4])));
+        world.join(5, None);
+        assert!(world.replicas().iter().all(|replicas| *replicas == nodes(&[1, 4, 5])));
+        world.set(3, NodeState::Active);
+        let loads = world.loads(&[1, 3, 4, 5]);
+        assert!(loads.iter().all(|(replicas, leads)| *replicas == 3 && *leads == 1), "{loads:?}");
+    }
+
+    #[test]
+    fn replicas_are_in_as_many_racks_as_there_are() {
+        let mut world = World::new(3);
+        for (node, rack) in [(1, "a"), (2, "a"), (3, "b"), (4, "b"), (5, "c"), (6, "c")] {
+            world.join(node, Some(rack));
+        }
+        let racks: Vec<BTreeSet<u64>> =
+            world.replicas().iter().map(|replicas| replicas.iter().map(|node| node.0.div_ceil(2)).collect()).collect();
+        assert!(racks.iter().all(|racks| racks.len() == 3), "{:?}", world.replicas());
+    }
+
+    #[test]
+    fn an_even_number_does_not_vote() {
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(voter_count), [0, 1, 1, 3, 3, 5, 5]);
+    }
+}

@@ -1,0 +1,230 @@
+//! How a shard stands, as its leader sees it: who has a replica, and who of them is at hand.
+
+use super::call::{NodeAnswer, NodeCall};
+use super::network::Network;
+use crate::broker::{Broker, Inner};
+use crate::members::ReplicaStatus;
+use crate::request::BrokerError;
+use crate::world::Moment;
+use model::{NodeId, ShardId, limit};
+use shard::{Membership, Shard};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A replica that was not heard for so long is not counted on.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
+/// How long leaders are asked.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// See the module's documentation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Who says so.
+    pub(crate) leader: NodeId,
+    pub(crate) membership: Membership,
+    /// Those who are there and have, but for a moment, all there is.
+    pub(crate) at_hand: BTreeSet<NodeId>,
+    /// The behaviour in force.
+    pub(crate) version: u32,
+}
+
+impl Standing {
+    /// How a shard stands that this node leads.
+    ///
+    /// # Errors
+    /// Who leads instead, if anybody is known to.
+    pub(crate) fn of(shard: &Shard, me: NodeId) -> Result<Self, Option<NodeId>> {
+        shard.leading()?;
+        let (lags, silences) = (shard.lags(), shard.silences());
+        let is_near = |node: &NodeId| lags.get(node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
+        let is_heard = |node: &NodeId| silences.get(node).is_some_and(|silence| *silence <= SILENCE_MAX);
+        let membership = shard.membership();
+        let at_hand = membership.nodes().into_iter().filter(|node| *node == me || is_near(node) && is_heard(node));
+        let version = shard.machine().version();
+        Ok(Standing { leader: me, at_hand: at_hand.collect(), membership, version })
+    }
+
+    pub(crate) fn answer(self) -> NodeAnswer {
+        let Membership { voters, learners } = self.membership;
+        NodeAnswer::Standing {
+            voters: voters.into_iter().map(|voters| voters.into_iter().collect()).collect(),
+            learners: learners.into_iter().collect(),
+            at_hand: self.at_hand.into_iter().collect(),
+            version: self.version,
+        }
+    }
+
+    /// Whether a node has a part in the shard: in the catalog's, which every node follows, a vote.
+    fn needs(&self, shard: ShardId, node: NodeId) -> bool {
+        match shard {
+            ShardId::CATALOG => self.membership.is_voter(node),
+            _ => self.membership.nodes().contains(&node),
+        }
+    }
+
+    /// Whether the shard can go on deciding, and loses nothing, when a node goes down now.
+    pub(crate) fn can_do_without(&self, node: NodeId) -> bool {
+        self.membership.voters.iter().all(|voters| {
+            let left = voters.iter().filter(|voter| **voter != node && self.at_hand.contains(voter)).count();
+            !voters.contains(&node) || left > voters.len() / 2
+        })
+    }
+}
+
+impl Inner {
+    /// Asks whoever leads a shard how it stands: who is thought to first, and then those that shall have a
+    /// replica. A replica that the others have left behind may for ever take a node for the leader that has
+    /// none any more.
+    pub(crate) async fn standing_of(
+        &self,
+        network: &dyn Network,
+        shard: ShardId,
+        deadline: Moment,
+    ) -> Option<Standing> {
+        let mut candidates: Vec<NodeId> = self.replicas_of(shard);
+        candidates.reverse();
+        candidates.extend(self.whom_to_ask(shard, 0));
+        let mut asked = BTreeSet::new();
+        while let Some(node) = candidates.pop() {
+            if !asked.insert(node) {
+                continue;
+            }
+            if node == self.me() {
+                let standing = self.shards.get(shard).and_then(|replica| Standing::of(&replica, node).ok());
+                if standing.is_some() {
+                    return standing;
+                }
+                continue;
+            }
+            match self.ask(network, node, &NodeCall::Standing { shard }, deadline).await {
+                Ok(NodeAnswer::Standing { voters, learners, at_hand, version }) => {
+                    let voters = voters.into_iter().map(|voters| voters.into_iter().collect()).collect();
+                    let membership = Membership { voters, learners: learners.into_iter().collect() };
+                    let at_hand = at_hand.into_iter().collect();
+                    return Some(Standing { leader: node, membership, at_hand, version });
+                }
+                // Whoever is asked may know better who leads.
+                Ok(NodeAnswer::NotLeader { leader: Some(other) }) => candidates.push(other),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
+impl Inner {
+    /// Whether the cluster can do without a node for ever: it has no replica of any shard, and no say in what
+    /// the catalog becomes.
+    ///
+    /// # Errors
+    /// `NodeInUse` when it is needed, `Unavailable` when that cannot be found out.
+    pub(crate) async fn has_left(&self, node: NodeId) -> Result<(), BrokerError> {
+        let Some(network) = &self.network else { return Ok(()) };
+        let deadline = self.world.now() + PATIENCE;
+        let shards: BTreeSet<ShardId> = {
+            let machine = self.catalog().machine();
+            let placed = machine.catalog.placements().map(|(shard, _)| shard);
+            placed.chain([ShardId::CATALOG]).collect()
+        };
+        let asked = shards.into_iter().map(|shard| async move {
+            match self.standing_of(&**network, shard, deadline).await {
+                None => Err(BrokerError::Unavailable),
+                Some(standing) if standing.needs(shard, node) => Err(BrokerError::NodeInUse),
+                Some(_) => Ok(()),
+            }
+        });
+        futures::future::join_all(asked).await.into_iter().collect()
+    }
+}
+
+impl Broker {
+    /// How the replicas of all shards are: of shards that are not on this node, as their leaders say, if they
+    /// answer.
+    pub async fn all_replicas(&self) -> Vec<ReplicaStatus> {
+        let mut found = self.replicas();
+        let inner = &self.inner;
+        let Some(network) = &inner.network else { return found };
+        let deadline = inner.world.now() + PATIENCE;
+        let elsewhere: Vec<ShardId> = {
+            let machine = inner.catalog().machine();
+            let placed = machine.catalog.placements().map(|(shard, _)| shard);
+            placed.filter(|shard| inner.shards.get(*shard).is_none()).collect()
+        };
+        let asked = elsewhere.into_iter().map(|shard| async move {
+            let standing = inner.standing_of(&**network, shard, deadline).await?;
+            Some(ReplicaStatus::of(shard, Some(standing.leader), standing.membership, BTreeMap::new()))
+        });
+        found.extend(futures::future::join_all(asked).await.into_iter().flatten());
+        found.sort_by_key(|replica| replica.shard);
+        found
+    }
+
+    /// What keeps this node from being stopped now without anybody noticing, a sentence each; empty when
+    /// nothing does.
+    pub async fn restart_hindrances(&self) -> Vec<String> {
+        let inner = &self.inner;
+        let me = inner.me();
+        let deadline = inner.world.now() + PATIENCE;
+        let ask = |shard: Shard| async move {
+            let id = shard.id();
+            if !shard.membership().is_voter(me) {
+                return None;
+            }
+            if shard.membership().nodes().len() == 1 {
+                return Some(format!("{id} has no other replica"));
+            }
+            let standing = match &inner.network {
+                Some(network) => inner.standing_of(&**network, id, deadline).await,
+                None => Standing::of(&shard, me).ok(),
+            };
+            match standing {
+                None => {
+                    Some(format!("it is not known how {id} stands: nobody leads it, or its leader does not answer"))
+                }
+                Some(standing) if standing.can_do_without(me) => None,
+                Some(standing) => {
+                    let at_hand: Vec<String> = standing.at_hand.iter().map(ToString::to_string).collect();
+                    Some(format!("{id} has no quorum without this node: at hand are {}", at_hand.join(", ")))
+                }
+            }
+        };
+        let asked = inner.shards.all().into_iter().map(ask);
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(voters: &[&[u64]], at_hand: &[u64]) -> Standing {
+        let set = |numbers: &[u64]| numbers.iter().map(|number| NodeId(*number)).collect();
+        let membership =
+            Membership { voters: voters.iter().map(|voters| set(voters)).collect(), ..Membership::default() };
+        Standing { leader: NodeId(1), membership, at_hand: set(at_hand), version: 2 }
+    }
+
+    #[test]
+    fn whoever_has_a_replica_is_needed() {
+        let standing = Standing {
+            membership: Membership { learners: [NodeId(4)].into(), ..standing(&[&[1, 2], &[1, 3]], &[]).membership },
+            ..standing(&[], &[])
+        };
+        let needed = |shard| [1, 2, 3, 4, 5].map(|node| standing.needs(ShardId(shard), NodeId(node)));
+        assert_eq!(needed(1), [true, true, true, true, false]);
+        assert_eq!(needed(0), [true, true, true, false, false], "every node follows the catalog");
+    }
+
+    #[test]
+    fn a_node_can_go_when_the_others_are_most() {
+        let without =
+            |node: u64, voters: &[&[u64]], at_hand: &[u64]| standing(voters, at_hand).can_do_without(NodeId(node));
+        assert!(without(1, &[&[1, 2, 3]], &[1, 2, 3]));
+        assert!(!without(1, &[&[1, 2, 3]], &[1, 2]));
+        assert!(without(1, &[&[1, 2, 3]], &[2, 3]), "one that is down is not missed");
+        assert!(!without(1, &[&[1]], &[1]));
+        assert!(without(4, &[&[1]], &[1]), "whoever does not vote is not needed");
+        assert!(!without(2, &[&[1, 2, 3], &[2, 4, 5]], &[1, 2, 3, 4]));
+        assert!(without(2, &[&[1, 2, 3], &[2, 4, 5]], &[1, 3, 4, 5]));
+    }
+}

@@ -1,0 +1,7 @@
+//! Whole brokers in one process, each with a folder of its own, over TCP.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod forming;
+mod identity;
+mod nodes;

@@ -1,0 +1,59 @@
+//! Whether this replica leads, and what it may say then.
+//!
+//! Three questions that are easily taken for one. A replica *leads* from when most have voted for it. It is *ready*
+//! when it has applied an entry of its own term: before that its state may lack what others were told. It is *sure* to
+//! lead while those who made it the leader have been heard so lately that they have made nobody else the leader since:
+//! of one that is cut off everybody else may know better.
+
+use crate::raft::{Raft, Runtime, leading};
+use crate::replica::Replica;
+use crate::shard::ELECTION_MILLIS;
+use journal::canary::Fault;
+use model::NodeId;
+use openraft::Instant;
+use openraft::async_runtime::WatchReceiver;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+/// How old a quorum's word that this node leads may be: shorter than the time in which those who gave it elect
+/// nobody else, and long enough for some heartbeats to be lost.
+pub(crate) const LEASE: Duration = Duration::from_millis(400);
+/// A replica that starts does not know to whom it gave its word before, so it gives it to nobody for as long as that
+/// may count.
+pub(crate) const SILENCE: Duration = Duration::from_millis(500);
+
+const _: () = {
+    assert!(LEASE.as_millis() < SILENCE.as_millis());
+    assert!(SILENCE.as_millis() < ELECTION_MILLIS.1 as u128, "openraft's followers are silent for the longest timeout");
+};
+
+/// The term this node leads in, once it has applied an entry of it. That came after all that was committed before.
+///
+/// # Errors
+/// Who leads, if anybody is known to.
+pub(crate) fn ready<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> Result<u64, Option<NodeId>> {
+    let term = leading(raft)?;
+    let is_ready = replica.applied.lock().at.term == term || replica.journal.faulty(Fault::LeadBeforeApplied);
+    if is_ready { Ok(term) } else { Err(None) }
+}
+
+/// Whether a quorum has confirmed so recently that this node leads that no other can.
+pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> bool {
+    let Ok(term) = ready(raft, replica) else { return false };
+    if replica.journal.faulty(Fault::LeadForEver) {
+        return true;
+    }
+    // Whoever it hands to is not kept from leading by anybody's word.
+    if replica.handed_over_in.load(SeqCst) == term {
+        return false;
+    }
+    let me = *raft.node_id();
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let voters = metrics.membership_config.get_joint_config();
+    let alone = !voters.is_empty() && voters.iter().all(|config| config.len() == 1 && config.contains(&me));
+    // Without a vote it is about to go, and openraft does not ask us when.
+    let votes = voters.iter().any(|config| config.contains(&me));
+    let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner() + LEASE > R::Instant::now());
+    alone || votes && heard
+}

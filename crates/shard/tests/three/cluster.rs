@@ -1,0 +1,314 @@
+//! Replicas on real folders under tokio, and what lies between them.
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use journal::disk::Folder;
+use journal::thread::{Bell, spawn};
+use journal::{CacheBudget, Journal, Options};
+use machine::messaging::sequencer::AppendRequest;
+use machine::{Command, Effect, Reply};
+use model::record::Message;
+use model::{NodeId, Offset, ShardId, StreamConfig, StreamId, Timestamp};
+use openraft::TokioRuntime;
+use parking_lot::{Condvar, Mutex};
+use shard::{Environment, Lane, Membership, ProposeError, Request, Shard, Transport, TransportError, Upkeep};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+
+/// What does not come about by then never does.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Not everything rings: so often it is looked again.
+const INTERVAL: Duration = Duration::from_millis(20);
+const STREAM: StreamId = StreamId(1);
+
+/// The network. Clones are the same network.
+#[derive(Clone, Default)]
+pub(crate) struct Net(Arc<Mutex<Wires>>);
+
+#[derive(Default)]
+struct Wires {
+    shards: BTreeMap<NodeId, Shard>,
+    cut: BTreeSet<NodeId>,
+    holds_entries: bool,
+    /// The last vote that was asked for on each lane, by who asked.
+    last: BTreeMap<(Lane, NodeId), Bytes>,
+}
+
+impl Net {
+    /// Nobody hears `node`, and it hears nobody.
+    pub(crate) fn cut(&self, node: NodeId) {
+        self.0.lock().cut.insert(node);
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.lock().cut.clear();
+    }
+
+    /// Heartbeats arrive, entries do not.
+    pub(crate) fn hold_entries(&self, holds: bool) {
+        self.0.lock().holds_entries = holds;
+    }
+
+    /// The last request for a vote that `from` sent.
+    pub(crate) fn last(&self, lane: Lane, from: NodeId) -> Option<Bytes> {
+        self.0.lock().last.get(&(lane, from)).cloned()
+    }
+}
+
+struct Port {
+    net: Net,
+    from: NodeId,
+}
+
+impl Transport for Port {
+    fn call(
+        &self,
+        to: NodeId,
+        _shard: ShardId,
+        lane: Lane,
+        request: Vec<Bytes>,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        // Entries are parts of their own, behind what describes them.
+        let has_entries = lane == Lane::Append && request.len() > 1;
+        let request = Bytes::from(request.concat());
+        let target = {
+            let mut wires = self.net.0.lock();
+            if request.starts_with(&VOTE) {
+                wires.last.insert((lane, self.from), request.clone());
+            }
+            let lost = wires.cut.contains(&self.from) || wires.cut.contains(&to) || has_entries && wires.holds_entries;
+            wires.shards.get(&to).filter(|_| !lost).cloned()
+        };
+        match target {
+            Some(shard) => shard.handle(self.from, request),
+            None => Box::pin(async move { Err(TransportError::NotSent(format!("{to} is not there"))) }),
+        }
+    }
+}
+
+/// How a request for a vote begins: a question, the first of them.
+const VOTE: [u8; 2] = [1, 1];
+
+/// Holds up what a replica applies.
+#[derive(Clone, Default)]
+pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    /// Holds it up until what is returned is dropped.
+    #[must_use]
+    pub(crate) fn close(&self) -> Closed {
+        *self.0.0.lock() = true;
+        Closed(self.clone())
+    }
+
+    fn pass(&self) {
+        let (closed, opened) = &*self.0;
+        if *closed.lock() {
+            // The other tasks of this thread go on.
+            tokio::task::block_in_place(|| {
+                let mut closed = closed.lock();
+                while *closed {
+                    opened.wait(&mut closed);
+                }
+            });
+        }
+    }
+}
+
+/// A gate is closed.
+pub(crate) struct Closed(Gate);
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        *self.0.0.0.lock() = false;
+        self.0.0.1.notify_all();
+    }
+}
+
+/// A replica on a folder of its own.
+pub(crate) struct Node {
+    pub(crate) shard: Shard,
+    pub(crate) gate: Gate,
+    /// It was told that the catalog changed.
+    pub(crate) catalog_changed: Arc<AtomicBool>,
+    writer: JoinHandle<()>,
+    folder: TempDir,
+}
+
+impl Node {
+    async fn start(id: NodeId, folder: TempDir, net: &Net, rung: Arc<Notify>, upkeep: Upkeep) -> Self {
+        let bell = Bell::new();
+        let mut options = Options::new(ShardId(1), CacheBudget::new(8 << 20), id.0);
+        options.log_file_bytes = 256 << 10;
+        options.reserve_bytes = 64 << 10;
+        options.wake_writer = bell.ringer();
+        let disk = Arc::new(Folder::open(folder.path().join("shard")).unwrap());
+        let (journal, writer, recovered) = Journal::open(disk, options).unwrap();
+        assert!(!recovered.in_doubt, "{recovered:?}");
+        let writer = spawn(writer, bell).unwrap();
+        let (gate, catalog_changed) = (Gate::default(), Arc::new(AtomicBool::new(false)));
+        let environment = Environment {
+            transport: Arc::new(Port { net: net.clone(), from: id }),
+            wall: Arc::new(|| Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)),
+            offload: Arc::new(|work| {
+                tokio::task::spawn_blocking(work);
+            }),
+            on_effects: Arc::new({
+                let (gate, catalog_changed, rung) = (gate.clone(), catalog_changed.clone(), rung.clone());
+                move |_, effects: &[Effect]| {
+                    gate.pass();
+                    if effects.contains(&Effect::CatalogChanged) {
+                        catalog_changed.store(true, SeqCst);
+                    }
+                    rung.notify_waiters();
+                }
+            }),
+            on_role: Arc::new(move |_| rung.notify_waiters()),
+            upkeep,
+            turns: Arc::new(tokio::sync::Semaphore::new(1)),
+        };
+        let shard = Shard::start::<TokioRuntime>(id, journal, false, environment).await.unwrap();
+        net.0.lock().shards.insert(id, shard.clone());
+        Node { shard, gate, catalog_changed, writer, folder }
+    }
+
+    async fn stop(self) -> TempDir {
+        self.shard.shutdown().await;
+        self.shard.journal().stop();
+        self.writer.join().unwrap();
+        self.folder
+    }
+}
+
+/// Nodes with a replica each of one shard, in which there is one stream.
+pub(crate) struct Cluster {
+    pub(crate) net: Net,
+    rung: Arc<Notify>,
+    upkeep: Upkeep,
+    nodes: BTreeMap<u64, Node>,
+    /// Nobody reaches these any more.
+    killed: Mutex<BTreeSet<u64>>,
+}
+
+impl Cluster {
+    /// Nodes 1 to `count`, and a shard of which these vote.
+    pub(crate) async fn founded(count: u64, voters: &[u64]) -> Self {
+        Cluster::founded_with(count, voters, Upkeep::default()).await
+    }
+
+    pub(crate) async fn founded_with(count: u64, voters: &[u64], upkeep: Upkeep) -> Self {
+        let (net, rung) = (Net::default(), Arc::new(Notify::new()));
+        let mut nodes = BTreeMap::new();
+        for id in 1..=count {
+            let folder = tempfile::tempdir().unwrap();
+            nodes.insert(id, Node::start(NodeId(id), folder, &net, rung.clone(), upkeep).await);
+        }
+        let cluster = Cluster { net, rung, upkeep, nodes, killed: Mutex::default() };
+        let ids = voters.iter().copied().map(NodeId).collect();
+        cluster.shard(voters[0]).initialize(ids).await.unwrap();
+        let leader = cluster.leader().await;
+        let create = Command::CreateStream { stream: STREAM, config: StreamConfig::default() };
+        assert_eq!(cluster.shard(leader).command(create).await, Ok(Reply::Done));
+        cluster
+    }
+
+    pub(crate) fn node(&self, id: u64) -> &Node {
+        &self.nodes[&id]
+    }
+
+    pub(crate) fn shard(&self, id: u64) -> &Shard {
+        &self.nodes[&id].shard
+    }
+
+    /// Those that live.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = &Shard> {
+        let killed = self.killed.lock().clone();
+        self.nodes.iter().filter(move |(id, _)| !killed.contains(id)).map(|(_, node)| &node.shard)
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let rung = self.rung.notified();
+            if holds(self) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never: {what}");
+            let _ = tokio::time::timeout(INTERVAL, rung).await;
+        }
+    }
+
+    fn ready(&self) -> Option<u64> {
+        let killed = self.killed.lock();
+        let leads = |(id, node): (&u64, &Node)| (!killed.contains(id) && node.shard.leading().is_ok()).then_some(*id);
+        self.nodes.iter().find_map(leads)
+    }
+
+    /// Who leads and may say so.
+    pub(crate) async fn leader(&self) -> u64 {
+        self.until("somebody leads", |cluster| cluster.ready().is_some()).await;
+        self.ready().unwrap()
+    }
+
+    /// The process of a node is gone.
+    pub(crate) async fn kill(&self, id: u64) {
+        self.killed.lock().insert(id);
+        self.net.0.lock().shards.remove(&NodeId(id));
+        self.net.cut(NodeId(id));
+        self.shard(id).shutdown().await;
+    }
+
+    /// The process of a node is gone, and another one comes.
+    pub(crate) async fn restart(mut self, id: u64) -> Self {
+        self.net.0.lock().shards.remove(&NodeId(id));
+        let folder = self.nodes.remove(&id).unwrap().stop().await;
+        let node = Node::start(NodeId(id), folder, &self.net, self.rung.clone(), self.upkeep).await;
+        self.nodes.insert(id, node);
+        self
+    }
+
+    pub(crate) async fn stop(self) {
+        for node in self.nodes.into_values() {
+            drop(node.stop().await);
+        }
+    }
+}
+
+pub(crate) async fn append(shard: &Shard, value: &[u8]) -> Result<Reply, ProposeError> {
+    let bytes = Bytes::from(Message { value, ..Message::default() }.encode().unwrap());
+    let request = AppendRequest { stream: STREAM, bytes, message_id: None, durability: None };
+    let (sender, wait) = futures::channel::oneshot::channel();
+    let answer = Box::new(move |result| drop(sender.send(result)));
+    shard.propose(Request::Append(request), answer).await;
+    wait.await.unwrap()
+}
+
+/// The values in the stream, as far as they are applied here.
+pub(crate) fn content(shard: &Shard) -> Vec<Vec<u8>> {
+    let end = shard.machine().messaging.stream(STREAM).map_or(Offset(0), |stream| stream.end);
+    let mut values = Vec::new();
+    let mut next = Offset(0);
+    while next < end {
+        for slice in shard.journal().read(STREAM, next, end, 64 << 10).unwrap() {
+            next = slice.end();
+            for piece in model::piece::walk(&slice.bytes) {
+                values.push(Message::decode(&slice.bytes[piece.unwrap().1]).unwrap().value.to_vec());
+            }
+        }
+    }
+    values
+}
+
+pub(crate) fn set(ids: &[u64]) -> BTreeSet<NodeId> {
+    ids.iter().copied().map(NodeId).collect()
+}
+
+pub(crate) fn members(voters: &[&[u64]], learners: &[u64]) -> Membership {
+    Membership { voters: voters.iter().map(|config| set(config)).collect(), learners: set(learners) }
+}

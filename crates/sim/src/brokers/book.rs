@@ -1,0 +1,41 @@
+//! All that clients were told, to be judged. Nothing in it comes from the broker's own code.
+
+use super::ends::Ends;
+use super::ids::Ids;
+use super::names::Names;
+use super::positions::Positions;
+use crate::cluster::checker::Ledger;
+use model::StreamId;
+use std::time::Duration;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    pub(super) records: Ledger,
+    pub(super) ends: Ends,
+    pub(super) names: Names,
+    pub(super) positions: Positions,
+    pub(super) ids: Ids,
+}
+
+impl Book {
+    /// Records were acknowledged.
+    pub(super) fn acknowledged(&mut self, log: StreamId, id: u64, count: u64, base: u64, at: Duration) {
+        self.records.acknowledged(log, id, count, base, at);
+        self.ends.reaches(log, base + count, at);
+    }
+
+    /// Somebody who asked at `asked` is told where a log ends.
+    pub(super) fn ends(&mut self, log: StreamId, end: u64, asked: Duration, at: Duration) -> Result<(), String> {
+        self.ends.check(log, end, asked, &self.records.losses)?;
+        self.ends.reaches(log, end, at);
+        Ok(())
+    }
+
+    /// Something was wrong, unless it was right.
+    pub(super) fn note(&mut self, who: std::fmt::Arguments<'_>, outcome: Result<(), String>) {
+        if let Err(wrong) = outcome {
+            self.records.violation(format!("{who} {wrong}"));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Counts of a run, or of several: what went wrong by intention, and which code that led through.
+
+use crate::facts::facts;
+
+facts! {
+    /// Virtual milliseconds.
+    millis,
+    /// Requests to append that were acknowledged.
+    acknowledged,
+    /// Of these, those that the broker recognised as made before.
+    recognised,
+    /// Reads that clients made and compared.
+    reads,
+    /// Times a client was told that another node leads.
+    redirected,
+    /// Ends of logs that were asked for and judged.
+    ends,
+    /// Commits of groups that were acknowledged.
+    commits,
+    /// Positions of groups that were read back and judged.
+    positions,
+    /// Producer ids handed out.
+    producers,
+    /// Topics made.
+    topics_made,
+    /// Topics deleted.
+    topics_deleted,
+    /// Topics changed.
+    topics_changed,
+    /// Topics that got more partitions.
+    topics_grown,
+    /// Changes of the catalog that were acknowledged by a node that did not lead it.
+    forwarded,
+    /// States of replicas that were compared at the same entry.
+    states_compared,
+
+    /// Messages between nodes.
+    messages,
+    /// Messages that did not arrive.
+    messages_lost,
+
+    /// Nodes that joined.
+    joins,
+    /// Nodes that were killed or lost power while they joined.
+    joins_cut_short,
+    /// Nodes drained.
+    drains,
+    /// Replicas that were given up.
+    replicas_given_up,
+    /// Nodes stopped in peace, having handed over what they led.
+    stops,
+    /// Processes killed.
+    kills,
+    /// Leaders that were killed and came back at once.
+    leaders_restarted,
+    /// Leaders of the catalog killed.
+    catalog_leaders_killed,
+    /// Times one node lost power.
+    power_losses_of_one,
+    /// Times several nodes, but not all, lost power at the same moment.
+    power_losses_of_some,
+    /// Times all nodes lost power at the same moment.
+    power_losses_of_all,
+    /// Nodes that were down until the others had forgotten the log they needed.
+    absences,
+    /// One-way cuts.
+    cuts,
+    /// Leaders that nobody heard and that went on.
+    leaders_stranded,
+    /// Nodes cut off from everybody.
+    isolations,
+    /// Times in which the network lost and delayed.
+    bad_weather,
+    /// Times in which a disk failed.
+    disk_errors,
+    /// Times in which a disk was full.
+    full_disks,
+    /// Times in which a disk was slow.
+    slow_disks,
+    /// Wall clocks that jumped.
+    clock_jumps,
+    /// Leaderships handed over, or tried to.
+    transfers,
+
+    /// Ends of logs that another leader's entries replaced.
+    truncations,
+    /// Times a Raft log's floor moved.
+    purges,
+    /// Snapshots installed.
+    installs,
+    /// Of these, those on a replica that had files already.
+    installs_over_files,
+    /// Bytes of packed files written.
+    bytes_packed,
+    /// Files given back.
+    files_reclaimed,
+    /// Replicas that came back in doubt.
+    doubts,
+    /// Syncs and writes that failed under a journal.
+    storage_errors,
+}

@@ -1,0 +1,49 @@
+//! What kind of run a seed means: how many nodes and shards, and sizes small enough that files roll, pack and go.
+
+use crate::rng::Rng;
+use shard::Upkeep;
+use std::time::Duration;
+
+/// See the module's documentation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) nodes: u64,
+    /// Shards that the first node founds, the catalog not counted.
+    pub(super) shards: u32,
+    pub(super) log_file_bytes: u64,
+    pub(super) cache_bytes: usize,
+    pub(super) upkeep: Upkeep,
+    /// Longest pause between two requests of a client, in microseconds.
+    pub(super) pause_micros: u64,
+    /// Nodes ask for a certain number when they join.
+    pub(super) numbers_wanted: bool,
+    /// How many racks nodes say that they stand in.
+    pub(super) racks: u64,
+}
+
+/// Three nodes more often than all others together: there each has to do with each.
+const NODES: [u64; 10] = [3, 3, 3, 3, 3, 3, 4, 5, 5, 7];
+
+fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 3]) -> T {
+    choices[rng.below(3) as usize]
+}
+
+impl Shape {
+    pub(super) fn draw(rng: &mut Rng) -> Self {
+        Shape {
+            nodes: NODES[rng.below(NODES.len() as u64) as usize],
+            shards: rng.between(1, 3) as u32,
+            log_file_bytes: one_of(rng, [8 << 10, 24 << 10, 64 << 10]),
+            cache_bytes: one_of(rng, [0, 24 << 10, 1 << 20]),
+            upkeep: Upkeep {
+                checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
+                log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
+                purge_delay: Duration::from_secs(2),
+                compaction_interval: Duration::from_secs(2),
+            },
+            pause_micros: one_of(rng, [40_000, 100_000, 200_000]),
+            numbers_wanted: rng.percent(50),
+            racks: rng.below(3),
+        }
+    }
+}
