@@ -215,7 +215,9 @@ class Watcher:
             try:
                 answers = self._consumer.committed(asked, timeout=10)
             except KafkaException as error:
-                self.history.on_error(f"asking for committed offsets: {error}")
+                # Librdkafka looks for the coordinator again then, and leaves asking again to whoever asked.
+                if error.args[0].code() != KafkaError.NOT_COORDINATOR:
+                    self.history.on_error(f"asking for committed offsets: {error}")
                 continue
             for answer in answers:
                 if answer.error is None:
