@@ -68,20 +68,6 @@ def new_load(cluster):
 
 
 @pytest.fixture
-def new_load_of():
-    """new_load_of(cluster): the same, for a cluster that a test makes itself."""
-    loads = []
-
-    def start(cluster) -> Load:
-        loads.append(Load(cluster))
-        return loads[-1]
-
-    yield start
-    for load in loads:
-        load.abandon()
-
-
-@pytest.fixture
 def measured(request):
     """measured(sentence): said at the end of the run, whether the test passes or not."""
     name = request.node.nodeid.split("::")[-1]

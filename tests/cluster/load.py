@@ -24,8 +24,8 @@ AHEAD = 20_000
 PATIENCE_SECONDS = 120
 COMMIT_SECONDS = 0.25
 PROGRESS_SECONDS = 60
-# Clients come back at once when a node does.
-IMPATIENT = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 200, "log_level": 2}
+# Clients come back at once when a node does, and give up soon on one that hangs: they would for a minute.
+IMPATIENT = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 200, "socket.timeout.ms": 10_000, "log_level": 2}
 
 
 class Writer:
@@ -44,6 +44,7 @@ class Writer:
             # Small ones, so that there are many in flight.
             "batch.num.messages": 50,
             "message.timeout.ms": PATIENCE_SECONDS * 1000,
+            "request.timeout.ms": 8_000,
             "retry.backoff.ms": 20,
             "error_cb": self._on_error,
             **IMPATIENT,
@@ -215,9 +216,7 @@ class Watcher:
             try:
                 answers = self._consumer.committed(asked, timeout=10)
             except KafkaException as error:
-                # Librdkafka looks for the coordinator again then, and leaves asking again to whoever asked.
-                if error.args[0].code() != KafkaError.NOT_COORDINATOR:
-                    self.history.on_error(f"asking for committed offsets: {error}")
+                self.history.on_error(f"asking for committed offsets: {error}")
                 continue
             for answer in answers:
                 if answer.error is None:

@@ -5,9 +5,11 @@ are those of the other tests; what was found goes into docs/reliability.md.
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +59,9 @@ class Hosts(Cluster):
     def prepare(self, node: Host):
         """For tests whose hosts are special."""
 
+    def close(self):
+        """For hosts that leave something behind."""
+
     def hosts(self) -> list[int]:
         return [node.host for node in self.made]
 
@@ -81,17 +86,24 @@ def chance():
 
 @pytest.fixture
 def cluster(request, apart, chance, tmp_path):
-    """Hosts without nodes yet; in the place of the fixture that the other tests have."""
+    """Hosts without nodes yet, of the kind that the test is marked with; in the place of the fixture that the other
+    tests have."""
+    mark = request.node.get_closest_marker("hosts")
+    kind, needs = (mark.args[0], mark.kwargs["needs"]) if mark else (Hosts, [])
+    missing = [program for program in needs if shutil.which(program) is None]
+    if missing:
+        pytest.skip(f"there is no {missing[0]}")
     net = Network(chance.randrange(1 << 32))
-    hosts = Hosts(setting("MAINSTEM_BIN"), tmp_path, net)
+    hosts = kind(setting("MAINSTEM_BIN"), tmp_path, net)
     try:
         yield hosts
-        hosts.net.heal()
+        net.heal()
         hosts.stop_all()
     finally:
         for node in hosts.made:
             if node.running():
                 node.kill9()
+        hosts.close()
         net.close()
 
 
@@ -104,96 +116,93 @@ def silence(load, since: float) -> float:
 
 def finish(load, measured, found: list[float]):
     records = load.finish()
-    worst = max(found, default=0.0)
-    middle = sorted(found)[len(found) // 2] if found else 0.0
+    worst, middle = max(found), sorted(found)[len(found) // 2]
     measured(f"{len(found)} times; {records} records; without service: median {middle:.2f} s, worst {worst:.2f} s")
     assert worst < SILENCE_SECONDS
 
 
-def rounds(quick: bool, many: int) -> range:
-    return range(1 if quick else many)
+def suffer(cluster, load, measured, times: int, broken):
+    """Breaks something so many times under load: as long as `broken(nth, victim)` is entered, where the victim leads a
+    partition, each time another. The cluster serves meanwhile, and recovers after."""
+    found = []
+    for number in range(times):
+        load.wait_for_more()
+        victim = cluster.leader_of(load.topic, number % PARTITIONS)
+        began = time.monotonic()
+        with broken(number, victim):
+            found.append(silence(load, began))
+        cluster.wait_settled()
+    finish(load, measured, found)
 
 
-def test_a_leader_that_is_cut_off_is_followed_by_another(cluster, new_load, quick, measured):
+@pytest.fixture
+def times(quick):
+    """times(many): how often, in the form of the run that was asked for."""
+    return lambda many: 1 if quick else many
+
+
+def others(cluster, victim) -> list[int]:
+    return [host for host in cluster.hosts() if host != victim.host]
+
+
+def test_a_leader_that_is_cut_off_is_followed_by_another(cluster, new_load, times, measured):
     """It goes on thinking that it leads; nobody may be told by it what is not so."""
-    cluster.form()
-    load = new_load()
-    found = []
-    for number in rounds(quick, 6):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        began = time.monotonic()
+
+    @contextmanager
+    def broken(_, victim):
         # The clients still reach it.
-        cluster.net.isolate(victim.host, [host for host in cluster.hosts() if host != victim.host])
+        cluster.net.isolate(victim.host, others(cluster, victim))
         time.sleep(3)
-        found.append(silence(load, began))
+        yield
         cluster.net.heal()
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(6), broken)
 
 
-def test_a_host_that_nobody_reaches_is_not_missed(cluster, new_load, quick, measured):
+def test_a_host_that_nobody_reaches_is_not_missed(cluster, new_load, times, measured):
     """Not even by the clients."""
-    cluster.form()
-    load = new_load()
-    found = []
-    for number in rounds(quick, 4):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        began = time.monotonic()
-        cluster.net.isolate(victim.host, [CLIENTS, *(host for host in cluster.hosts() if host != victim.host)])
-        found.append(silence(load, began))
+
+    @contextmanager
+    def broken(_, victim):
+        cluster.net.isolate(victim.host, [CLIENTS, *others(cluster, victim)])
+        yield
         cluster.net.heal()
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(4), broken)
 
 
-def test_one_direction_that_is_dead_does_not_stop_the_cluster(cluster, new_load, quick, measured, chance):
-    cluster.form()
-    load = new_load()
-    found = []
-    for _ in rounds(quick, 8):
-        load.wait_for_more()
-        source, target = chance.sample(cluster.hosts(), 2)
-        began = time.monotonic()
-        cluster.net.cut(source, target)
+def test_one_direction_that_is_dead_does_not_stop_the_cluster(cluster, new_load, times, measured, chance):
+    @contextmanager
+    def broken(_, _victim):
+        cluster.net.cut(*chance.sample(cluster.hosts(), 2))
         time.sleep(2)
-        found.append(silence(load, began))
+        yield
         cluster.net.heal()
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(8), broken)
 
 
-def test_what_one_node_says_to_nobody_and_hears_of_nobody(cluster, new_load, quick, measured):
+def test_what_one_node_says_to_nobody_and_hears_of_nobody(cluster, new_load, times, measured):
     """A leader that sends and hears nothing back, and one that hears and cannot send."""
-    cluster.form()
-    load = new_load()
-    found = []
-    for number in rounds(quick, 4):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        others = [host for host in cluster.hosts() if host != victim.host]
-        began = time.monotonic()
-        for other in others:
+
+    @contextmanager
+    def broken(number, victim):
+        for other in others(cluster, victim):
             cluster.net.cut(*((victim.host, other) if number % 2 == 0 else (other, victim.host)))
-        found.append(silence(load, began))
+        yield
         cluster.net.heal()
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(4), broken)
 
 
 def test_a_network_that_loses_a_fifth_and_takes_its_time(cluster, new_load, measured):
     cluster.form()
     load = new_load()
     load.wait_for_more()
-    cluster.net.set_weather(cluster.hosts(), Weather(loss=0.2))
-    time.sleep(5)
-    load.wait_for_more(120)
-    cluster.net.set_weather(cluster.hosts(), Weather(delay_seconds=0.2))
-    time.sleep(5)
-    load.wait_for_more(120)
-    cluster.net.set_weather(cluster.hosts(), Weather(loss=0.2, delay_seconds=0.2))
-    time.sleep(5)
+    for weather in [Weather(loss=0.2), Weather(delay_seconds=0.2), Weather(loss=0.2, delay_seconds=0.2)]:
+        cluster.net.set_weather(cluster.hosts(), weather)
+        time.sleep(5)
+        load.wait_for_more(120)
     cluster.net.heal()
     began = time.monotonic()
     found = silence(load, began)
@@ -201,23 +210,19 @@ def test_a_network_that_loses_a_fifth_and_takes_its_time(cluster, new_load, meas
     finish(load, measured, [found])
 
 
-def test_a_process_that_hangs_is_not_waited_for(cluster, new_load, quick, measured):
+def test_a_process_that_hangs_is_not_waited_for(cluster, new_load, quick, times, measured):
     """It comes back with what it believed before."""
-    cluster.form()
-    load = new_load()
-    found = []
-    for number in rounds(quick, 3):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        began = time.monotonic()
+
+    @contextmanager
+    def broken(_, victim):
         os.kill(victim.pid, signal.SIGSTOP)
         try:
             time.sleep(5 if quick else 30)
-            found.append(silence(load, began))
+            yield
         finally:
             os.kill(victim.pid, signal.SIGCONT)
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(3), broken)
 
 
 def test_a_machine_that_burnt_down_is_replaced(cluster, new_load, measured):
@@ -230,9 +235,9 @@ def test_a_machine_that_burnt_down_is_replaced(cluster, new_load, measured):
     gone.kill9()
     del cluster.nodes[gone.number]
     found = silence(load, began)
-    server = ["--server", f"http://{cluster.running()[0].http}"]
     new = cluster.start(cluster.joiner(None, "replacement"))
     assert new.number not in NODES
+    server = ["--server", f"http://{cluster.running()[0].http}"]
     subprocess.run([cluster.program, "node", "replace", str(gone.number), *server], check=True, timeout=120)
     cluster.wait_settled()
     finish(load, measured, [found])
@@ -253,28 +258,16 @@ class SkewedHosts(Hosts):
         node.environment |= {"LD_PRELOAD": str(self.library), "SKEW_FILE": str(node.skew)}
 
 
-def test_clocks_that_differ_and_jump(apart, chance, tmp_path, new_load_of, quick, measured):
-    net = Network(chance.randrange(1 << 32))
-    cluster = SkewedHosts(setting("MAINSTEM_BIN"), tmp_path, net)
-    try:
-        cluster.form()
-        load = new_load_of(cluster)
-        began = time.monotonic()
-        for _ in rounds(quick, 5):
-            load.wait_for_more()
-            victim = cluster.leader_of(load.topic, chance.randrange(PARTITIONS))
-            victim.skew.write_text(str(chance.choice([-SKEW_MILLIS, SKEW_MILLIS])))
-            time.sleep(2)
-            load.wait_for_more()
-            victim.skew.write_text("0")
-        found = silence(load, began)
-        finish(load, measured, [found])
-        cluster.stop_all()
-    finally:
-        for node in cluster.made:
-            if node.running():
-                node.kill9()
-        net.close()
+@pytest.mark.hosts(SkewedHosts, needs=["cc"])
+def test_clocks_that_differ_and_jump(cluster, new_load, times, measured, chance):
+    @contextmanager
+    def broken(_, victim):
+        victim.skew.write_text(str(chance.choice([-SKEW_MILLIS, SKEW_MILLIS])))
+        time.sleep(2)
+        yield
+        victim.skew.write_text("0")
+
+    suffer(cluster.form(), new_load(), measured, times(5), broken)
 
 
 class SmallDisks(Hosts):
@@ -301,57 +294,40 @@ class SmallDisks(Hosts):
     def empty(self, node: Host):
         (node.data / "balloon").unlink()
 
-    def unmount(self):
+    def close(self):
         for node in self.made:
             subprocess.run(["umount", node.data], check=False)
 
 
-def test_disks_that_are_full_for_a_while(apart, chance, tmp_path, new_load_of, quick, measured):
-    """One node's disk is not missed; with two nothing is accepted, and what was accepted is kept."""
-    net = Network(chance.randrange(1 << 32))
-    cluster = SmallDisks(setting("MAINSTEM_BIN"), tmp_path, net)
-    try:
-        cluster.form()
-        load = new_load_of(cluster)
-        found = []
-        for number in rounds(quick, 3):
-            load.wait_for_more()
-            victim = cluster.leader_of(load.topic, number % PARTITIONS)
-            began = time.monotonic()
-            cluster.fill(victim)
-            time.sleep(5)
-            cluster.empty(victim)
-            found.append(silence(load, began))
-            cluster.wait_settled()
-        finish(load, measured, found)
-        cluster.stop_all()
-    finally:
-        for node in cluster.made:
-            if node.running():
-                node.kill9()
-        cluster.unmount()
-        net.close()
+@pytest.mark.hosts(SmallDisks, needs=["mkfs.ext4", "mount"])
+def test_disks_that_are_full_for_a_while(cluster, new_load, times, measured):
+    """What was accepted is kept."""
+
+    @contextmanager
+    def broken(_, victim):
+        cluster.fill(victim)
+        time.sleep(5)
+        cluster.empty(victim)
+        yield
+
+    suffer(cluster.form(), new_load(), measured, times(3), broken)
 
 
-def test_a_disk_that_is_slow(cluster, new_load, quick, measured):
+@pytest.mark.hosts(Hosts, needs=["strace"])
+def test_a_disk_that_is_slow(cluster, new_load, times, measured):
     """Each of its syncs takes long: the others are most."""
-    cluster.form()
-    load = new_load()
-    found = []
-    for number in rounds(quick, 2):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        began = time.monotonic()
+
+    @contextmanager
+    def broken(_, victim):
         slow = subprocess.Popen([
             "strace", "-qq", "-f", "-p", str(victim.pid), "-o", os.devnull, "-e", "trace=fdatasync,fsync",
             "-e", f"inject=fdatasync,fsync:delay_exit={SYNC_DELAY_MICROS}",
         ])
         try:
             time.sleep(10)
-            load.wait_for_more()
+            yield
         finally:
             slow.terminate()
             slow.wait(10)
-        found.append(silence(load, began))
-        cluster.wait_settled()
-    finish(load, measured, found)
+
+    suffer(cluster.form(), new_load(), measured, times(2), broken)

@@ -16,7 +16,7 @@ use futures::stream::{FuturesOrdered, StreamExt};
 use machine::command::CommittedOffset;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
-use model::{ShardId, StreamId, Timestamp, TopicId};
+use model::{NodeId, ShardId, StreamId, Timestamp, TopicId};
 use parking_lot::RwLock;
 use shard::{ProposeError, Request as ShardRequest, Shard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,17 +34,19 @@ enum Ask {
     Commit { check: GroupRequest, group: String, offsets: Vec<CommittedOffset>, answer: Answer },
 }
 
-/// For so long after it led a shard a node takes the coordinator of its groups for one that is moving.
+/// For so long after another node began to lead a shard, the coordinator of its groups is taken for one that moves.
 ///
-/// A member that is told in between that it asks the wrong node, when it asks where to begin, may give that up for
-/// good: librdkafka does. It learns soon enough by its heartbeats.
+/// A member that is told that it asks the wrong node, when it asks where to begin, may give that up for good:
+/// librdkafka does. It learns soon enough by its heartbeats who is the right one.
 const MOVING: Duration = Duration::from_secs(10);
+
+type Seen = Arc<RwLock<BTreeMap<ShardId, (Option<NodeId>, Moment)>>>;
 
 /// The coordinators' tasks, by shard. They end when they are closed.
 pub(crate) struct Groups {
     tasks: RwLock<BTreeMap<ShardId, mpsc::Sender<Ask>>>,
-    /// When this node last led shards.
-    led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
+    /// Who leads shards, as the coordinators' tasks have seen it: nobody where it is this node, and since when.
+    seen: Seen,
     /// The catalog, for the names of streams.
     catalog: Shard,
     config: GroupConfig,
@@ -54,14 +56,14 @@ pub(crate) struct Groups {
 impl Groups {
     /// No coordinators yet.
     pub(crate) fn new(catalog: Shard, config: GroupConfig, world: World) -> Self {
-        Groups { tasks: RwLock::default(), led: Arc::default(), catalog, config, world }
+        Groups { tasks: RwLock::default(), seen: Arc::default(), catalog, config, world }
     }
 
     /// Starts the coordinator of a shard that has groups.
     pub(crate) fn open(&self, shard: &Shard) {
         let (asks, receiver) = mpsc::channel(limit::GROUP_REQUESTS_WAITING_MAX);
         let (catalog, config, world) = (self.catalog.clone(), self.config.clone(), self.world.clone());
-        let task = Task::new(shard.clone(), self.led.clone(), catalog, config, world, receiver);
+        let task = Task::new(shard.clone(), self.seen.clone(), catalog, config, world, receiver);
         self.world.spawn(task.run());
         self.tasks.write().insert(shard.id(), asks);
     }
@@ -69,16 +71,17 @@ impl Groups {
     /// Ends the coordinator of a shard: who asks it is answered that it is not here.
     pub(crate) fn close(&self, shard: ShardId) {
         self.tasks.write().remove(&shard);
+        self.seen.write().remove(&shard);
     }
 
-    /// What to answer who asks about a group of a shard that this node does not lead, if it just did.
+    /// What to answer who asks where a group begins, when this node does not lead the shard: it is the wrong one to
+    /// ask only if somebody else has led for a while.
     pub(crate) fn while_moving(&self, shard: ShardId, error: BrokerError) -> BrokerError {
-        let led = self.led.read().get(&shard).copied();
-        let lately = led.is_some_and(|led| self.world.now().since(led) < MOVING);
-        match error {
-            BrokerError::NotLeader(_) if lately => GroupError::CoordinatorMoving.into(),
-            error => error,
-        }
+        let BrokerError::NotLeader(leader) = error else { return error };
+        let settled = self.seen.read().get(&shard).is_some_and(|(seen, since)| {
+            leader.is_some() && *seen == leader && self.world.now().since(*since) >= MOVING
+        });
+        if settled { error } else { GroupError::CoordinatorMoving.into() }
     }
 
     fn task(&self, shard: ShardId) -> Option<mpsc::Sender<Ask>> {
@@ -101,7 +104,7 @@ struct Saved {
 
 struct Task {
     shard: Shard,
-    led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
+    seen: Seen,
     asks: mpsc::Receiver<Ask>,
     /// The coordinator, and the Raft term it leads in.
     coordinator: Option<(u64, Coordinator)>,
@@ -138,7 +141,7 @@ impl Waiting {
 impl Task {
     fn new(
         shard: Shard,
-        led: Arc<RwLock<BTreeMap<ShardId, Moment>>>,
+        seen: Seen,
         catalog: Shard,
         config: GroupConfig,
         world: World,
@@ -146,7 +149,7 @@ impl Task {
     ) -> Self {
         Task {
             shard,
-            led,
+            seen,
             asks,
             coordinator: None,
             waiting: BTreeMap::new(),
@@ -180,7 +183,9 @@ impl Task {
     /// The coordinator, if this node leads the shard; one that has just begun to lead starts from
     /// what the log has, all of it.
     fn lead(&mut self) -> Result<(), BrokerError> {
-        let term = match self.shard.leading() {
+        let leading = self.shard.leading();
+        self.see(leading.err().flatten());
+        let term = match leading {
             Ok(term) => term,
             Err(leader) => {
                 self.coordinator = None;
@@ -191,7 +196,6 @@ impl Task {
                 return Err(BrokerError::NotLeader(leader));
             }
         };
-        self.led.write().insert(self.shard.id(), self.world.now());
         if self.coordinator.as_ref().is_some_and(|(led, _)| *led == term) {
             return Ok(());
         }
@@ -214,6 +218,14 @@ impl Task {
         }
         self.coordinator = Some((term, coordinator));
         Ok(())
+    }
+
+    /// Notes who leads, and since when that is so.
+    fn see(&self, leader: Option<NodeId>) {
+        let shard = self.shard.id();
+        if self.seen.read().get(&shard).is_none_or(|(seen, _)| *seen != leader) {
+            self.seen.write().insert(shard, (leader, self.world.now()));
+        }
     }
 
     async fn on_ask(&mut self, ask: Ask) {

@@ -201,8 +201,8 @@ model::wire_enum! {
             /// How many partitions it shall have.
             partitions: u32,
         },
-        /// Catalog: gives a node an id that nobody had, or tells the one that this incarnation has; what the
-        /// node says of itself is passed over then. The first id is 1, unless another is wanted.
+        /// Catalog: gives a node an id that nobody had, or tells the one that this incarnation has, and puts down
+        /// what the node says of itself now. The first id is 1, unless another is wanted.
         40 = AllocateNode {
             /// The node's data folder.
             incarnation: Incarnation,

@@ -159,22 +159,12 @@ async fn propose(broker: &Inner, shard: ShardId, command: &[u8]) -> NodeAnswer {
     }
 }
 
-/// What clients write goes to the leader by itself, and what a shard does for itself is its leader's.
+/// What clients write goes to the leader by itself, and what a shard does for itself is its leader's: what remains is
+/// what only the catalog takes.
 fn may_be_asked_for(command: &Command) -> bool {
     match command {
-        Command::AddShards { .. }
-        | Command::CreateTopic { .. }
-        | Command::DeleteTopic { .. }
-        | Command::AllocateProducerIds { .. }
-        | Command::ConfigureTopic { .. }
-        | Command::AddPartitions { .. }
-        | Command::AllocateNode { .. }
-        | Command::UpdateNode { .. }
-        | Command::SetNodeState { .. }
-        | Command::PlaceShard { .. }
-        | Command::AssignSlots { .. } => true,
         // One that this build does not know would stop the shard.
         Command::Barrier { version } => *version <= machine::machine::VERSION_MAX,
-        _ => false,
+        command => command.is_for(ShardId::CATALOG) && !command.is_for(ShardId(1)),
     }
 }
