@@ -37,6 +37,10 @@ impl Broker {
         command.arg("serve").arg("--data-dir").arg(data);
         command.args(["--listen", "kafka=127.0.0.1:0", "--listen", "http=127.0.0.1:0"]).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(log)?);
+        // They are settings to it, and one that it does not know is refused.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MAINSTEM_")) {
+            command.env_remove(name);
+        }
         let start = Instant::now();
         let mut child = command.spawn()?;
         let mut line = String::new();

@@ -18,6 +18,7 @@ use broker::setting::{Change, IN_SYNC, Kind, SETTINGS, Setting, majority};
 use broker::{BrokerError, Reply, Request, Settings};
 use model::limit;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Kinds of resources.
 const TOPIC: i8 = 2;
@@ -55,7 +56,7 @@ fn kind_of(kind: Kind) -> i8 {
     }
 }
 
-pub(super) fn describe(context: &Context, mut request: DescribeConfigsRequest) -> Step {
+pub(super) fn describe(context: &Arc<Context>, mut request: DescribeConfigsRequest) -> Step {
     let context = context.clone();
     // What is named again is answered once: an answer is so much larger than what asks for it.
     let mut seen = BTreeSet::new();

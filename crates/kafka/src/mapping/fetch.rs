@@ -34,7 +34,7 @@ fn bytes(asked: i32) -> usize {
     usize::try_from(asked).unwrap_or(0).min(limit::FETCH_BYTES_MAX)
 }
 
-pub(super) fn handle(context: &Context, sessions: &Sessions, version: i16, mut request: FetchRequest) -> Step {
+pub(super) fn handle(context: &Arc<Context>, sessions: &Sessions, version: i16, mut request: FetchRequest) -> Step {
     let asked = match sessions.lock().take(&mut request, version >= BY_ID, (context.random)()) {
         Ok(asked) => asked,
         Err(error) => {
@@ -160,7 +160,7 @@ mod tests {
 
     /// What a fetch from partitions 0, 1 and 2 is answered, of which the broker says these.
     fn fetched(fake: Fake, version: i16, outcomes: Vec<Result<ReadPart, BrokerError>>) -> FetchResponse {
-        let context = fake.context();
+        let context = Arc::new(fake.context());
         let sessions = Arc::new(Mutex::new(FetchSessions::new(Seats::new(9))));
         let partition = |partition| FetchPartition { partition, ..FetchPartition::default() };
         let topic = FetchTopic {

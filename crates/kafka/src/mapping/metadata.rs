@@ -18,6 +18,7 @@ use broker::request::{PartitionInfo, TopicInfo, TopicRef, TopicsQuery};
 use broker::{BrokerError, Reply, Request};
 use model::TopicId;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Partitions of one page of DescribeTopicPartitions: Kafka's `max.request.partition.size.limit`.
 const PARTITIONS_MAX: i32 = 2000;
@@ -25,7 +26,7 @@ const PARTITIONS_MAX: i32 = 2000;
 /// The first version that tells a leader without a listener for the client from none.
 const LISTENERS: i16 = 6;
 
-pub(super) fn handle(context: &Context, version: i16, request: MetadataRequest) -> Step {
+pub(super) fn handle(context: &Arc<Context>, version: i16, request: MetadataRequest) -> Step {
     // Version 0 has no null: there, no topics means all.
     let asked = request.topics.filter(|topics| version > 0 || !topics.is_empty());
     let topics: Option<Vec<TopicRef>> = asked.map(|topics| {
@@ -263,7 +264,7 @@ mod tests {
     use crate::fake::{Fake, topic};
     use model::NodeId;
 
-    fn metadata(context: &Context, version: i16, info: TopicInfo) -> MetadataResponse {
+    fn metadata(context: &Arc<Context>, version: i16, info: TopicInfo) -> MetadataResponse {
         let Step::Ask(_, then) = handle(context, version, MetadataRequest::default()) else { panic!("not asked") };
         match then(Reply::Topics(vec![Ok(info)])) {
             Step::Reply(ResponseBody::Metadata(response)) => response,
@@ -273,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_node_is_told_with_its_place() {
-        let response = metadata(&Fake::three().context(), 13, topic("a", 1));
+        let response = metadata(&Arc::new(Fake::three().context()), 13, topic("a", 1));
         let told = |broker: &MetadataResponseBroker| (broker.node_id, broker.host.to_string(), broker.port);
         let places: Vec<_> = response.brokers.iter().map(told).collect();
         let node = |nth: i32| (nth, format!("node-{nth}"), 9090 + nth);
@@ -289,7 +290,7 @@ mod tests {
         info.partitions[0].in_sync = vec![NodeId(1), NodeId(3)];
         info.partitions[0].offline = vec![NodeId(2)];
         info.partitions[1].leader = None;
-        let context = Fake::three().context();
+        let context = Arc::new(Fake::three().context());
         let response = metadata(&context, 13, info.clone());
         let [first, second] = &response.topics[0].partitions[..] else { panic!("not two partitions") };
         assert_eq!((first.leader_id, first.error_code), (1, 0));
@@ -306,7 +307,7 @@ mod tests {
     fn a_leader_that_clients_cannot_reach_is_none() {
         let mut fake = Fake::three();
         fake.node(3).endpoints.clear();
-        let context = fake.context();
+        let context = Arc::new(fake.context());
         let mut info = topic("a", 1);
         info.partitions[0].leader = Some(NodeId(3));
         for (version, error) in [(5, ErrorCode::LeaderNotAvailable), (6, ErrorCode::ListenerNotFound)] {

@@ -181,7 +181,7 @@ fn api_versions(version: i16, request: &ApiVersionsRequest) -> ApiVersionsRespon
 
 /// What to do with a request of a version that is spoken.
 pub(crate) fn handle(
-    context: &Context,
+    context: &Arc<Context>,
     memory: &mut Memory,
     version: i16,
     client_id: Option<Text>,

@@ -16,13 +16,14 @@ use broker::request::{AppendPart, AppendRefusal, Appended, TopicRef};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
 use model::Durability;
+use std::sync::Arc;
 
 /// The first version that names topics by id.
 const BY_ID: i16 = 13;
 /// The first version that names leaders (KIP-951).
 const LEADERS: i16 = 10;
 
-pub(super) fn handle(context: &Context, rejections: &Rejecting, version: i16, request: ProduceRequest) -> Step {
+pub(super) fn handle(context: &Arc<Context>, rejections: &Rejecting, version: i16, request: ProduceRequest) -> Step {
     let silent = request.acks == 0;
     let durability = (request.acks != -1).then_some(Durability::QuorumMemory);
     let mut parts = Vec::new();
@@ -283,7 +284,7 @@ mod tests {
         let partition_data = (0..3).map(partition).collect();
         let topic = TopicProduceData { name: "elsewhere".into(), partition_data, ..TopicProduceData::default() };
         let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
-        let step = handle(&Fake::three().context(), &Rejecting::default(), version, request);
+        let step = handle(&Arc::new(Fake::three().context()), &Rejecting::default(), version, request);
         let Step::Ask(Request::Append(parts), then) = step else { panic!("not asked") };
         assert_eq!(parts.len(), 3);
         match then(Reply::Appended(outcomes)) {

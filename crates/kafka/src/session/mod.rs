@@ -30,6 +30,7 @@ use counters::Measured;
 use gateway::session::{Output, RequestId, Session, Violation};
 use model::limit;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use counters::counters;
@@ -62,7 +63,8 @@ struct Exchange {
 
 /// See the module's documentation.
 pub struct KafkaSession {
-    context: Context,
+    /// What answers that come later need of it, too.
+    context: Arc<Context>,
     exchanges: VecDeque<Exchange>,
     /// Number of the first exchange in the queue.
     first: RequestId,
@@ -93,7 +95,7 @@ impl KafkaSession {
         let (asked, asked_large) = (Counted::new(asked), Counted::new(asked_large));
         let answered = Counted::new(&context.memory.answers);
         KafkaSession {
-            context,
+            context: Arc::new(context),
             exchanges: VecDeque::new(),
             first: 0,
             requests: VecDeque::new(),
