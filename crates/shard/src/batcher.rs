@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 /// What can be proposed.
 #[derive(Clone, Debug)]
@@ -86,6 +86,8 @@ type Waiting = (Answer, OwnedSemaphorePermit);
 #[derive(Default)]
 pub(crate) struct Pending {
     entries: Mutex<BTreeMap<u64, (u64, Vec<Waiting>)>>,
+    /// Rung when something is given up: what was to follow it is not proposed, either.
+    given_up: Notify,
 }
 
 impl Pending {
@@ -104,6 +106,7 @@ impl Pending {
         for (answer, _) in lost.into_iter().flat_map(|(_, (_, waiting))| waiting) {
             answer(Err(ProposeError::Unknown));
         }
+        self.given_up.notify_one();
     }
 }
 
@@ -214,6 +217,7 @@ impl<R: Runtime> Batcher<R> {
             tokio::select! {
                 biased;
                 Some((ticket, applied)) = self.finished.recv() => self.on_finished(ticket, applied),
+                () = self.pending.given_up.notified() => self.on_given_up(),
                 submission = self.submissions.recv(), if !full => match submission {
                     Some(submission) => self.take(submission).await,
                     None if self.builder.command_count() == 0 => break,
@@ -234,6 +238,14 @@ impl<R: Runtime> Batcher<R> {
         match &mut self.sequencer {
             Some(sequencer) if applied => sequencer.on_applied(ticket),
             _ => self.resign(),
+        }
+    }
+
+    /// No answer may come for what is in flight, and nobody else may submit anything.
+    fn on_given_up(&mut self) {
+        let term = self.sequencer.as_ref().map(Sequencer::term);
+        if term.is_some() && leading(&self.raft).ok() != term {
+            self.resign();
         }
     }
 
@@ -264,9 +276,12 @@ impl<R: Runtime> Batcher<R> {
         let pieces = self.builder.piece_count() as usize + request.pieces_max();
         let may_not_fit = bytes > limit::ENTRY_BYTES_MAX / 2 || pieces > limit::ENTRY_PIECES_MAX;
         if self.builder.command_count() > 0 && may_not_fit {
-            while self.in_flight >= limit::ENTRIES_IN_FLIGHT_MAX {
-                let Some((ticket, applied)) = self.finished.recv().await else { break };
-                self.on_finished(ticket, applied);
+            while self.in_flight >= limit::ENTRIES_IN_FLIGHT_MAX && self.sequencer.is_some() {
+                tokio::select! {
+                    biased;
+                    Some((ticket, applied)) = self.finished.recv() => self.on_finished(ticket, applied),
+                    () = self.pending.given_up.notified() => self.on_given_up(),
+                }
             }
             self.propose().await;
         }

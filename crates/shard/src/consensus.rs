@@ -140,7 +140,7 @@ impl<R: Runtime> Consensus for Inner<R> {
     }
 
     fn silences(&self) -> BTreeMap<NodeId, Duration> {
-        membership::silences(&self.raft)
+        membership::silences(&self.raft, &self.replica)
     }
 
     fn wait_applied(&self, index: u64) -> BoxFuture<'_, ()> {

@@ -185,7 +185,6 @@ pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, 
         }
     }
     doubt.set(State::Free);
-    raft.runtime_config().elect(true);
     tracing::warn!(
         shard = %replica.shard,
         had = before.index,

@@ -11,6 +11,7 @@
 
 use crate::batcher::Pending;
 use crate::doubt;
+use crate::leadership::last_heard;
 use crate::membership::MembershipError;
 use crate::raft::{Raft, Runtime, Vote, leading};
 use crate::replica::Replica;
@@ -132,7 +133,7 @@ pub(crate) async fn step_down_unheard<R: Runtime>(raft: Raft<R>, replica: Arc<Re
             let metrics = raft.metrics();
             let metrics = metrics.borrow_watched();
             let others = metrics.membership_config.voter_ids().map(NodeId).find(|node| *node != replica.me);
-            (metrics.last_quorum_acked.map_or(since, |heard| heard.into_inner().max(since)), others)
+            (last_heard(&replica, term, &metrics).map_or(since, |heard| heard.max(since)), others)
         };
         let Some(heir) = heir.filter(|_| now >= heard + UNHEARD) else { continue };
         tracing::warn!(shard = %replica.shard, term, "most of the others have not been heard: this replica leads no longer");

@@ -5,9 +5,8 @@
 //! lead while those who made it the leader have been heard so lately that they have made nobody else the leader since:
 //! of one that is cut off everybody else may know better.
 
-use crate::raft::{Raft, Runtime, leading};
+use crate::raft::{Raft, Runtime, Types, leading};
 use crate::replica::Replica;
-use crate::shard::ELECTION_MILLIS;
 use journal::canary::Fault;
 use model::NodeId;
 use openraft::Instant;
@@ -15,16 +14,19 @@ use openraft::async_runtime::WatchReceiver;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-/// How old a quorum's word that this node leads may be: shorter than the time in which those who gave it elect
-/// nobody else, and long enough for some heartbeats to be lost.
-pub(crate) const LEASE: Duration = Duration::from_millis(400);
+/// So long after it has heard of a leader a replica elects nobody else: that is its word. It bounds from below how long
+/// a shard is without a leader whose machine died, and from above how far apart nodes may be.
+pub(crate) const WORD: Duration = Duration::from_millis(900);
+/// How old a quorum's word that this node leads may be: shorter than the time for which it counts, and long enough
+/// for some heartbeats to be lost.
+pub(crate) const LEASE: Duration = Duration::from_millis(700);
 /// A replica that starts does not know to whom it gave its word before, so it gives it to nobody for as long as that
 /// may count.
-pub(crate) const SILENCE: Duration = Duration::from_millis(500);
+pub(crate) const SILENCE: Duration = Duration::from_millis(800);
 
 const _: () = {
     assert!(LEASE.as_millis() < SILENCE.as_millis());
-    assert!(SILENCE.as_millis() < ELECTION_MILLIS.1 as u128, "openraft's followers are silent for the longest timeout");
+    assert!(SILENCE.as_millis() < WORD.as_millis());
 };
 
 /// The term this node leads in, once it has applied an entry of it. That came after all that was committed before.
@@ -54,6 +56,16 @@ pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) 
     let alone = !voters.is_empty() && voters.iter().all(|config| config.len() == 1 && config.contains(&me));
     // Without a vote it is about to go, and openraft does not ask us when.
     let votes = voters.iter().any(|config| config.contains(&me));
-    let heard = metrics.last_quorum_acked.is_some_and(|acked| acked.into_inner() + LEASE > R::Instant::now());
-    alone || votes && heard
+    alone || votes && last_heard(replica, term, &metrics).is_some_and(|heard| heard + LEASE > R::Instant::now())
+}
+
+/// The last time at which most voters took this node for the leader of this term, in which it is.
+pub(crate) fn last_heard<R: Runtime>(
+    replica: &Replica<R>,
+    term: u64,
+    metrics: &openraft::RaftMetrics<Types<R>>,
+) -> Option<R::Instant> {
+    let voters = metrics.membership_config.get_joint_config();
+    let by_heartbeats = replica.hearing.lock().quorum(term, replica.me, R::Instant::now(), voters);
+    by_heartbeats.max(metrics.last_quorum_acked.map(|heard| heard.into_inner()))
 }

@@ -13,12 +13,14 @@
 
 pub mod apply;
 pub mod batcher;
+mod candidacy;
 mod compaction;
 mod consensus;
 mod door;
 mod doubt;
 pub mod environment;
 mod handover;
+mod hearing;
 mod housekeeping;
 mod leadership;
 pub mod liveness;

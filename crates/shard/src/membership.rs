@@ -124,12 +124,18 @@ pub(crate) fn lags<R: Runtime>(raft: &Raft<R>) -> BTreeMap<NodeId, u64> {
 }
 
 /// See [`Shard::silences`](crate::Shard::silences).
-pub(crate) fn silences<R: Runtime>(raft: &Raft<R>) -> BTreeMap<NodeId, Duration> {
+pub(crate) fn silences<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> BTreeMap<NodeId, Duration> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     let Some(heard) = &metrics.heartbeat else { return BTreeMap::new() };
-    let now = R::Instant::now();
-    heard.iter().filter_map(|(id, heard)| Some((NodeId(*id), now - **heard.as_ref()?))).collect()
+    let (now, hearing, term) = (R::Instant::now(), replica.hearing.lock(), metrics.vote.leader_id.term);
+    heard
+        .iter()
+        .filter_map(|(id, heard)| {
+            let (node, heard) = (NodeId(*id), heard.as_ref().map(|heard| **heard));
+            Some((node, now - heard.max(hearing.last(term, node))?))
+        })
+        .collect()
 }
 
 /// See [`Shard::follow`](crate::Shard::follow).

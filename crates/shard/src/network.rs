@@ -28,6 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::store::{encode_vote, position};
 use crate::transport::{Lane, TransportError};
 use bytes::Bytes;
+use futures::channel::oneshot;
 use futures::future::{BoxFuture, Either};
 use futures::stream::BoxStream;
 use futures::{FutureExt, Stream, StreamExt};
@@ -35,6 +36,7 @@ use journal::canary::Fault;
 use model::NodeId;
 use model::limit;
 use model::wire::Wire;
+use openraft::Instant;
 use openraft::OptionalSend;
 use openraft::alias::SnapshotOf;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -116,11 +118,24 @@ impl<R: Runtime> Client<R> {
         })
     }
 
-    /// Sends a heartbeat now, waits later; see the module's documentation.
+    /// Sends a heartbeat now, waits later; see the module's documentation. Its answer counts, however late: see
+    /// [`crate::hearing`].
     fn heartbeat(&self, request: AppendEntriesRequest<Types<R>>) -> impl Future<Output = Appended<R>> + Send {
+        let (sent_at, term) = (R::Instant::now(), request.vote.leader_id.term);
         let sent = self.call(Lane::Control, rpc::encode_heartbeat::<R>(request.clone()), APPEND_TIMEOUT);
+        let (tell, told) = oneshot::channel();
+        let (replica, to) = (self.replica.clone(), self.to);
+        drop(R::spawn(async move {
+            let answer = appended::<R>(sent.await);
+            if let Ok(Ok(_)) = answer {
+                replica.hearing.lock().note(term, to, sent_at);
+            }
+            // openraft may have given it up.
+            let _ = tell.send(answer);
+        }));
         async move {
-            match appended::<R>(sent.await)? {
+            let answer = told.await.unwrap_or_else(|_| Err(failed::<R>(TransportError::Lost("the node stops".into()))));
+            match answer? {
                 Err(StreamAppendError::Conflict(_)) => {
                     let again = self.call(Lane::Append, rpc::encode_append::<R>(request), APPEND_TIMEOUT);
                     appended::<R>(again.await)

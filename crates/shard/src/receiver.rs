@@ -19,7 +19,7 @@ use journal::install::SnapshotManifest;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
 use openraft::Instant;
-use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest};
+use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -45,6 +45,13 @@ pub(crate) struct Receiver<R: Runtime> {
     is_introduced: AtomicBool,
     /// Until then it votes for nobody.
     silent_until: Option<R::Instant>,
+}
+
+/// Notes that the leader was heard, unless it is one of the past.
+fn note_heard<R: Runtime>(replica: &Replica<R>, result: &StreamAppendResult<Types<R>>) {
+    if !matches!(result, Err(StreamAppendError::HigherVote(_))) {
+        *replica.heard.lock() = Some(R::Instant::now());
+    }
 }
 
 fn refused(why: impl Into<String>) -> TransportError {
@@ -144,11 +151,14 @@ impl<R: Runtime> Receiver<R> {
         if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&heartbeat.vote)) {
             return Box::pin(async move { Err(refused(why)) });
         }
-        let raft = self.raft.clone();
+        let (raft, replica) = (self.raft.clone(), self.replica.clone());
         Box::pin(async move {
             let mut results = std::pin::pin!(raft.stream_append(futures::stream::iter([heartbeat])));
             match results.next().await {
-                Some(Ok(result)) => Ok(rpc::encode_appended::<R>(&result)),
+                Some(Ok(result)) => {
+                    note_heard(&replica, &result);
+                    Ok(rpc::encode_appended::<R>(&result))
+                }
                 Some(Err(error)) => Err(refused(error.to_string())),
                 None => Err(refused("consensus has stopped")),
             }
@@ -157,7 +167,7 @@ impl<R: Runtime> Receiver<R> {
 
     fn start_stream(&self) -> mpsc::Sender<Append<R>> {
         let (sender, mut receiver) = mpsc::channel::<Append<R>>(limit::APPENDS_WAITING_MAX);
-        let raft = self.raft.clone();
+        let (raft, replica) = (self.raft.clone(), self.replica.clone());
         drop(R::spawn(async move {
             let waiting = Arc::new(Mutex::new(VecDeque::new()));
             let queue = waiting.clone();
@@ -173,6 +183,7 @@ impl<R: Runtime> Receiver<R> {
             while let Some(Ok(result)) = results.next().await {
                 let Some(answer) = waiting.lock().pop_front() else { break };
                 let over = result.is_err();
+                note_heard(&replica, &result);
                 let _ = answer.send(rpc::encode_appended::<R>(&result));
                 if over {
                     break;
@@ -189,6 +200,9 @@ impl<R: Runtime> Receiver<R> {
                 self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
                 let response = self.raft.vote(request).await.map_err(|error| refused(error.to_string()))?;
+                if response.vote_granted {
+                    *self.replica.heard.lock() = Some(R::Instant::now());
+                }
                 Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
             }
             Question::PreVote { ballot } => {

@@ -1,6 +1,7 @@
 //! What the parts of one replica share: the machine, the journal, how far it has applied.
 
 use crate::environment::Environment;
+use crate::hearing::Hearing;
 use crate::membership::Membership;
 use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
@@ -50,6 +51,10 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
     /// How far the clocks of most replicas are ahead of ours, in milliseconds.
     pub(crate) clock_offset: AtomicI64,
+    /// When it last heard of a leader, or gave its vote to a candidate.
+    pub(crate) heard: Mutex<Option<R::Instant>>,
+    /// What it hears of others while it leads.
+    pub(crate) hearing: Mutex<Hearing<R::Instant>>,
     /// The term in which it last handed leadership over.
     pub(crate) handed_over_in: AtomicU64,
     /// Changes taken out of the machine that no checkpoint holds yet.
@@ -138,6 +143,8 @@ impl<R: Runtime> Replica<R> {
             shrank: AtomicBool::new(true),
             is_taking_over: AtomicBool::new(false),
             clock_offset: AtomicI64::new(0),
+            heard: Mutex::default(),
+            hearing: Mutex::default(),
             handed_over_in: AtomicU64::new(0),
             unsaved: Mutex::default(),
         })

@@ -2,12 +2,14 @@
 
 use crate::apply::StateMachine;
 use crate::batcher::{Answer, Batcher, Pending, ProposeError, Request};
+use crate::candidacy;
 use crate::consensus::{Consensus, Inner, watch_role};
 use crate::door::Door;
 use crate::doubt::{self, Doubt};
 use crate::environment::Environment;
 use crate::handover::step_down_unheard;
 use crate::housekeeping::Housekeeping;
+use crate::leadership::WORD;
 use crate::membership::{Membership, MembershipError, is_founded};
 use crate::network::Network;
 use crate::raft::{Raft, Runtime};
@@ -31,9 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 
-/// Raft's timing.
 const HEARTBEAT_MILLIS: u64 = 100;
-pub(crate) const ELECTION_MILLIS: (u64, u64) = (300, 600);
 /// openraft's default of 200 ms is too short for a checkpoint of any size.
 const SNAPSHOT_TIMEOUT_MILLIS: u64 = 600_000;
 
@@ -110,8 +110,9 @@ impl Shard {
         let config = openraft::Config {
             cluster_name: "mainstem".into(),
             heartbeat_interval: HEARTBEAT_MILLIS,
-            election_timeout_min: ELECTION_MILLIS.0,
-            election_timeout_max: ELECTION_MILLIS.1,
+            // How long a candidate waits for a vote, and how long a follower's word counts: see `candidacy`.
+            election_timeout_min: WORD.as_millis() as u64 - 1,
+            election_timeout_max: WORD.as_millis() as u64,
             install_snapshot_timeout: SNAPSHOT_TIMEOUT_MILLIS,
             // Housekeeping says what to purge. openraft's own rule would move the mark back when
             // both are at work, which it asserts never happens.
@@ -119,8 +120,7 @@ impl Shard {
             purge_batch_size: 1,
             snapshot_policy: SnapshotPolicy::Never,
             enable_pre_vote: Some(true),
-            // In doubt a replica does not stand for election; see `doubt`.
-            enable_elect: !in_doubt,
+            enable_elect: false,
             enable_leader_restore: Some(false),
             ..openraft::Config::default()
         };
@@ -143,6 +143,7 @@ impl Shard {
         drop(R::spawn(watch_role(inner.clone())));
         drop(R::spawn(Housekeeping::new(inner.raft.clone(), inner.replica.clone(), door.downgrade()).run()));
         drop(R::spawn(skew::watch(inner.raft.clone(), inner.replica.clone())));
+        drop(R::spawn(candidacy::stand(inner.raft.clone(), inner.replica.clone(), inner.doubt.clone())));
         drop(R::spawn(step_down_unheard(inner.raft.clone(), inner.replica.clone(), pending)));
         // The members are told from here on: by the time openraft answers, it has said who they are.
         let _ = inner.raft.is_initialized().await;

@@ -111,6 +111,46 @@ async fn a_leader_that_nobody_hears_is_not_sure() {
     cluster.stop().await;
 }
 
+/// What is in flight when it happens, and what was to follow.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whoever_waits_for_a_leader_that_nobody_hears_is_told() {
+    let cluster = Cluster::founded(3, &[1, 2, 3]).await;
+    let old = cluster.leader().await;
+    cluster.net.cut(NodeId(old));
+    let shard = cluster.shard(old);
+    let before = shard.journal().last();
+    let first = tokio::spawn({
+        let shard = shard.clone();
+        async move { append(&shard, b"first").await }
+    });
+    cluster.until("the first is logged", |_| shard.journal().last() > before).await;
+    // They wait behind it, and nobody comes after them.
+    let others = (0..5).map(|_| append(shard, b"behind it"));
+    let told = futures::future::join_all(others).await;
+    assert!(told.iter().all(|told| *told == Err(ProposeError::NotLeader(None))), "{told:?}");
+    assert_eq!(first.await.unwrap(), Err(ProposeError::Unknown));
+    cluster.stop().await;
+}
+
+/// No heartbeat is answered before the next is due, and a vote takes longer than a failover among neighbours.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nodes_that_are_far_apart_have_a_leader_who_is_sure() {
+    let cluster = Cluster::founded(3, &[1, 2, 3]).await;
+    cluster.net.delay(Duration::from_millis(180));
+    let old = cluster.leader().await;
+    let shard = cluster.shard(old);
+    assert!(matches!(append(shard, b"far").await, Ok(Reply::Appended { .. })));
+    let (term, watched) = (shard.term(), Instant::now());
+    while watched.elapsed() < Duration::from_secs(4) {
+        assert!(shard.is_sure_to_lead() && shard.term() == term, "after {:?}", watched.elapsed());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    cluster.net.cut(NodeId(old));
+    let leads = |id: u64| id != old && cluster.shard(id).is_sure_to_lead();
+    cluster.until("another leads", |_| (1..=3).any(leads)).await;
+    cluster.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_replica_grows_to_three_under_writes() {
     let cluster = Cluster::founded(3, &[1]).await;

@@ -180,7 +180,7 @@ fn removals_that_go_at_once_are_caught() {
 
 #[test]
 fn compaction_behind_a_file_that_stays_is_caught() {
-    caught_in(COMPACTED, Fault::CompactBehindStaying, 10, "comes back");
+    caught_in(COMPACTED, Fault::CompactBehindStaying, 24, "comes back");
 }
 
 #[test]

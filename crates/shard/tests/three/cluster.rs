@@ -35,6 +35,8 @@ struct Wires {
     shards: BTreeMap<NodeId, Shard>,
     cut: BTreeSet<NodeId>,
     holds_entries: bool,
+    /// How long everything is on its way, in each direction.
+    delay: Duration,
     /// The last vote that was asked for on each lane, by who asked.
     last: BTreeMap<(Lane, NodeId), Bytes>,
 }
@@ -52,6 +54,11 @@ impl Net {
     /// Heartbeats arrive, entries do not.
     pub(crate) fn hold_entries(&self, holds: bool) {
         self.0.lock().holds_entries = holds;
+    }
+
+    /// How far apart the nodes are from now on.
+    pub(crate) fn delay(&self, delay: Duration) {
+        self.0.lock().delay = delay;
     }
 
     /// The last request for a vote that `from` sent.
@@ -76,15 +83,26 @@ impl Transport for Port {
         // Entries are parts of their own, behind what describes them.
         let has_entries = lane == Lane::Append && request.len() > 1;
         let request = Bytes::from(request.concat());
-        let target = {
+        let (target, delay) = {
             let mut wires = self.net.0.lock();
             if request.starts_with(&VOTE) {
                 wires.last.insert((lane, self.from), request.clone());
             }
             let lost = wires.cut.contains(&self.from) || wires.cut.contains(&to) || has_entries && wires.holds_entries;
-            wires.shards.get(&to).filter(|_| !lost).cloned()
+            (wires.shards.get(&to).filter(|_| !lost).cloned(), wires.delay)
         };
         match target {
+            Some(shard) if delay > Duration::ZERO => {
+                let from = self.from;
+                // It is on its way whatever becomes of whoever sent it.
+                let sent = tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    let answer = shard.handle(from, request).await;
+                    tokio::time::sleep(delay).await;
+                    answer
+                });
+                Box::pin(async move { sent.await.unwrap() })
+            }
             Some(shard) => shard.handle(self.from, request),
             None => Box::pin(async move { Err(TransportError::NotSent(format!("{to} is not there"))) }),
         }
