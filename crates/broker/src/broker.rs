@@ -430,7 +430,8 @@ fn on_effects(effects: &[Effect], waiters: &Waiters, changes: &Changes) {
                 changes.streams.notify_waiters();
             }
             Effect::StreamShrank(_) => {}
-            Effect::StreamMade(_) => changes.streams.notify_waiters(),
+            // Whoever has no replica of the shard goes by the catalog's outbox.
+            Effect::StreamMade(_) | Effect::Delivered(_) => changes.streams.notify_waiters(),
             Effect::CatalogChanged => {
                 changes.streams.notify_waiters();
                 changes.cluster.notify_one();

@@ -338,6 +338,7 @@ impl Step<'_> {
             Command::Deliver { .. } => Err(Refusal::Invalid(Fault::ItemWithinItem)),
             Command::Delivered { to, items } => {
                 outbox.delivered(to, &items);
+                effects.push(Effect::Delivered(to));
                 Ok(Reply::Done)
             }
             Command::Barrier { version } => {

@@ -53,6 +53,8 @@ pub enum Effect {
     StreamGone(StreamId),
     /// There are items to deliver to this shard.
     OutboxFor(ShardId),
+    /// Items were delivered to this shard.
+    Delivered(ShardId),
     /// Names, placement, shards, nodes or slots changed.
     CatalogChanged,
 }

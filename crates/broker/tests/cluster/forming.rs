@@ -90,6 +90,7 @@ async fn a_node_is_emptied_and_left_out() {
     let staying = [&second, &third, &fourth];
     wait_for_voters(&staying, &[2, 3, 4]).await;
     until("the first has nothing left but the catalog", async || (first.replicas().len() == 1).then_some(())).await;
+    create(&first, "made where no replica is", 1).await.unwrap();
     third.set_node_state(NodeId(1), NodeState::Removed).await.unwrap();
     until("the first is forgotten", async || {
         let members = staying.iter().all(|broker| broker.members().nodes.len() == 3);
