@@ -265,6 +265,14 @@ model::wire_enum! {
             /// refused.
             revision: u64,
         },
+        /// Catalog: gives up a shard that was placed and never added: nothing was ever put on it. Its number is
+        /// not used again.
+        48 = GiveUpShard {
+            /// Which shard.
+            shard: ShardId,
+            /// The revision of its placement that was looked at: another one is refused.
+            revision: u64,
+        },
 
         /// Carries an outbox item of another shard. Repeated ones are dropped, and one that comes
         /// before its predecessor is refused.
@@ -320,7 +328,8 @@ impl Command {
             | Command::UpdateNode { .. }
             | Command::SetNodeState { .. }
             | Command::PlaceShard { .. }
-            | Command::AssignSlots { .. } => shard == ShardId::CATALOG,
+            | Command::AssignSlots { .. }
+            | Command::GiveUpShard { .. } => shard == ShardId::CATALOG,
             Command::Tick | Command::Deliver { .. } | Command::Delivered { .. } | Command::Barrier { .. } => true,
         }
     }
@@ -334,7 +343,8 @@ impl Command {
             | Command::UpdateNode { .. }
             | Command::SetNodeState { .. }
             | Command::PlaceShard { .. }
-            | Command::AssignSlots { .. } => VERSION_OF_NODES,
+            | Command::AssignSlots { .. }
+            | Command::GiveUpShard { .. } => VERSION_OF_NODES,
             _ => 1,
         }
     }

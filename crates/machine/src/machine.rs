@@ -335,6 +335,7 @@ impl Step<'_> {
             Command::AssignSlots { first, count, shard, revision } => {
                 catalog.assign_slots(first, count, shard, revision, effects)
             }
+            Command::GiveUpShard { shard, revision } => catalog.give_up_shard(shard, revision, effects),
             Command::Deliver { .. } => Err(Refusal::Invalid(Fault::ItemWithinItem)),
             Command::Delivered { to, items } => {
                 outbox.delivered(to, &items);

@@ -95,6 +95,7 @@ fn commands() -> Vec<Command> {
         Command::SetNodeState { node, state: NodeState::Draining },
         Command::PlaceShard { shard: ShardId(1), revision: 0, replicas: vec![node], preferred: node },
         Command::AssignSlots { first: 5, count: 2, shard: ShardId(2), revision: 0 },
+        Command::GiveUpShard { shard: ShardId(3), revision: 1 },
         Command::Deliver { from: ShardId(2), item: 1, command: Bytes::from_static(&[8]) },
         Command::Delivered { to: ShardId(1), items: vec![1, 2, 3] },
         Command::Barrier { version: 1 },
@@ -309,11 +310,15 @@ fn objects_of_the_catalog_are_as_drawn() {
 #[test]
 fn objects_of_a_catalog_with_nodes_are_as_drawn() {
     let list = commands();
+    let is_given_up = |command: &&Command| matches!(command, Command::GiveUpShard { .. });
     let later = list.iter().filter(|command| command.version() == 2);
+    let (last, later): (Vec<_>, Vec<_>) = later.partition(is_given_up);
     let [first, second] = [1, 2].map(|shard| Command::AddShards { shards: vec![ShardId(shard)] });
+    let third = Command::PlaceShard { shard: ShardId(3), revision: 0, replicas: vec![NodeId(1)], preferred: NodeId(1) };
     let before = [&Command::Barrier { version: 2 }, &first, &second];
-    let script: Vec<_> = before.into_iter().chain(later).map(|command| (command, 0)).collect();
-    check("objects_nodes", machine(ShardId::CATALOG, &script), &[1, 65, 68, 69, 70]);
+    let all = before.into_iter().chain(later).chain([&third]).chain(last);
+    let script: Vec<_> = all.map(|command| (command, 0)).collect();
+    check("objects_nodes", machine(ShardId::CATALOG, &script), &[1, 65, 68, 69, 70, 72]);
 }
 
 fn apply(machine: &mut Machine, command: &Command) -> Reply {

@@ -94,16 +94,20 @@ impl Inner {
     async fn give_up_what_is_placed_elsewhere(&self, network: &dyn Network) {
         let gone: Vec<ShardId> = {
             let machine = self.catalog().machine();
-            let elsewhere = |shard: &ShardId| {
-                machine.catalog.placement(*shard).is_some_and(|placement| !placement.replicas.contains(&self.me()))
+            let is_gone = |shard: &ShardId| match machine.catalog.placement(*shard) {
+                Some(placement) => !placement.replicas.contains(&self.me()),
+                None => machine.catalog.is_given_up(*shard),
             };
-            self.shards.all().into_iter().map(|shard| shard.id()).filter(elsewhere).collect()
+            self.shards.all().into_iter().map(|shard| shard.id()).filter(is_gone).collect()
         };
         for shard in gone {
-            let deadline = self.world.now() + PATIENCE;
-            let Some(standing) = self.standing_of(network, shard, deadline).await else { continue };
-            if standing.membership.nodes().contains(&self.me()) {
-                continue;
+            // Of a shard that was given up, nobody decides anything any more.
+            if !self.catalog().machine().catalog.is_given_up(shard) {
+                let deadline = self.world.now() + PATIENCE;
+                let Some(standing) = self.standing_of(network, shard, deadline).await else { continue };
+                if standing.membership.nodes().contains(&self.me()) {
+                    continue;
+                }
             }
             match self.drop_shard(shard).await {
                 Ok(()) => tracing::info!(%shard, "the replica was given up"),
@@ -245,8 +249,14 @@ impl Inner {
         true
     }
 
-    /// Places the next shard that has too few replicas, or that there shall be.
+    /// Gives up a new shard that came to nothing, or places the next that has too few replicas, or that there
+    /// shall be.
     async fn place_next(&self) {
+        let given_up = plan::next_given_up(&self.catalog().machine().catalog);
+        if let Some((shard, revision)) = given_up {
+            tracing::info!(%shard, "a new shard is given up: a node that it was placed on is to leave");
+            return self.change_placement(Command::GiveUpShard { shard, revision }).await;
+        }
         let replication = self.config.cluster.replication as usize;
         let unfounded = self.unfounded().await;
         let next = {
@@ -261,10 +271,15 @@ impl Inner {
         };
         let Some(Move { shard, revision, replicas, preferred }) = next else { return };
         tracing::info!(%shard, ?replicas, "a shard is placed");
-        let command = Command::PlaceShard { shard, revision, replicas, preferred };
-        if let Some(Ok(_)) = self.world.timeout(PATIENCE, self.catalog().command(command)).await {
+        self.change_placement(Command::PlaceShard { shard, revision, replicas, preferred }).await;
+    }
+
+    async fn change_placement(&self, command: Command) {
+        match self.world.timeout(PATIENCE, self.catalog().command(command)).await {
+            Some(Ok(Reply::Refused(refusal))) => tracing::debug!(%refusal, "a placement was not changed"),
             // There may be another one.
-            self.changes.cluster.notify_one();
+            Some(Ok(_)) => self.changes.cluster.notify_one(),
+            Some(Err(_)) | None => {}
         }
     }
 

@@ -138,7 +138,8 @@ pub struct Move {
 ///
 /// A shard that was there before anybody said where is on `founder` alone, and nowhere else until that is
 /// written down: until then no other node is let in. One of the `unfounded` stays where it is until it is
-/// there: nobody else may found it.
+/// there: nobody else may found it. While a shard does not count, it gets replicas and loses none: see
+/// [`next_given_up`].
 #[must_use]
 pub fn next_move(
     catalog: &Catalog,
@@ -151,7 +152,9 @@ pub fn next_move(
     if let Some(shard) = catalog.shards().find(|shard| catalog.placement(*shard).is_none()) {
         return Some(Move { shard, revision: 0, replicas: vec![founder], preferred: founder });
     }
-    let mut placed = catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG && !unfounded.contains(shard));
+    let leaving: BTreeSet<ShardId> = given_up(catalog).map(|(shard, _)| shard).collect();
+    let stays = |shard: &ShardId| *shard == ShardId::CATALOG || unfounded.contains(shard) || leaving.contains(shard);
+    let mut placed = catalog.placements().filter(|(shard, _)| !stays(shard));
     placed.find_map(|(shard, placement)| {
         let mut replicas = placement.replicas.clone();
         replicas.retain(|node| active.contains_key(node));
@@ -181,10 +184,12 @@ pub fn next_move(
 /// The next move that spreads replicas better over racks, or else over nodes, or else leaders over nodes, if
 /// there is one: a replica leaves a rack that has another of the shard, or a node that has two more than
 /// another, and leadership one that leads two more. None makes worse what comes before it, so there is an end.
+/// Shards that do not count yet stay on the node that founded them.
 #[must_use]
 pub fn next_balance(catalog: &Catalog) -> Option<Move> {
     let (active, load) = (active(catalog), Load::of(catalog));
-    let placed = || catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG);
+    let counting: BTreeSet<ShardId> = catalog.shards().collect();
+    let placed = || catalog.placements().filter(|(shard, _)| counting.contains(shard));
     let shares = |replicas: &[NodeId]| shared_racks(&active, replicas);
     let by_load = |node: NodeId| (load.replicas(node), load.leads(node), node);
     let moved = |shard, placement: &Placement, from: NodeId, to: NodeId| {
@@ -247,12 +252,28 @@ pub fn next_shard(catalog: &Catalog) -> Option<Move> {
     let active = active(catalog);
     let known: BTreeSet<ShardId> = catalog.shards().chain(catalog.placements().map(|(shard, _)| shard)).collect();
     let count = known.iter().filter(|shard| **shard != ShardId::CATALOG).count();
-    if active.len() < NODES_THAT_SURVIVE || count >= active.len() || count >= limit::SHARDS_MAX as usize {
+    let shard = catalog.next_shard();
+    if active.len() < NODES_THAT_SURVIVE || count >= active.len() || shard.0 > limit::SHARDS_MAX {
         return None;
     }
     let node = best(&active, &[], &Load::of(catalog))?;
-    let shard = ShardId(known.last().map_or(1, |last| last.0 + 1));
     Some(Move { shard, revision: 0, replicas: vec![node], preferred: node })
+}
+
+/// A new shard that is given up, if there is one, and the revision of its placement: a node that it was placed
+/// on is to leave, or is gone. It may be the one that was to found the shard and never did, or did and was lost
+/// before another had a replica. Nobody has to know: what does not count yet has nothing that anybody was told
+/// of, and instead of moving it, another shard is founded on nodes that stay, under a number of its own.
+#[must_use]
+pub fn next_given_up(catalog: &Catalog) -> Option<(ShardId, u64)> {
+    given_up(catalog).next()
+}
+
+fn given_up(catalog: &Catalog) -> impl Iterator<Item = (ShardId, u64)> {
+    let active = active(catalog);
+    let placed = growing(catalog).into_iter().filter_map(|shard| Some((shard, catalog.placement(shard)?)));
+    let leaving = placed.filter(move |(_, placed)| placed.replicas.iter().any(|node| !active.contains_key(node)));
+    leaving.map(|(shard, placed)| (shard, placed.revision))
 }
 
 /// The shards that have been placed and do not count yet.
@@ -417,6 +438,11 @@ mod tests {
         }
 
         fn join(&mut self, node: u64, rack: Option<&'static str>) {
+            self.allocate(node, rack);
+            self.settle();
+        }
+
+        fn allocate(&mut self, node: u64, rack: Option<&'static str>) {
             self.apply(Command::AllocateNode {
                 incarnation: Incarnation(node.into()),
                 wanted: Some(NodeId(node)),
@@ -425,7 +451,6 @@ mod tests {
                 rack: rack.map(Bytes::from),
                 version: VERSION_OF_NODES as u16,
             });
-            self.settle();
         }
 
         fn set(&mut self, node: u64, state: NodeState) {
@@ -438,6 +463,10 @@ mod tests {
         /// Makes every move there is, and returns how many those were.
         fn settle(&mut self) -> usize {
             for moves in 0..200 {
+                if let Some((shard, revision)) = next_given_up(&self.machine.catalog) {
+                    self.apply(Command::GiveUpShard { shard, revision });
+                    continue;
+                }
                 let catalog = &self.machine.catalog;
                 let next = next_move(catalog, 3, NodeId(1), &BTreeSet::new()).or_else(|| next_shard(catalog));
                 let Some(Move { shard, revision, replicas, preferred }) = next.or_else(|| next_balance(catalog)) else {
@@ -506,6 +535,75 @@ mod tests {
         let racks: Vec<BTreeSet<u64>> =
             world.replicas().iter().map(|replicas| replicas.iter().map(|node| node.0.div_ceil(2)).collect()).collect();
         assert!(racks.iter().all(|racks| racks.len() == 3), "{:?}", world.replicas());
+    }
+
+    /// The new shards that there are, and where their replicas shall be.
+    fn growing_on(world: &World) -> Vec<(u32, BTreeSet<NodeId>)> {
+        let catalog = &world.machine.catalog;
+        let placed = growing(catalog).into_iter().map(|shard| (shard, catalog.placement(shard).unwrap()));
+        placed.map(|(shard, placement)| (shard.0, as_set(&placement.replicas))).collect()
+    }
+
+    /// Places the shard that there shall be, which is not founded yet.
+    fn begin(world: &mut World) {
+        let Move { shard, revision, replicas, preferred } = next_shard(&world.machine.catalog).unwrap();
+        world.apply(Command::PlaceShard { shard, revision, replicas, preferred });
+    }
+
+    /// Three nodes with two shards, the third of which is placed on node 3.
+    fn beginning() -> World {
+        let mut world = World::new(2);
+        (1..=2).for_each(|node| world.join(node, None));
+        // As `join` does, but nobody has been told yet.
+        world.allocate(3, None);
+        begin(&mut world);
+        assert_eq!(growing_on(&world), [(3, nodes(&[3]))]);
+        world
+    }
+
+    #[test]
+    fn a_new_shard_whose_node_leaves_is_given_up_and_another_takes_its_place() {
+        let mut world = beginning();
+        assert_eq!(next_given_up(&world.machine.catalog), None, "its node may come yet");
+        let unfounded = BTreeSet::from([ShardId(3)]);
+        let next = next_move(&world.machine.catalog, 3, NodeId(1), &unfounded).unwrap();
+        assert_ne!(next.shard, ShardId(3), "nobody else may found it");
+        world.apply(Command::SetNodeState { node: NodeId(3), state: NodeState::Draining });
+        assert_eq!(next_given_up(&world.machine.catalog), Some((ShardId(3), 1)));
+        world.settle();
+        assert_eq!(world.loads(&[3]), [(0, 0)]);
+        world.set(3, NodeState::Removed);
+        world.join(4, None);
+        let placed: Vec<u32> = world.machine.catalog.placements().map(|(shard, _)| shard.0).collect();
+        assert_eq!(placed, [1, 2, 4]);
+        assert_eq!(world.loads(&[1, 2, 4]), [(3, 1); 3]);
+    }
+
+    #[test]
+    fn a_new_shard_is_not_moved_from_the_node_that_has_founded_it() {
+        let mut world = beginning();
+        let move_of = |world: &World| next_move(&world.machine.catalog, 3, NodeId(1), &BTreeSet::new());
+        while let Some(Move { shard, revision, replicas, preferred }) = move_of(&world) {
+            world.apply(Command::PlaceShard { shard, revision, replicas, preferred });
+        }
+        assert_eq!(growing_on(&world), [(3, nodes(&[1, 2, 3]))]);
+        for node in 4..=6 {
+            world.allocate(node, None);
+        }
+        let balance = next_balance(&world.machine.catalog).unwrap();
+        assert_ne!(balance.shard, ShardId(3), "what has begun is brought to its end first");
+        // Whichever of its nodes leaves: only the first is sure to have it.
+        for (node, given_up) in [(5, None), (2, Some((ShardId(3), 2)))] {
+            world.apply(Command::SetNodeState { node: NodeId(node), state: NodeState::Draining });
+            assert_eq!(next_given_up(&world.machine.catalog), given_up);
+        }
+        // As soon as it counts it has what was acknowledged, and moves like all others.
+        world.apply(Command::AddShards { shards: vec![ShardId(3)] });
+        assert_eq!(next_given_up(&world.machine.catalog), None);
+        while let Some(Move { shard, revision, replicas, preferred }) = move_of(&world) {
+            world.apply(Command::PlaceShard { shard, revision, replicas, preferred });
+        }
+        assert!(world.replicas().iter().all(|replicas| !replicas.contains(&NodeId(2))));
     }
 
     #[test]

@@ -138,8 +138,8 @@ impl Inner {
 }
 
 impl Broker {
-    /// How the replicas of all shards are: of shards that are not on this node, as their leaders say, if they
-    /// answer.
+    /// How the replicas of all shards are: of shards that are not on this node, as their leaders say. Of those
+    /// that nobody leads, or whose leader does not answer, it is told where they shall be.
     pub async fn all_replicas(&self) -> Vec<ReplicaStatus> {
         let mut found = self.replicas();
         let inner = &self.inner;
@@ -151,8 +151,12 @@ impl Broker {
             placed.filter(|shard| inner.shards.get(*shard).is_none()).collect()
         };
         let asked = elsewhere.into_iter().map(|shard| async move {
-            let standing = inner.standing_of(&**network, shard, deadline).await?;
-            Some(ReplicaStatus::of(shard, Some(standing.leader), standing.membership, BTreeMap::new()))
+            if let Some(standing) = inner.standing_of(&**network, shard, deadline).await {
+                return Some(ReplicaStatus::of(shard, Some(standing.leader), standing.membership, BTreeMap::new()));
+            }
+            let placed = inner.catalog().machine().catalog.placement(shard).map(|placed| placed.replicas.clone())?;
+            let membership = Membership { learners: placed.into_iter().collect(), ..Membership::default() };
+            Some(ReplicaStatus::of(shard, None, membership, BTreeMap::new()))
         });
         found.extend(futures::future::join_all(asked).await.into_iter().flatten());
         found.sort_by_key(|replica| replica.shard);

@@ -31,6 +31,7 @@ mod tag {
     pub(super) const NODES: u8 = 68;
     pub(super) const PLACEMENTS: u8 = 69;
     pub(super) const SLOTS: u8 = 70;
+    pub(super) const GIVEN_UP: u8 = 72;
 }
 
 model::wire_struct! {
@@ -60,6 +61,8 @@ pub struct Catalog {
     /// Empty until they are dealt out. No [`Single`], whose default would be part of the digest: catalogs of
     /// before behaviour 2 have to have the one that they always had.
     slots: Table<(), Slots>,
+    /// The greatest number of a shard that was given up, if one was.
+    given_up: Table<(), ShardId>,
     /// Topics by name; made from the table.
     names: BTreeMap<Name, TopicId>,
 }
@@ -73,6 +76,7 @@ impl Catalog {
             nodes: Nodes::new(tag::NODES),
             placements: Table::new(tag::PLACEMENTS),
             slots: Table::new(tag::SLOTS),
+            given_up: Table::new(tag::GIVEN_UP),
             names: BTreeMap::new(),
         }
     }
@@ -161,6 +165,14 @@ impl Catalog {
         self.placements.iter().map(|(shard, placement)| (*shard, placement))
     }
 
+    /// Whether a shard was given up: there is none of this number, and there will be none.
+    #[must_use]
+    pub fn is_given_up(&self, shard: ShardId) -> bool {
+        let is_known =
+            shard == ShardId::CATALOG || self.shards.get(&shard).is_some() || self.placement(shard).is_some();
+        !is_known && self.given_up.get(&()).is_some_and(|last| shard <= *last)
+    }
+
     pub(crate) fn add_shards(&mut self, shards: &[ShardId], effects: &mut Vec<Effect>) -> Result<Reply, Refusal> {
         let new: BTreeSet<ShardId> = shards.iter().filter(|shard| self.shards.get(shard).is_none()).copied().collect();
         if new.contains(&ShardId::CATALOG) {
@@ -168,6 +180,9 @@ impl Catalog {
         }
         if self.shards.len() + new.len() > limit::SHARDS_MAX as usize {
             return Err(Refusal::LimitReached(Limit::Shards));
+        }
+        if new.iter().any(|shard| self.is_given_up(*shard)) {
+            return Err(Refusal::UnknownShard);
         }
         for shard in new {
             self.shards.insert(shard, 0);
@@ -247,11 +262,13 @@ impl Catalog {
         Ok(Reply::Done)
     }
 
-    /// The number of a shard that there has never been.
-    fn next_shard(&self) -> ShardId {
-        let added = self.shards().last().map_or(0, |shard| shard.0);
-        let placed = self.placements().last().map_or(0, |(shard, _)| shard.0);
-        ShardId(added.max(placed).saturating_add(1))
+    /// The number of the next new shard: there has never been one of it.
+    #[must_use]
+    pub fn next_shard(&self) -> ShardId {
+        let added = self.shards.iter().next_back().map_or(0, |(shard, _)| shard.0);
+        let placed = self.placements.iter().next_back().map_or(0, |(shard, _)| shard.0);
+        let given_up = self.given_up.get(&()).map_or(0, |shard| shard.0);
+        ShardId(added.max(placed).max(given_up).saturating_add(1))
     }
 
     pub(crate) fn place_shard(
@@ -276,6 +293,27 @@ impl Catalog {
         placement.check()?;
         placement.replicas.iter().try_for_each(|node| self.nodes.check_replica(*node))?;
         self.placements.insert(shard, Placement { revision: revision + 1, ..placement });
+        effects.push(Effect::CatalogChanged);
+        Ok(Reply::Done)
+    }
+
+    /// Only of a shard that was never added: streams and slots go to others, so nobody was ever told that
+    /// anything is on it.
+    pub(crate) fn give_up_shard(
+        &mut self,
+        shard: ShardId,
+        revision: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        let Some(placement) = self.placements.get(&shard).filter(|_| shard != ShardId::CATALOG) else {
+            return Err(Refusal::UnknownShard);
+        };
+        if placement.revision != revision || self.shards.get(&shard).is_some() {
+            return Err(Refusal::Changed);
+        }
+        self.placements.remove(&shard);
+        let last = self.given_up.get(&()).map_or(shard, |last| shard.max(*last));
+        self.given_up.insert((), last);
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Done)
     }
@@ -454,6 +492,7 @@ impl Catalog {
         self.nodes.rows.take_changes(into);
         self.placements.take_changes(into);
         self.slots.take_changes(into);
+        self.given_up.take_changes(into);
     }
 
     /// Puts back an object of a checkpoint; `None` when the tag is not of these tables.
@@ -465,6 +504,7 @@ impl Catalog {
             tag::NODES => self.nodes.rows.restore(key, value),
             tag::PLACEMENTS => self.placements.restore(key, value),
             tag::SLOTS => self.slots.restore(key, value),
+            tag::GIVEN_UP => self.given_up.restore(key, value),
             _ => return None,
         })
     }
@@ -481,6 +521,7 @@ impl Catalog {
         self.nodes.rows.dump(&mut *each);
         self.placements.dump(&mut *each);
         self.slots.dump(&mut *each);
+        self.given_up.dump(&mut *each);
     }
 }
 

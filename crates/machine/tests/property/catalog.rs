@@ -68,6 +68,7 @@ fn about_nodes() -> impl Strategy<Value = Command> {
         2 => (0u32..4200, 0u32..900, shard(), 0u64..3).prop_map(|(first, count, shard, revision)| {
             Command::AssignSlots { first, count, shard, revision }
         }),
+        2 => (shard(), 0u64..3).prop_map(|(shard, revision)| Command::GiveUpShard { shard, revision }),
     ]
 }
 
@@ -122,6 +123,11 @@ fn check_state(machine: &Machine) {
     }
 }
 
+/// Numbers of shards, of which a few are known at any time.
+fn given_up(machine: &Machine) -> BTreeSet<ShardId> {
+    (0..60).map(ShardId).filter(|shard| machine.catalog.is_given_up(*shard)).collect()
+}
+
 proptest! {
     #[test]
     fn nodes_placements_and_slots_fit_together(before in vec(command(), 0..12), after in vec(command(), 1..60)) {
@@ -133,6 +139,8 @@ proptest! {
             let (version, placed) = (machine.version(), machine.catalog.placements().count());
             let known_shards: BTreeSet<ShardId> =
                 machine.catalog.shards().chain(machine.catalog.placements().map(|(shard, _)| shard)).collect();
+            let (next, gone, added) =
+                (machine.catalog.next_shard(), given_up(&machine), machine.catalog.shards().collect::<Vec<_>>());
             let reply = apply(&mut machine, index, &command);
             check_state(&machine);
 
@@ -141,6 +149,8 @@ proptest! {
                 prop_assert_eq!(nodes[&id].0, incarnation, "an id is given once");
                 prop_assert!(nodes[&id].1 || !removed, "for ever");
             }
+            prop_assert!(given_up(&machine).is_superset(&gone), "no number is used again");
+            prop_assert!(machine.catalog.next_shard() >= next);
             match (&command, &reply) {
                 (_, Reply::Refused(_)) => {
                     prop_assert_eq!(&nodes, &nodes_before);
@@ -161,9 +171,13 @@ proptest! {
                     let now = machine.catalog.placement(*shard).map(|placement| placement.revision);
                     prop_assert_eq!(now, Some(revision + 1));
                     // One that is not there yet is placed before it is added, and no number is left out.
-                    let next = ShardId(known_shards.last().map_or(0, |last| last.0) + 1);
                     let may_be_placed = *shard == ShardId::CATALOG || *shard == next || known_shards.contains(shard);
                     prop_assert!(may_be_placed);
+                }
+                (Command::GiveUpShard { shard, .. }, Reply::Done) => {
+                    prop_assert!(known_shards.contains(shard) && machine.catalog.is_given_up(*shard));
+                    prop_assert!(!added.contains(shard), "nothing was ever put on it");
+                    prop_assert_eq!(homes(&machine), homes_before);
                 }
                 (Command::AssignSlots { first, count, shard, .. }, Reply::Done) => {
                     let slots = machine.catalog.slots().expect("assigned");
@@ -180,5 +194,11 @@ proptest! {
                 }
             }
         }
+        let objects: Vec<(Vec<u8>, Vec<u8>)> =
+            machine.take_all().into_iter().filter_map(|(key, value)| Some((key, value?.bytes()))).collect();
+        let objects = objects.iter().map(|(key, value)| (&key[..], &value[..]));
+        let restored = Machine::restore(ShardId::CATALOG, objects).expect("a catalog's objects");
+        prop_assert_eq!(restored.digest(), machine.digest());
+        check_state(&restored);
     }
 }

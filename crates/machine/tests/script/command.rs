@@ -23,6 +23,7 @@
 //! set-node-state 1 draining
 //! place-shard 1 on=1,2,3 preferred=1 [revision=0]
 //! assign-slots 1 first=0 count=10 [revision=0]
+//! give-up-shard 1 [revision=1]
 //! deliver from=0 item=4 <command>
 //! delivered to=1 4 5
 //! barrier 1
@@ -160,6 +161,7 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
             count: line.or("count", 0)?,
             revision: line.or("revision", 0)?,
         },
+        "give-up-shard" => Command::GiveUpShard { shard: ShardId(line.value()?), revision: line.or("revision", 1)? },
         "deliver" => {
             let from = ShardId(line.or("from", 0)?);
             let item = line.maybe("item")?.ok_or("deliver needs item=")?;

@@ -134,6 +134,7 @@ pub(crate) fn key(key: &[u8]) -> String {
         68 => format!("node {}", one::<u64>(rest)),
         69 => format!("placement {}", one::<u32>(rest)),
         70 => "slots".into(),
+        72 => "given up".into(),
         other => format!("table {other}?"),
     }
 }
