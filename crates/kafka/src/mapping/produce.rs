@@ -41,7 +41,7 @@ pub(super) fn handle(context: &Arc<Context>, rejections: &Rejecting, version: i1
                 _ if !legal_acks => Err(ErrorCode::InvalidRequiredAcks.into()),
                 _ if request.transactional_id.is_some() => Err(ErrorCode::TransactionalIdAuthorizationFailed.into()),
                 Some(records) => check(records),
-                None => Err(ErrorCode::InvalidRecord.into()),
+                None => Err(invalid("no batch")),
             };
             if let Err(refusal) = &checked {
                 note(rejections, partition.index, &target, &refusal.why);
@@ -151,12 +151,18 @@ fn is_malformed(error: &BrokerError) -> bool {
     }
 }
 
+/// What no batch explains. As with Kafka, only the log says more than the code.
+fn invalid(why: &str) -> Refusal {
+    Refusal { code: ErrorCode::InvalidRecord, message: None, why: why.to_owned() }
+}
+
 /// The one batch that `records` must be.
 fn check(records: Bytes) -> Result<Bytes, Refusal> {
     let mut batches = Batches::new(records);
-    let batch: Batch = batches.next().ok_or(ErrorCode::InvalidRecord)?.map_err(|error| refusal(&error))?;
+    let first = batches.next().ok_or_else(|| invalid("no bytes in the place of a batch"))?;
+    let batch: Batch = first.map_err(|error| refusal(&error))?;
     if batches.next().is_some() {
-        return Err(ErrorCode::InvalidRecord.into());
+        return Err(invalid("more behind the batch: a request has one of each partition"));
     }
     if batch.is_transactional() {
         return Err(ErrorCode::TransactionalIdAuthorizationFailed.into());
@@ -311,6 +317,29 @@ mod tests {
         let older = produced(9, outcomes());
         assert!(older.node_endpoints.is_empty());
         assert_eq!(older.responses[0].partition_responses[0].current_leader, LeaderIdAndEpoch::default());
+    }
+
+    #[test]
+    fn what_is_no_batch_is_told_from_what_is_two() {
+        let records = vec![Record { value: Some(Bytes::from_static(b"v")), ..Record::default() }];
+        let batch = BatchBuilder { records, ..BatchBuilder::default() }.encode();
+        let said = |records: Option<Bytes>| {
+            let data = PartitionProduceData { index: 4, records };
+            let topic =
+                TopicProduceData { name: "a".into(), partition_data: vec![data], ..TopicProduceData::default() };
+            let request = ProduceRequest { acks: -1, topic_data: vec![topic], ..ProduceRequest::default() };
+            let (context, rejections) = (Arc::new(Fake::three().context()), Rejecting::default());
+            let Step::Ask(Request::Append(parts), _) = handle(&context, &rejections, 9, request) else { panic!() };
+            let said = rejections.lock().take();
+            assert_eq!(parts.is_empty(), said.is_some());
+            said.map(|(_, why)| why)
+        };
+        let refused = |why: &str| Some(format!("a batch for partition 4 of topic \"a\": {why}"));
+        assert_eq!(said(Some(batch.clone())), None);
+        assert_eq!(said(None), refused("no batch"));
+        assert_eq!(said(Some(Bytes::new())), refused("no bytes in the place of a batch"));
+        let two = Bytes::from([batch.clone(), batch].concat());
+        assert_eq!(said(Some(two)), refused("more behind the batch: a request has one of each partition"));
     }
 
     #[test]
