@@ -19,7 +19,7 @@ use model::limit;
 use model::{NodeId, ShardId, StreamId, Timestamp, TopicId};
 use parking_lot::RwLock;
 use shard::{ProposeError, Request as ShardRequest, Shard};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -513,18 +513,13 @@ pub(crate) struct Named {
 
 /// The topic and partition of each stream; those of deleted topics are left out.
 pub(crate) fn name_streams(catalog: &Shard, streams: &[StreamId]) -> BTreeMap<StreamId, Named> {
-    let wanted: BTreeSet<StreamId> = streams.iter().copied().collect();
-    let mut named = BTreeMap::new();
-    if wanted.is_empty() {
-        return named;
+    if streams.is_empty() {
+        return BTreeMap::new();
     }
-    for (id, topic) in catalog.machine().catalog.topics() {
-        for (nth, partition) in (0u32..).zip(&topic.partitions) {
-            if wanted.contains(&partition.stream) {
-                let topic = topic.name.to_string();
-                named.insert(partition.stream, Named { topic, id, partition: nth });
-            }
-        }
-    }
-    named
+    let machine = catalog.machine();
+    let name = |stream: &StreamId| {
+        let (id, topic, partition) = machine.catalog.partition_of(*stream)?;
+        Some((*stream, Named { topic: topic.name.to_string(), id, partition }))
+    };
+    streams.iter().filter_map(name).collect()
 }

@@ -65,6 +65,9 @@ pub struct Catalog {
     given_up: Table<(), ShardId>,
     /// Topics by name; made from the table.
     names: BTreeMap<Name, TopicId>,
+    /// Topics by their streams, of which those that were made at once have numbers one after the other: by the first
+    /// of them, with the partition that it is. Made from the table.
+    rows: BTreeMap<StreamId, (TopicId, u32)>,
 }
 
 impl Catalog {
@@ -78,6 +81,7 @@ impl Catalog {
             slots: Table::new(tag::SLOTS),
             given_up: Table::new(tag::GIVEN_UP),
             names: BTreeMap::new(),
+            rows: BTreeMap::new(),
         }
     }
 
@@ -92,6 +96,16 @@ impl Catalog {
     pub fn topic_named(&self, name: &str) -> Option<(TopicId, &Topic)> {
         let id = *self.names.get(name)?;
         Some((id, self.topics.get(&id)?))
+    }
+
+    /// The topic that a stream is a partition of, and which; nothing when it is none any more.
+    #[must_use]
+    pub fn partition_of(&self, stream: StreamId) -> Option<(TopicId, &Topic, u32)> {
+        let (first, (id, nth)) = self.rows.range(..=stream).next_back()?;
+        let topic = self.topics.get(id)?;
+        let nth = u64::from(*nth) + (stream.0 - first.0);
+        let is_it = topic.partitions.get(usize::try_from(nth).ok()?)?.stream == stream;
+        is_it.then_some((*id, topic, nth as u32))
     }
 
     /// All topics, by name.
@@ -344,6 +358,7 @@ impl Catalog {
         let partitions = self.new_streams(topic.partitions, &topic.config, outbox, effects)?;
         let NewTopic { name, id, config, settings, .. } = topic;
         self.names.insert(name.clone(), id);
+        self.rows.extend(rows(id, &partitions));
         self.topics.insert(id, Topic { name, partitions, config, settings, revision: 0 });
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Topic(id))
@@ -367,6 +382,7 @@ impl Catalog {
         let new = self.new_streams(partitions - known, &config, outbox, effects)?;
         if let Some(topic) = self.topics.get_mut(&id) {
             topic.partitions.extend(new);
+            self.rows.extend(rows(id, &topic.partitions));
         }
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Topic(id))
@@ -440,6 +456,9 @@ impl Catalog {
         }
         effects.extend(shards.into_iter().map(Effect::OutboxFor));
         self.names.remove(&topic.name);
+        for (first, _) in rows(id, &topic.partitions) {
+            self.rows.remove(&first);
+        }
         self.topics.remove(&id);
         effects.push(Effect::CatalogChanged);
         Ok(Reply::Done)
@@ -512,6 +531,7 @@ impl Catalog {
     /// Makes what is derived from the tables.
     pub(crate) fn rebuild(&mut self) {
         self.names = self.topics.iter().map(|(id, topic)| (topic.name.clone(), *id)).collect();
+        self.rows = self.topics.iter().flat_map(|(id, topic)| rows(*id, &topic.partitions)).collect();
     }
 
     pub(crate) fn dump(&self, each: &mut impl FnMut(&[u8], &[u8])) {
@@ -529,6 +549,17 @@ fn check_settings(settings: &[(String, String)]) -> Result<(), Refusal> {
     let bytes: usize = settings.iter().map(|(name, value)| name.len() + value.len()).sum();
     let few = settings.len() <= limit::TOPIC_SETTINGS_MAX && bytes <= limit::TOPIC_SETTINGS_BYTES_MAX;
     if few { Ok(()) } else { Err(Refusal::LimitReached(Limit::TopicSettings)) }
+}
+
+/// Where streams of a topic with numbers one after the other begin.
+fn rows(id: TopicId, partitions: &[Partition]) -> impl Iterator<Item = (StreamId, (TopicId, u32))> {
+    let mut nth = 0;
+    let rows = partitions.chunk_by(|one, next| next.stream.0 == one.stream.0.wrapping_add(1));
+    rows.map(move |row| {
+        let first = nth;
+        nth += row.len() as u32;
+        (row[0].stream, (id, first))
+    })
 }
 
 /// The streams of each shard: whatever happens to a topic costs a shard one outbox item.

@@ -7,7 +7,7 @@ use machine::catalog::{Endpoint, NodeState};
 use machine::command::NewTopic;
 use machine::machine::VERSION_OF_NODES;
 use machine::{Command, Machine, Position, Reply};
-use model::{Entry, EntryBuilder, Hlc, Incarnation, Name, NodeId, ShardId, TopicId, limit};
+use model::{Entry, EntryBuilder, Hlc, Incarnation, Name, NodeId, ShardId, StreamId, TopicId, limit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,6 +98,17 @@ fn check_state(machine: &Machine) {
     let catalog = &machine.catalog;
     let shards: BTreeSet<ShardId> = catalog.shards().collect();
     let nodes = known(machine);
+    let mut streams = BTreeMap::new();
+    for (id, topic) in catalog.topics() {
+        streams.extend((0u32..).zip(&topic.partitions).map(|(nth, partition)| (partition.stream, (id, nth))));
+    }
+    for stream in (0..100).map(StreamId) {
+        let found = catalog.partition_of(stream).map(|(id, topic, nth)| {
+            assert_eq!(topic.partitions[nth as usize].stream, stream);
+            (id, nth)
+        });
+        assert_eq!(found, streams.get(&stream).copied(), "{stream}");
+    }
     if machine.version() < VERSION_OF_NODES {
         assert!(nodes.is_empty() && catalog.placements().next().is_none() && catalog.slots().is_none());
         return;
