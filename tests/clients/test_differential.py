@@ -951,6 +951,25 @@ def describe_cluster(pair):
 
 
 @cases
+def elections(pair):
+    create(pair, "elected", 2)
+    kinds = {"preferred": 0, "unclean": 1, "unknown": 9}
+    for version in pair.range("ElectLeaders"):
+        for kind, number in kinds.items() if version >= 1 else [("preferred", None)]:
+            def ask(case, topics):
+                request = {"topicPartitions": topics, "timeoutMs": 10_000}
+                if number is not None:
+                    request["electionType"] = number
+                pair.ask(f"ElectLeaders: {kind}, {case}", "ElectLeaders", version, request)
+
+            ask("of a topic", [{"topic": "elected", "partitions": [0, 1]}])
+            ask("of an unknown partition", [{"topic": "elected", "partitions": [1, 7, -1]}])
+            ask("of an unknown topic", [{"topic": MISSING, "partitions": [0]}])
+            ask("of nothing", [])
+            ask("of all", None)
+
+
+@cases
 def partition_reassignments(pair):
     create(pair, "placed", 2)
     for version in pair.range("AlterPartitionReassignments"):

@@ -394,6 +394,7 @@ impl Broker {
             Request::DeleteTopics(topics) => Box::pin(self.clone().delete_topics(topics)),
             Request::AlterTopics(topics) => Box::pin(self.clone().alter_topics(topics)),
             Request::AddPartitions(topics) => Box::pin(self.clone().add_partitions(topics)),
+            Request::ElectLeaders(query) => Box::pin(self.clone().elect_leaders(query)),
             Request::Trim(parts) => Box::pin(self.clone().trim(parts)),
             Request::Sizes(query) => Box::pin(self.clone().sizes(query)),
             Request::Node => Box::pin(self.clone().node_info()),

@@ -221,10 +221,15 @@ impl Inner {
         Members { me: self.me(), version, controller: self.leader_of(ShardId::CATALOG), nodes }
     }
 
-    /// The nodes that shall have a shard's replicas.
+    /// The nodes that shall have a shard's replicas. The first is the one that is preferred to lead, as Kafka's clients
+    /// and tools take it.
     pub(crate) fn replicas_of(&self, shard: ShardId) -> Vec<NodeId> {
-        let placed = self.catalog().machine().catalog.placement(shard).map(|placement| placement.replicas.clone());
-        placed.unwrap_or_else(|| vec![self.me()])
+        let machine = self.catalog().machine();
+        let Some(placement) = machine.catalog.placement(shard) else { return vec![self.me()] };
+        let mut replicas = placement.replicas.clone();
+        // The others stay in their order.
+        replicas.sort_by_key(|node| *node != placement.preferred);
+        replicas
     }
 
     /// Those of them that vote and, where this node leads, are not far behind.

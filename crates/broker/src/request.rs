@@ -24,6 +24,8 @@ pub enum Request {
     AlterTopics(Vec<AlterTopic>),
     /// Adds partitions to topics.
     AddPartitions(Vec<AddPartitions>),
+    /// Has partitions led by others than those who do.
+    ElectLeaders(LeaderQuery),
     /// Removes the oldest records of partitions.
     Trim(Vec<TrimPart>),
     /// Tells how many bytes partitions have.
@@ -69,6 +71,9 @@ pub enum Reply {
     TopicsAltered(Vec<Result<(), BrokerError>>),
     /// In the order asked for.
     PartitionsAdded(Vec<Result<(), BrokerError>>),
+    /// In the order asked for; when all were asked for, those of which there is more to say than that nothing had to
+    /// be done, by topic.
+    LeadersElected(Vec<PartitionElection>),
     /// Where each partition starts now, in the order asked for.
     Trimmed(Vec<Result<Offset, BrokerError>>),
     /// In the order asked for; all partitions that this node has when all were asked for.
@@ -313,6 +318,47 @@ pub struct AddPartitions {
     pub placed: Option<usize>,
     /// Only say whether it could be done.
     pub validate_only: bool,
+}
+
+/// Which partitions are to be led by somebody else.
+#[derive(Debug)]
+pub struct LeaderQuery {
+    /// These, or all.
+    pub partitions: Option<Vec<PartitionRef>>,
+    /// By whom.
+    pub election: Election,
+    /// How long it may take.
+    pub patience: Duration,
+}
+
+/// Who is to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Election {
+    /// The node that is preferred.
+    Preferred,
+    /// Anybody that has all that was acknowledged, if nobody leads. That somebody does is seen to without being
+    /// asked: it is only told.
+    Any,
+}
+
+/// What became of a partition's election. Its whole shard has one leader.
+#[derive(Clone, Debug)]
+pub struct PartitionElection {
+    /// The partition, by the name of its topic when all were asked for.
+    pub partition: PartitionRef,
+    /// What became of it.
+    pub outcome: Result<Elected, BrokerError>,
+}
+
+/// Whether those lead who shall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elected {
+    /// Now they do.
+    Now,
+    /// They did before.
+    Before,
+    /// They cannot: they are not there, or lack something.
+    NotYet,
 }
 
 /// Records to remove.

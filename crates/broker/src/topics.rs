@@ -153,7 +153,7 @@ const PARTITION_BYTES: usize = 256;
 
 impl Inner {
     /// About how many bytes it takes to describe these topics, or all.
-    fn description_bytes(&self, topics: Option<&[TopicRef]>) -> usize {
+    pub(crate) fn description_bytes(&self, topics: Option<&[TopicRef]>) -> usize {
         let machine = self.catalog().machine();
         let bytes = |topic: &Topic| TOPIC_BYTES + topic.partitions.len() * PARTITION_BYTES;
         let Some(topics) = topics else { return machine.catalog.topics().map(|(_, topic)| bytes(topic)).sum() };

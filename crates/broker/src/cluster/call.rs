@@ -46,6 +46,13 @@ model::wire_enum! {
             /// The shard.
             shard: ShardId,
         },
+        /// Asks the leader of a shard to have another replica lead.
+        6 = HandOver {
+            /// The shard.
+            shard: ShardId,
+            /// The node that shall lead.
+            to: NodeId,
+        },
     }
 }
 
@@ -100,6 +107,11 @@ model::wire_enum! {
             /// The behaviour in force in it.
             version: u32,
         },
+        /// Another replica leads.
+        10 = HandedOver {
+            /// Who.
+            leader: NodeId,
+        },
     }
 }
 
@@ -127,6 +139,7 @@ mod tests {
             NodeCall::Propose { shard: ShardId(0), command: Bytes::from_static(&[8]) },
             NodeCall::Deliver { from: ShardId(0), to: ShardId(2), items: vec![(7, Bytes::from_static(&[8]))] },
             NodeCall::Standing { shard: ShardId(2) },
+            NodeCall::HandOver { shard: ShardId(2), to: NodeId(3) },
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -153,6 +166,7 @@ mod tests {
                 at_hand: vec![NodeId(1)],
                 version: 2,
             },
+            NodeAnswer::HandedOver { leader: NodeId(3) },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

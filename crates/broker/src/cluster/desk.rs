@@ -13,7 +13,7 @@ use machine::{Command, Reply};
 use model::wire::Wire;
 use model::{Incarnation, NodeId, ShardId};
 use peer::Rejection;
-use shard::{ProposeError, Shard};
+use shard::{MembershipError, ProposeError, Shard};
 use std::sync::{Arc, OnceLock, Weak};
 
 /// Answers what other nodes ask. It exists before the broker does: replicas talk while it starts.
@@ -107,6 +107,14 @@ async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
             Some(shard) => match Standing::of(&shard, broker.me()) {
                 Ok(standing) => standing.answer(),
                 Err(leader) => NodeAnswer::NotLeader { leader },
+            },
+            None => NodeAnswer::NotLeader { leader: None },
+        },
+        NodeCall::HandOver { shard, to } => match broker.shards.get(shard) {
+            Some(shard) => match broker.hand_over_to(&shard, to).await {
+                Ok(leader) => NodeAnswer::HandedOver { leader },
+                Err(MembershipError::NotLeader(leader)) => NodeAnswer::NotLeader { leader },
+                Err(error) => not_now(error.to_string()),
             },
             None => NodeAnswer::NotLeader { leader: None },
         },

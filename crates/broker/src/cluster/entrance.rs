@@ -207,7 +207,8 @@ async fn try_to_join(
         | NodeAnswer::Unknown
         | NodeAnswer::Proposed { .. }
         | NodeAnswer::Delivered { .. }
-        | NodeAnswer::Standing { .. } => Err(Failure::Later("the answer is not known".to_owned())),
+        | NodeAnswer::Standing { .. }
+        | NodeAnswer::HandedOver { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }
 

@@ -105,7 +105,8 @@ impl Inner {
             NodeAnswer::Unknown
             | NodeAnswer::Joined { .. }
             | NodeAnswer::Delivered { .. }
-            | NodeAnswer::Standing { .. } => Err(ProposeError::Unknown),
+            | NodeAnswer::Standing { .. }
+            | NodeAnswer::HandedOver { .. } => Err(ProposeError::Unknown),
         }
     }
 

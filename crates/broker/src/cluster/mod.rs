@@ -10,6 +10,7 @@ pub mod call;
 mod config;
 pub mod desk;
 pub(crate) mod driver;
+mod election;
 pub(crate) mod entrance;
 mod forward;
 pub(crate) mod leaders;

@@ -68,6 +68,7 @@ fn calls_answers_and_identities_of_nodes() {
         NodeCall::Propose { shard: ShardId(0), command: Bytes::from_static(&[8]) },
         NodeCall::Deliver { from: ShardId(0), to: ShardId(2), items: vec![(7, Bytes::from_static(&[8]))] },
         NodeCall::Standing { shard: ShardId(2) },
+        NodeCall::HandOver { shard: ShardId(2), to: NodeId(3) },
     ];
     let answers = [
         NodeAnswer::Joined { node: NodeId(2), nodes: vec![(NodeId(1), endpoint("peer"))] },
@@ -83,6 +84,7 @@ fn calls_answers_and_identities_of_nodes() {
             at_hand: vec![NodeId(1)],
             version: 2,
         },
+        NodeAnswer::HandedOver { leader: NodeId(3) },
     ];
     let identities = ["identity", "identity2"].map(|name| seeds::golden(FOLDER, name, &[]));
     let mut seeds: Vec<Vec<u8>> = calls.iter().map(Wire::to_wire).chain(answers.iter().map(Wire::to_wire)).collect();

@@ -34,6 +34,7 @@ macro_rules! for_each_api {
             SaslAuthenticate sasl_authenticate: SaslAuthenticateRequest, SaslAuthenticateResponse;
             CreatePartitions create_partitions: CreatePartitionsRequest, CreatePartitionsResponse;
             DeleteGroups delete_groups: DeleteGroupsRequest, DeleteGroupsResponse;
+            ElectLeaders elect_leaders: ElectLeadersRequest, ElectLeadersResponse;
             IncrementalAlterConfigs incremental_alter_configs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse;
             AlterPartitionReassignments alter_partition_reassignments: AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse;
             ListPartitionReassignments list_partition_reassignments: ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse;

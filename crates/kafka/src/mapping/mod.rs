@@ -3,6 +3,7 @@
 mod cluster;
 mod commit;
 mod configs;
+mod elect;
 mod epochs;
 mod error;
 mod fetch;
@@ -147,6 +148,7 @@ const SPOKEN: &[ApiKey] = &[
     ApiKey::DescribeLogDirs,
     ApiKey::CreatePartitions,
     ApiKey::DeleteGroups,
+    ApiKey::ElectLeaders,
     ApiKey::IncrementalAlterConfigs,
     ApiKey::AlterPartitionReassignments,
     ApiKey::ListPartitionReassignments,
@@ -213,6 +215,7 @@ pub(crate) fn handle(
         RequestBody::AlterConfigs(request) => configs::alter(request),
         RequestBody::IncrementalAlterConfigs(request) => configs::alter_incrementally(request),
         RequestBody::CreatePartitions(request) => grow::handle(context, request),
+        RequestBody::ElectLeaders(request) => elect::handle(request),
         RequestBody::AlterPartitionReassignments(request) => reassign::alter(context, request),
         RequestBody::ListPartitionReassignments(_) => reassign::list(),
         RequestBody::DescribeCluster(request) => cluster::describe(context, &request),

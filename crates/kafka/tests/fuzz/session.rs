@@ -5,7 +5,8 @@ use broker::cluster::Advertised;
 use broker::group::GroupConfig;
 use broker::members::{Member, NodeState};
 use broker::request::{
-    AppendRefusal, Appended, EpochEnd, FoundOffset, NodeInfo, PartitionRef, ReadPart, ReadRange, TopicPage,
+    AppendRefusal, Appended, Elected, EpochEnd, FoundOffset, NodeInfo, PartitionElection, PartitionRef, ReadPart,
+    ReadRange, TopicPage, TopicRef,
 };
 use broker::{BrokerError, Members, Memory, Reply, Request, Settings};
 use bytes::{Bytes, BytesMut};
@@ -101,6 +102,15 @@ fn reply(request: Request) -> Reply {
         Request::DeleteTopics(topics) => Reply::TopicsDeleted(topics.iter().map(|_| Err(missing.clone())).collect()),
         Request::AlterTopics(topics) => Reply::TopicsAltered(topics.iter().map(|_| Ok(())).collect()),
         Request::AddPartitions(topics) => Reply::PartitionsAdded(topics.iter().map(|_| Ok(())).collect()),
+        Request::ElectLeaders(query) => {
+            let outcome = |partition: PartitionRef| match partition.partition % 3 {
+                0 => PartitionElection { partition, outcome: Ok(Elected::Now) },
+                1 => PartitionElection { partition, outcome: Ok(Elected::NotYet) },
+                _ => PartitionElection { partition, outcome: Err(missing.clone()) },
+            };
+            let all = || vec![PartitionRef { topic: TopicRef::Name("a".to_owned()), partition: 1 }];
+            Reply::LeadersElected(query.partitions.unwrap_or_else(all).into_iter().map(outcome).collect())
+        }
         Request::Trim(parts) => Reply::Trimmed(parts.iter().map(|_| Ok(Offset(1))).collect()),
         Request::Sizes(_) => Reply::Sizes(Vec::new()),
         Request::Node => Reply::Node(NodeInfo {

@@ -1,0 +1,74 @@
+//! Elections that somebody asks for.
+
+use crate::nodes::{append, config, create, describe, end, start, stop, until, wait_for_voters};
+use broker::request::{Elected, Election, LeaderQuery, PartitionRef, TopicRef};
+use broker::{Broker, BrokerError, Reply, Request};
+use model::NodeId;
+use std::time::Duration;
+
+/// What becomes of an election of these partitions of a topic, or of all there are.
+async fn elect(broker: &Broker, election: Election, partitions: Option<&[u32]>) -> Vec<Result<Elected, BrokerError>> {
+    let of = |partition: &u32| PartitionRef { topic: TopicRef::Name("topic".to_owned()), partition: *partition };
+    let partitions = partitions.map(|partitions| partitions.iter().map(of).collect());
+    let query = LeaderQuery { partitions, election, patience: Duration::from_secs(20) };
+    let Reply::LeadersElected(elected) = broker.call(Request::ElectLeaders(query)).await.await else { panic!() };
+    elected.into_iter().map(|elected| elected.outcome).collect()
+}
+
+/// Who leads the first partition, as a node knows it, and who is preferred to.
+async fn first_partition(broker: &Broker) -> (Option<NodeId>, NodeId) {
+    let info = describe(broker, "topic").await.unwrap();
+    (info.partitions[0].leader, info.partitions[0].replicas[0])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_preferred_leads_when_somebody_asks_any_node_for_it() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = start(folders[0].path(), config(None)).await.unwrap();
+    create(&first, "topic", 3).await.unwrap();
+    let seed = first.peer_address();
+    let second = start(folders[1].path(), config(seed)).await.unwrap();
+    let third = start(folders[2].path(), config(seed)).await.unwrap();
+    let mut all = vec![(first, &folders[0]), (second, &folders[1]), (third, &folders[2])];
+    wait_for_voters(&all.iter().map(|(broker, _)| broker).collect::<Vec<_>>(), &[1, 2, 3]).await;
+    until("everybody leads what it shall, and nothing else is told of all", async || {
+        elect(&all[1].0, Election::Preferred, None).await.is_empty().then_some(())
+    })
+    .await;
+    // The one that is preferred leads no longer, until somebody asks another for it.
+    let (_, preferred) = first_partition(&all[0].0).await;
+    let nth = all.iter().position(|(broker, _)| broker.node() == preferred).unwrap();
+    let (asked, other) = ((nth + 1) % 3, (nth + 2) % 3);
+    all[nth].0.hand_over().await;
+    let elected = until("whoever leads instead has heard of it", async || {
+        let elected = elect(&all[asked].0, Election::Preferred, Some(&[0, 9, 1])).await;
+        (elected[0] != Ok(Elected::NotYet)).then_some(elected)
+    })
+    .await;
+    assert_eq!(elected, [Ok(Elected::Now), Err(BrokerError::UnknownPartition), Ok(Elected::Now)]);
+    for (broker, _) in &all {
+        until("everybody knows who leads", async || {
+            (first_partition(broker).await == (Some(preferred), preferred)).then_some(())
+        })
+        .await;
+    }
+    for election in [Election::Preferred, Election::Any] {
+        assert_eq!(elect(&all[other].0, election, Some(&[0])).await, [Ok(Elected::Before)]);
+    }
+    let brokers: Vec<&Broker> = all.iter().map(|(broker, _)| broker).collect();
+    append(&brokers, "topic", 0, "x").await;
+    // Nobody else is elected in its place, and it is not waited for.
+    let (gone, folder) = all.remove(nth);
+    gone.hand_over().await;
+    stop(gone, folder.path()).await;
+    let left: Vec<&Broker> = all.iter().map(|(broker, _)| broker).collect();
+    until("it is known to be away", async || {
+        (elect(left[0], Election::Preferred, Some(&[0])).await == [Ok(Elected::NotYet)]).then_some(())
+    })
+    .await;
+    assert_eq!(elect(left[1], Election::Any, Some(&[0])).await, [Ok(Elected::Before)]);
+    assert_eq!(end(&left, "topic", 0).await, 1);
+    for (broker, folder) in all {
+        stop(broker, folder.path()).await;
+    }
+}
