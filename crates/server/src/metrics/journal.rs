@@ -58,6 +58,14 @@ const NUMBERS: &[(Family, Read)] = &[
     (Family::counter("journal_damage_mended", LABELS, "Damaged ranges that are damaged no more"), |s| {
         s.counters.damage_mended.load(Relaxed).into()
     }),
+    (
+        Family::counter(
+            "journal_takeovers",
+            LABELS,
+            "Times compacted files were taken over from another replica, because damage could not be mended otherwise",
+        ),
+        |s| s.counters.takeovers.load(Relaxed).into(),
+    ),
     (Family::counter("journal_scrubbed_bytes", LABELS, "Bytes read to look for damage"), |s| {
         s.counters.scrubbed_bytes.load(Relaxed).into()
     }),
