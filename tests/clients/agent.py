@@ -2,7 +2,7 @@
 
 A request is `{"op": ..., "broker": ..., ...}` on standard input, its answer a line with `ok`, or with
 `error` and Kafka's `code` for it, or with `unsupported` and the reason. In between come the events of
-group members: `{"event": "owns" | "read" | "committed" | "failed", "member": ..., ...}`. Bytes travel in
+group members: `{"event": "owns" | "read" | "committed" | "lost" | "failed", "member": ..., ...}`. Bytes travel in
 Base64. What the operations are, is said by the agents: python/confluent_agent.py is the one to read.
 """
 
@@ -51,6 +51,11 @@ class Member:
     # Where to go on from, by partition.
     committed: dict[int, int] = field(default_factory=dict)
     failure: str | None = None
+    # Partitions that it got: how many records it had read by then, which, and what it had committed of all.
+    gains: list[tuple[int, set[int], dict[int, int]]] = field(default_factory=list)
+    # Partitions that the group took from it without asking; a failure unless it may come to that.
+    may_lose: bool = False
+    losses: list[list[int]] = field(default_factory=list)
 
     def values(self) -> list[str]:
         return [value for _, _, value in list(self.records)]
@@ -87,7 +92,14 @@ class Agent:
             member = self.members[said["member"]]
             match said["event"]:
                 case "owns":
-                    member.owned = set(said["partitions"])
+                    owned = set(said["partitions"])
+                    if owned - member.owned:
+                        member.gains.append((len(member.records), owned - member.owned, dict(member.committed)))
+                    member.owned = owned
+                case "lost":
+                    member.losses.append(said["partitions"])
+                    if not member.may_lose:
+                        member.failure = f"lost {said['partitions']}"
                 case "read":
                     member.records.append((said["partition"], said["offset"], said["value"]))
                 case "committed":
@@ -114,9 +126,9 @@ class Agent:
             raise Refused(answer["error"], answer["code"])
         return answer["ok"]
 
-    def join(self, name: str, broker: str, group: str, topic: str) -> Member:
+    def join(self, name: str, broker: str, group: str, topic: str, may_lose: bool = False) -> Member:
         """A new member of the group, which reads and commits until it leaves or is killed."""
-        member = self.members[name] = Member(name)
+        member = self.members[name] = Member(name, may_lose=may_lose)
         self.ask("join", broker, member=name, group=group, topic=topic)
         return member
 

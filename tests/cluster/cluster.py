@@ -14,6 +14,7 @@ from broker import STOP_SECONDS, Broker
 # Shards besides the catalog: more than one, so that several nodes can lead.
 SHARDS = 2
 VOTERS = 3
+CATALOG = 0
 # How far a replica may be behind and still count as up to date, while clients go on writing.
 BEHIND_MAX = 64
 SETTLE_SECONDS = 60
@@ -100,10 +101,10 @@ class Cluster:
         self.nodes[node.number] = node
         return node
 
-    def form(self) -> "Cluster":
-        """Three nodes, each with a replica of every shard that counts."""
+    def form(self, nodes: int = VOTERS) -> "Cluster":
+        """So many nodes, over which the replicas of all shards are spread."""
         self.found()
-        for number in [2, 3]:
+        for number in range(2, nodes + 1):
             self.start(self.joiner(number))
         self.wait_settled()
         return self
@@ -130,7 +131,8 @@ class Cluster:
             list(pool.map(what, nodes))
 
     def wait_settled(self, voters: int = VOTERS, seconds: float = SETTLE_SECONDS):
-        """Waits until all nodes run, know each other, and every shard has so many voters that are up to date."""
+        """Waits until all nodes run, know each other, and every shard has so many voters, the catalog up to five, and
+        replicas that are up to date."""
         deadline = time.monotonic() + seconds
         while (why := self.unsettled(voters)) is not None:
             assert time.monotonic() < deadline, f"after {seconds} seconds {why}"
@@ -146,13 +148,14 @@ class Cluster:
                 views[number] = node.ask("/v1/nodes")
             except OSError as error:
                 return f"node {number} does not answer: {error}"
+        shards = 1 + max(shard for view in views.values() for member in view["nodes"] for shard in places(member))
         for number, view in views.items():
             known = {member["node"]: member for member in view["nodes"]}
             if known.keys() != self.nodes.keys():
                 return f"node {number} knows of {sorted(known)}"
             if view["controller"] is None:
                 return f"node {number} knows of nobody who leads the catalog"
-            for shard in range(SHARDS + 1):
+            for shard in range(shards):
                 replicas = {
                     member: replica
                     for member, about in known.items()
@@ -163,14 +166,16 @@ class Cluster:
                 voting = [member for member, replica in replicas.items() if replica["voter"]]
                 if len(leaders) != 1:
                     return f"node {number} takes {leaders} for the leaders of shard {shard}"
-                if len(voting) != voters:
+                if len(voting) != (voters if shard > CATALOG or voters < VOTERS else catalog_voters(len(self.nodes))):
                     return f"node {number} takes {voting} for the voters of shard {shard}"
                 if leaders == [number]:
                     behind |= {(shard, member): replica["behind"] for member, replica in replicas.items()}
-        for shard in range(SHARDS + 1):
-            # With one voter the others follow all the same.
-            for member in self.nodes:
-                lacks = behind.get((shard, member))
+        for shard in range(shards):
+            # With one voter the others follow all the same, and every node follows the catalog.
+            here = {member: lacks for (place, member), lacks in behind.items() if place == shard}
+            if len(here) < (len(self.nodes) if shard == CATALOG else min(VOTERS, len(self.nodes))):
+                return f"shard {shard} has replicas on {sorted(here)}"
+            for member, lacks in here.items():
                 if lacks is None or lacks > BEHIND_MAX:
                     return f"node {member} lacks {lacks} entries of shard {shard}"
         return None
@@ -198,6 +203,16 @@ class Cluster:
                 return node
             assert time.monotonic() < deadline, f"there is no {what} for {LEADER_SECONDS} seconds"
             time.sleep(0.05)
+
+
+def places(member: dict) -> list[int]:
+    """The shards that a node has a replica of."""
+    return [replica["shard"] for replica in member["replicas"]]
+
+
+def catalog_voters(nodes: int) -> int:
+    """An odd number of them, and five at most."""
+    return min(5, nodes - (nodes + 1) % 2)
 
 
 def metadata(address: str, topic: str | None = None):

@@ -11,6 +11,7 @@ import pytest
 from cluster import Cluster
 from environment import ENVIRONMENT, OURS, new_agent, setting
 from load import Load
+from reliability import ROWS, write
 
 STDERR_TAIL_BYTES = 20_000
 CLUSTERS = pytest.StashKey()
@@ -54,12 +55,12 @@ def java_agent():
 
 @pytest.fixture
 def new_load(cluster):
-    """new_load(agent): clients that write and read until they are told to finish. Made before the test, so that
+    """new_load(agent, ...): clients that write and read until they are told to finish. Made before the test, so that
     it ends before the cluster does."""
     loads = []
 
-    def start(agent=None) -> Load:
-        loads.append(Load(cluster, agent))
+    def start(agent=None, **more) -> Load:
+        loads.append(Load(cluster, agent, **more))
         return loads[-1]
 
     yield start
@@ -76,6 +77,13 @@ def measured(request):
 
 def pytest_configure(config):
     config.stash[MEASURED] = []
+    config.stash[ROWS] = []
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """With REWRITE=1 a run in which every test of a fault passed writes the document."""
+    if ENVIRONMENT.get("REWRITE") == "1" and exitstatus == 0 and session.config.stash[ROWS]:
+        write(session.config.stash[ROWS])
 
 
 def pytest_terminal_summary(terminalreporter, config):

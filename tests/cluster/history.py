@@ -1,5 +1,6 @@
 """What clients were told, as they were told it. Nothing here knows the broker."""
 
+import math
 import threading
 import time
 from dataclasses import dataclass, field
@@ -71,12 +72,13 @@ class History:
         with self._lock:
             self.sent[value.writer, value.partition] = value.number + 1
 
-    def on_acknowledged(self, value: Value, offset: int):
+    def on_acknowledged(self, value: Value, offset: int, at: float | None = None):
+        """At a time of the monotonic clock, or just now."""
         with self._lock:
             if value in self.acknowledged:
                 self.failures.append(f"{value} was acknowledged twice")
             self.acknowledged[value] = offset
-            self._times.setdefault(value.partition, []).append(time.monotonic())
+            self._times.setdefault(value.partition, []).append(time.monotonic() if at is None else at)
 
     def on_failure(self, why: str):
         with self._lock:
@@ -109,9 +111,10 @@ class History:
         with self._lock:
             return len(self._times.get(partition, []))
 
-    def longest_silence(self, partition: int, since: float) -> float:
-        """The longest time without an acknowledgement of the partition that ended after `since`."""
+    def longest_silence(self, partition: int, since: float, until: float = math.inf) -> float:
+        """The longest time without an acknowledgement of the partition, of those that ended after `since` and began
+        before `until`."""
         with self._lock:
-            times = list(self._times.get(partition, []))
-        after = [later - earlier for earlier, later in zip(times, times[1:]) if later > since]
-        return max(after, default=0.0)
+            times = sorted(self._times.get(partition, []))
+        found = [later - earlier for earlier, later in zip(times, times[1:]) if later > since and earlier < until]
+        return max(found, default=0.0)

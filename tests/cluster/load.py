@@ -31,10 +31,11 @@ IMPATIENT = {"reconnect.backoff.ms": 10, "reconnect.backoff.max.ms": 200, "socke
 class Writer:
     """confluent-kafka's producer: sends numbers to each partition until it is told to finish."""
 
-    def __init__(self, history: History, address: str, topic: str, name: str):
+    def __init__(self, history: History, address: str, topic: str, name: str, turn_seconds: float):
         self.history = history
         self.topic = topic
         self.name = name
+        self.turn_seconds = turn_seconds
         self._stop = threading.Event()
         self._producer = confluent_kafka.Producer({
             "bootstrap.servers": address,
@@ -70,7 +71,7 @@ class Writer:
                     )
                 number += 1
             self._producer.poll(0)
-            time.sleep(TURN_SECONDS)
+            time.sleep(self.turn_seconds)
 
     def _on_delivery(self, error, message):
         if error is None:
@@ -235,8 +236,8 @@ class Watcher:
         self._consumer.close()
 
 
-class JavaWriter:
-    """Kafka's Java producer, in the agent: as [`Writer`]."""
+class AgentWriter:
+    """A producer of another client, in its agent: as [`Writer`]."""
 
     def __init__(self, history: History, agent: Agent, address: str, topic: str, name: str):
         self.history = history
@@ -258,19 +259,21 @@ class JavaWriter:
         for partition, count in enumerate(said["sent"]):
             if count > 0:
                 self.history.on_sent(Value(self.name, partition, count - 1))
-        for partition, number, offset in said["acknowledged"]:
-            self.history.on_acknowledged(Value(self.name, partition, number), offset)
+        # The agent has another clock.
+        ahead = time.time() - time.monotonic()
+        for partition, number, offset, millis in said["acknowledged"]:
+            self.history.on_acknowledged(Value(self.name, partition, number), offset, millis / 1000 - ahead)
 
 
-class JavaMember:
-    """Kafka's Java consumer in a group, in the agent. Alone, it keeps all partitions."""
+class AgentMember:
+    """A consumer of another client in a group, in its agent."""
 
     def __init__(self, history: History, agent: Agent, address: str, topic: str, name: str):
         self.history = history
         self.agent = agent
         self.address = address
         self.name = name
-        self.member = agent.join(name, address, GROUP, topic)
+        self.member = agent.join(name, address, GROUP, topic, may_lose=True)
 
     def reached(self) -> dict[int, int]:
         return {partition: offset + 1 for partition, offset, _ in list(self.member.records)}
@@ -279,15 +282,19 @@ class JavaMember:
         """The agent ends with the test."""
 
     def leave(self):
-        """Tells the history what it read: a span of each partition, unless it lost it in between."""
+        """Tells the history what it read: a span from each time that it got a partition."""
         self.agent.leave(self.address, self.name)
         if self.member.failure is not None:
             self.history.on_failure(f"{self.name}: {self.member.failure}")
-        spans = {}
-        for partition, offset, value in self.member.records:
-            if partition not in spans:
-                spans[partition] = Span(self.name, partition, 0)
-                self.history.spans.append(spans[partition])
+        for partitions in self.member.losses:
+            self.history.on_error(f"{self.name} lost {partitions}: the group took it for dead")
+        gains, spans = list(self.member.gains), {}
+        for nth, (partition, offset, value) in enumerate(self.member.records):
+            while gains and gains[0][0] <= nth:
+                _, gained, committed = gains.pop(0)
+                for place in gained:
+                    spans[place] = Span(self.name, place, committed.get(place, 0))
+                    self.history.spans.append(spans[place])
             spans[partition].records.append((offset, Value.decoded(value)))
         for partition, offset in self.member.committed.items():
             self.history.on_committed(partition, offset)
@@ -296,7 +303,9 @@ class JavaMember:
 class Load:
     """Writers and readers of one topic. Runs until it is finished, which says what is wrong."""
 
-    def __init__(self, cluster: Cluster, agent: Agent | None = None, topic: str = "numbers"):
+    def __init__(
+        self, cluster: Cluster, agent: Agent | None = None, topic: str = "numbers", turn_seconds: float = TURN_SECONDS
+    ):
         self.cluster = cluster
         self.topic = topic
         self.history = History()
@@ -307,11 +316,11 @@ class Load:
         admin = AdminClient({"bootstrap.servers": address})
         admin.create_topics([new])[topic].result(30)
         if agent is None:
-            self.writers = [Writer(self.history, address, topic, name) for name in ["one", "two"]]
+            self.writers = [Writer(self.history, address, topic, name, turn_seconds) for name in ["one", "two"]]
             self.members = [Member(self.history, address, topic, f"member-{number}") for number in range(MEMBERS)]
         else:
-            self.writers = [JavaWriter(self.history, agent, address, topic, "java")]
-            self.members = [JavaMember(self.history, agent, address, topic, "java")]
+            self.writers = [AgentWriter(self.history, agent, address, topic, "agent")]
+            self.members = [AgentMember(self.history, agent, address, topic, "agent")]
         self.watcher = Watcher(self.history, address, topic)
 
     def wait_for_more(self, seconds: float = PROGRESS_SECONDS):
@@ -323,7 +332,7 @@ class Load:
             assert time.monotonic() < deadline, f"not all partitions took records for {seconds} seconds"
             time.sleep(0.02)
 
-    def _has_grown(self, writer: Writer | JavaWriter, before: list[int]) -> bool:
+    def _has_grown(self, writer: Writer | AgentWriter, before: list[int]) -> bool:
         return all(now > then for now, then in zip(writer.progress(), before))
 
     def abandon(self):

@@ -10,22 +10,27 @@ import signal
 import subprocess
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import network
 from cluster import Cluster, Node
-from environment import setting
-from load import PARTITIONS
+from environment import new_agent, setting
+from load import PARTITIONS, TURN_SECONDS, Load
 from network import CLIENTS, Network, address, own_namespace
+from reliability import ROWS, Row
 from router import Weather
 
-pytestmark = [pytest.mark.python, pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.python, pytest.mark.faults, pytest.mark.timeout(900)]
 
-NODES = [1, 2, 3]
 # Loose, for machines that do much else. What was measured is printed.
 SILENCE_SECONDS = 20
+# Where packets are late and lost, TCP itself waits for seconds, and leaders change. Less than the patience of clients.
+SILENCE_SECONDS_BAD = 100
+# What such a network carries is less than clients otherwise write.
+TURN_SECONDS_BAD = 0.05
 SKEW_MILLIS = 40_000
 DISK_BYTES = 192 << 20
 SYNC_DELAY_MICROS = 150_000
@@ -107,140 +112,260 @@ def cluster(request, apart, chance, tmp_path):
         net.close()
 
 
-def silence(load, since: float) -> float:
-    """The longest time without an answer about any partition, once all of them are served again."""
-    load.wait_for_more()
-    load.wait_for_more()
-    return max(load.history.longest_silence(partition, since) for partition in range(PARTITIONS))
+@dataclass(frozen=True)
+class Setting:
+    """Whose clients use a cluster of how many nodes while something happens to it, and how often it does."""
+
+    client: str
+    nodes: int
+    # Of what a test does with the client of the first row.
+    share: float = 1.0
 
 
-def finish(load, measured, found: list[float]):
-    records = load.finish()
-    worst, middle = max(found), sorted(found)[len(found) // 2]
-    measured(f"{len(found)} times; {records} records; without service: median {middle:.2f} s, worst {worst:.2f} s")
-    assert worst < SILENCE_SECONDS
+SETTINGS = [Setting("confluent-kafka", 3), Setting("java", 5, 0.5), Setting("franz-go", 5, 0.5)]
+MARKS = {"confluent-kafka": [], "java": [pytest.mark.java], "franz-go": [pytest.mark.go]}
 
 
-def suffer(cluster, load, measured, times: int, broken):
-    """Breaks something so many times under load: as long as `broken(nth, victim)` is entered, where the victim leads a
-    partition, each time another. The cluster serves meanwhile, and recovers after."""
-    found = []
-    for number in range(times):
-        load.wait_for_more()
-        victim = cluster.leader_of(load.topic, number % PARTITIONS)
-        began = time.monotonic()
-        with broken(number, victim):
-            found.append(silence(load, began))
-        cluster.wait_settled()
-    finish(load, measured, found)
+@pytest.fixture(params=[pytest.param(each, marks=MARKS[each.client], id=each.client) for each in SETTINGS])
+def setting_of(request) -> Setting:
+    return request.param
+
+
+class Trial:
+    """Something that happens to a cluster under load, so many times, and what comes of it."""
+
+    def __init__(self, what: str, setting: Setting, cluster: Hosts, load: Load, times: int, limit: float, report):
+        self.what = what
+        self.setting = setting
+        self.cluster = cluster
+        self.load = load
+        self.times = times
+        self.limit = limit
+        self._report = report
+        # When it began, and when all was well again.
+        self.windows: list[tuple[float, float]] = []
+
+    def victim(self, number: int) -> Node:
+        """Leads a partition, each time another."""
+        return self.cluster.leader_of(self.load.topic, number % PARTITIONS)
+
+    def suffer(self, broken):
+        """Enters `broken(victim)` so many times: the cluster must serve within it, and recover after."""
+        for number in range(self.times):
+            self.load.wait_for_more()
+            victim = self.victim(number)
+            began = time.monotonic()
+            with broken(victim):
+                # Twice: what was under way before may be answered late.
+                self.load.wait_for_more()
+                self.load.wait_for_more()
+            self.cluster.wait_settled()
+            self.windows.append((began, time.monotonic()))
+        self._finish()
+
+    def _finish(self):
+        records = self.load.finish()
+        history = self.load.history
+        silences = [max(history.longest_silence(place, *window) for place in range(PARTITIONS)) for window in self.windows]
+        self._report(Row(self.what, self.setting.client, self.setting.nodes, records, silences))
+        assert max(silences) < self.limit
 
 
 @pytest.fixture
-def times(quick):
-    """times(many): how often, in the form of the run that was asked for."""
-    return lambda many: 1 if quick else many
+def trial(request, cluster, new_load, setting_of, quick, measured):
+    """trial(what, times): a cluster under load to which that happens. With `bad` the network carries little."""
+    agents = []
+
+    def start(what: str, times: int, bad: bool = False) -> Trial:
+        cluster.form(setting_of.nodes)
+        if setting_of.client != "confluent-kafka":
+            agents.append(new_agent(setting_of.client))
+        times = 1 if quick else max(1, round(times * setting_of.share))
+
+        def report(row: Row):
+            measured(row.line())
+            request.config.stash[ROWS].append(row)
+
+        load = new_load(*agents, turn_seconds=TURN_SECONDS_BAD if bad else TURN_SECONDS)
+        limit = SILENCE_SECONDS_BAD if bad else SILENCE_SECONDS
+        return Trial(what, setting_of, cluster, load, times, limit, report)
+
+    yield start
+    for agent in agents:
+        agent.kill()
 
 
 def others(cluster, victim) -> list[int]:
     return [host for host in cluster.hosts() if host != victim.host]
 
 
-def test_a_leader_that_is_cut_off_is_followed_by_another(cluster, new_load, times, measured):
+def test_a_process_that_is_killed(trial):
+    """Others lead until it is back."""
+
+    @contextmanager
+    def broken(victim):
+        victim.kill9()
+        yield
+        victim.start()
+
+    trial("kill -9 of a leader", 10).suffer(broken)
+
+
+def test_all_processes_are_killed_at_once(trial):
+    trial = trial("kill -9 of all nodes at once", 4)
+
+    @contextmanager
+    def broken(_):
+        trial.cluster.kill_all()
+        trial.cluster.start_all()
+        yield
+
+    trial.suffer(broken)
+
+
+def test_one_node_after_the_other_is_restarted(trial):
+    """As for an upgrade."""
+    trial = trial("all nodes restarted one after the other (SIGTERM)", 2)
+
+    @contextmanager
+    def broken(_):
+        for node in list(trial.cluster.nodes.values()):
+            node.stop()
+            node.start()
+            trial.cluster.wait_settled()
+        yield
+
+    trial.suffer(broken)
+
+
+def test_a_node_joins(trial):
+    trial = trial("a node joins and takes replicas over", 2)
+
+    @contextmanager
+    def broken(_):
+        trial.cluster.start(trial.cluster.joiner(None))
+        trial.cluster.wait_settled()
+        yield
+
+    trial.suffer(broken)
+
+
+def test_a_leader_that_is_cut_off_is_followed_by_another(trial):
     """It goes on thinking that it leads; nobody may be told by it what is not so."""
+    trial = trial("a leader cut off from the other nodes, not from clients, 3 s and longer", 6)
+    net = trial.cluster.net
 
     @contextmanager
-    def broken(_, victim):
-        # The clients still reach it.
-        cluster.net.isolate(victim.host, others(cluster, victim))
+    def broken(victim):
+        net.isolate(victim.host, others(trial.cluster, victim))
+        yield
         time.sleep(3)
-        yield
-        cluster.net.heal()
+        net.heal()
 
-    suffer(cluster.form(), new_load(), measured, times(6), broken)
+    trial.suffer(broken)
 
 
-def test_a_host_that_nobody_reaches_is_not_missed(cluster, new_load, times, measured):
+def test_a_host_that_nobody_reaches_is_not_missed(trial):
     """Not even by the clients."""
+    trial = trial("a leader's host cut off from everybody", 4)
+    net = trial.cluster.net
 
     @contextmanager
-    def broken(_, victim):
-        cluster.net.isolate(victim.host, [CLIENTS, *others(cluster, victim)])
+    def broken(victim):
+        net.isolate(victim.host, [CLIENTS, *others(trial.cluster, victim)])
         yield
-        cluster.net.heal()
+        net.heal()
 
-    suffer(cluster.form(), new_load(), measured, times(4), broken)
+    trial.suffer(broken)
 
 
-def test_one_direction_that_is_dead_does_not_stop_the_cluster(cluster, new_load, times, measured, chance):
+def test_one_direction_that_is_dead_does_not_stop_the_cluster(trial, chance):
+    trial = trial("one direction between two nodes dead, 2 s and longer", 8)
+    net = trial.cluster.net
+
     @contextmanager
-    def broken(_, _victim):
-        cluster.net.cut(*chance.sample(cluster.hosts(), 2))
+    def broken(_):
+        net.cut(*chance.sample(trial.cluster.hosts(), 2))
+        yield
         time.sleep(2)
-        yield
-        cluster.net.heal()
+        net.heal()
 
-    suffer(cluster.form(), new_load(), measured, times(8), broken)
+    trial.suffer(broken)
 
 
-def test_what_one_node_says_to_nobody_and_hears_of_nobody(cluster, new_load, times, measured):
+def test_what_one_node_says_to_nobody_and_hears_of_nobody(trial):
     """A leader that sends and hears nothing back, and one that hears and cannot send."""
+    trial = trial("a leader that the other nodes do not hear, or that does not hear them", 4)
+    net = trial.cluster.net
 
     @contextmanager
-    def broken(number, victim):
-        for other in others(cluster, victim):
-            cluster.net.cut(*((victim.host, other) if number % 2 == 0 else (other, victim.host)))
+    def broken(victim):
+        deaf = len(trial.windows) % 2 == 0
+        for other in others(trial.cluster, victim):
+            net.cut(*((other, victim.host) if deaf else (victim.host, other)))
         yield
-        cluster.net.heal()
+        net.heal()
 
-    suffer(cluster.form(), new_load(), measured, times(4), broken)
-
-
-def test_a_network_that_loses_a_fifth_and_takes_its_time(cluster, new_load, measured):
-    cluster.form()
-    load = new_load()
-    load.wait_for_more()
-    for weather in [Weather(loss=0.2), Weather(delay_seconds=0.2), Weather(loss=0.2, delay_seconds=0.2)]:
-        cluster.net.set_weather(cluster.hosts(), weather)
-        time.sleep(5)
-        load.wait_for_more(120)
-    cluster.net.heal()
-    began = time.monotonic()
-    found = silence(load, began)
-    cluster.wait_settled()
-    finish(load, measured, [found])
+    trial.suffer(broken)
 
 
-def test_a_process_that_hangs_is_not_waited_for(cluster, new_load, quick, times, measured):
-    """It comes back with what it believed before."""
+@pytest.mark.parametrize(
+    "weather",
+    [Weather(loss=0.2), Weather(delay_seconds=0.2), Weather(loss=0.2, delay_seconds=0.2)],
+    ids=["loss", "delay", "both"],
+)
+def test_a_network_that_loses_a_fifth_and_takes_its_time(trial, weather):
+    """Between all nodes, in both directions."""
+    kinds = [f"{weather.loss:.0%} loss"] * (weather.loss > 0)
+    kinds += [f"{weather.delay_seconds * 1000:.0f} ms of delay in each direction"] * (weather.delay_seconds > 0)
+    trial = trial(f"{' and '.join(kinds)} between all nodes, 15 s", 2, bad=len(kinds) > 1)
+    net = trial.cluster.net
 
     @contextmanager
-    def broken(_, victim):
+    def broken(_):
+        net.set_weather(trial.cluster.hosts(), weather)
+        time.sleep(15)
+        yield
+        net.heal()
+
+    trial.suffer(broken)
+
+
+def test_a_process_that_hangs_is_not_waited_for(trial, quick):
+    """It comes back with what it believed before."""
+    seconds = 5 if quick else 30
+    trial = trial(f"SIGSTOP of a leader for {seconds} s", 3)
+
+    @contextmanager
+    def broken(victim):
         os.kill(victim.pid, signal.SIGSTOP)
+        stopped = time.monotonic()
         try:
-            time.sleep(5 if quick else 30)
             yield
+            time.sleep(max(0.0, stopped + seconds - time.monotonic()))
         finally:
             os.kill(victim.pid, signal.SIGCONT)
 
-    suffer(cluster.form(), new_load(), measured, times(3), broken)
+    trial.suffer(broken)
 
 
-def test_a_machine_that_burnt_down_is_replaced(cluster, new_load, measured):
+def test_a_machine_that_burnt_down_is_replaced(trial):
     """By a node with an empty disk, which gets a number of its own."""
-    cluster.form()
-    load = new_load()
-    load.wait_for_more()
-    gone = cluster.leader_of(load.topic, 0)
-    began = time.monotonic()
-    gone.kill9()
-    del cluster.nodes[gone.number]
-    found = silence(load, began)
-    new = cluster.start(cluster.joiner(None, "replacement"))
-    assert new.number not in NODES
-    server = ["--server", f"http://{cluster.running()[0].http}"]
-    subprocess.run([cluster.program, "node", "replace", str(gone.number), *server], check=True, timeout=120)
-    cluster.wait_settled()
-    finish(load, measured, [found])
+    trial = trial("a node replaced by one with an empty disk", 1)
+    cluster = trial.cluster
+
+    @contextmanager
+    def broken(victim):
+        known = set(cluster.nodes)
+        victim.kill9()
+        del cluster.nodes[victim.number]
+        yield
+        new = cluster.start(cluster.joiner(None, "replacement"))
+        assert new.number not in known
+        server = ["--server", f"http://{cluster.running()[0].http}"]
+        subprocess.run([cluster.program, "node", "replace", str(victim.number), *server], check=True, timeout=120)
+
+    trial.suffer(broken)
 
 
 class SkewedHosts(Hosts):
@@ -259,15 +384,17 @@ class SkewedHosts(Hosts):
 
 
 @pytest.mark.hosts(SkewedHosts, needs=["cc"])
-def test_clocks_that_differ_and_jump(cluster, new_load, times, measured, chance):
+def test_clocks_that_differ_and_jump(trial, chance):
+    trial = trial(f"a leader's clock jumps by {SKEW_MILLIS // 1000} s, and back 2 s later", 5)
+
     @contextmanager
-    def broken(_, victim):
+    def broken(victim):
         victim.skew.write_text(str(chance.choice([-SKEW_MILLIS, SKEW_MILLIS])))
-        time.sleep(2)
         yield
+        time.sleep(2)
         victim.skew.write_text("0")
 
-    suffer(cluster.form(), new_load(), measured, times(5), broken)
+    trial.suffer(broken)
 
 
 class SmallDisks(Hosts):
@@ -300,34 +427,36 @@ class SmallDisks(Hosts):
 
 
 @pytest.mark.hosts(SmallDisks, needs=["mkfs.ext4", "mount"])
-def test_disks_that_are_full_for_a_while(cluster, new_load, times, measured):
+def test_disks_that_are_full_for_a_while(trial):
     """What was accepted is kept."""
+    trial = trial("a leader's disk full for 5 s", 3)
 
     @contextmanager
-    def broken(_, victim):
-        cluster.fill(victim)
+    def broken(victim):
+        trial.cluster.fill(victim)
         time.sleep(5)
-        cluster.empty(victim)
+        trial.cluster.empty(victim)
         yield
 
-    suffer(cluster.form(), new_load(), measured, times(3), broken)
+    trial.suffer(broken)
 
 
 @pytest.mark.hosts(Hosts, needs=["strace"])
-def test_a_disk_that_is_slow(cluster, new_load, times, measured):
+def test_a_disk_that_is_slow(trial):
     """Each of its syncs takes long: the others are most."""
+    trial = trial(f"each sync of a leader's disk takes {SYNC_DELAY_MICROS // 1000} ms longer, 10 s", 2)
 
     @contextmanager
-    def broken(_, victim):
+    def broken(victim):
         slow = subprocess.Popen([
             "strace", "-qq", "-f", "-p", str(victim.pid), "-o", os.devnull, "-e", "trace=fdatasync,fsync",
             "-e", f"inject=fdatasync,fsync:delay_exit={SYNC_DELAY_MICROS}",
         ])
         try:
-            time.sleep(10)
             yield
+            time.sleep(10)
         finally:
             slow.terminate()
             slow.wait(10)
 
-    suffer(cluster.form(), new_load(), measured, times(2), broken)
+    trial.suffer(broken)

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"sort"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,17 +20,19 @@ type membership struct {
 	holding atomic.Bool
 	leave   context.CancelFunc
 	left    chan struct{}
-	// Touched only when the client calls back, which it does one by one.
-	owned map[int32]bool
-	// Where to go on from, as far as that is not committed. Only the loop touches it.
+	lock    sync.Mutex
+	owned   map[int32]bool
+	// Where to go on from, as far as that is not committed.
 	positions map[int32]int64
+	// Since when nothing could be committed.
+	failing time.Time
 }
 
 var members = map[string]*membership{}
 
 func groupOptions(asked request) []kgo.Opt {
 	return []kgo.Opt{
-		kgo.SeedBrokers(asked.Broker),
+		seeds(asked),
 		kgo.ConsumerGroup(asked.Group),
 		kgo.ConsumeTopics(asked.Topic),
 		kgo.SessionTimeout(6 * time.Second),
@@ -65,13 +70,22 @@ func (m *membership) failed(err error) {
 
 // Commits what was said to be read.
 func (m *membership) commit(client *kgo.Client) {
+	m.lock.Lock()
+	defer m.lock.Unlock()
 	if len(m.positions) == 0 || m.holding.Load() {
 		return
 	}
 	if err := client.CommitUncommittedOffsets(context.Background()); err != nil {
-		m.failed(err)
+		// What cannot be committed now is committed with what is read next.
+		if m.failing.IsZero() {
+			m.failing = time.Now()
+		}
+		if time.Since(m.failing) > patience {
+			m.failed(err)
+		}
 		return
 	}
+	m.failing = time.Time{}
 	say(map[string]any{"event": "committed", "member": m.name, "offsets": m.positions})
 	m.positions = map[int32]int64{}
 }
@@ -83,10 +97,17 @@ func (m *membership) run(ctx context.Context, client *kgo.Client) {
 		fetches := client.PollFetches(short)
 		cancel()
 		for _, failed := range fetches.Errors() {
-			if !errors.Is(failed.Err, context.DeadlineExceeded) && !errors.Is(failed.Err, context.Canceled) {
+			var session *kgo.ErrGroupSession
+			switch {
+			case errors.Is(failed.Err, context.DeadlineExceeded), errors.Is(failed.Err, context.Canceled):
+			case errors.As(failed.Err, &session):
+				// It goes on trying.
+				fmt.Fprintln(os.Stderr, failed.Err)
+			default:
 				m.failed(failed.Err)
 			}
 		}
+		m.lock.Lock()
 		fetches.EachRecord(func(got *kgo.Record) {
 			m.positions[got.Partition] = got.Offset + 1
 			say(map[string]any{
@@ -94,6 +115,7 @@ func (m *membership) run(ctx context.Context, client *kgo.Client) {
 				"partition": got.Partition, "offset": got.Offset, "value": string(got.Value),
 			})
 		})
+		m.lock.Unlock()
 		m.commit(client)
 		client.AllowRebalance()
 	}
@@ -107,21 +129,30 @@ func join(asked request) (any, error) {
 		owned: map[int32]bool{}, positions: map[int32]int64{},
 	}
 	gained := func(_ context.Context, _ *kgo.Client, assigned map[string][]int32) {
+		m.lock.Lock()
+		defer m.lock.Unlock()
 		for _, partition := range assigned[m.topic] {
 			m.owned[partition] = true
 		}
 		m.owns()
 	}
-	// Nothing to commit here: rebalances wait until a poll's records are committed.
-	lost := func(_ context.Context, _ *kgo.Client, revoked map[string][]int32) {
-		for _, partition := range revoked[m.topic] {
+	// Nothing to commit here: rebalances wait until a poll's records are committed, or cannot be.
+	revoked := func(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
+		m.lock.Lock()
+		defer m.lock.Unlock()
+		for _, partition := range gone[m.topic] {
 			delete(m.owned, partition)
+			delete(m.positions, partition)
 		}
 		m.owns()
 	}
+	lost := func(ctx context.Context, client *kgo.Client, gone map[string][]int32) {
+		say(map[string]any{"event": "lost", "member": m.name, "partitions": gone[m.topic]})
+		revoked(ctx, client, gone)
+	}
 	client, err := kgo.NewClient(append(groupOptions(asked),
 		kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsAssigned(gained), kgo.OnPartitionsRevoked(lost), kgo.OnPartitionsLost(lost),
+		kgo.OnPartitionsAssigned(gained), kgo.OnPartitionsRevoked(revoked), kgo.OnPartitionsLost(lost),
 	)...)
 	if err != nil {
 		return nil, err

@@ -32,6 +32,7 @@ type request struct {
 	Records    []record
 	Group      string
 	Member     string
+	Writer     string
 }
 
 // A record, or what is to become one. Bytes are Base64 in JSON, and null is nil.
@@ -71,6 +72,7 @@ func main() {
 		"offsets": offsets, "produce": produce, "consume": consume, "consume_group": consumeGroup,
 		"committed": committed, "groups": groups, "describe_group": describeGroup, "delete_group": deleteGroup,
 		"join": join, "hold": hold, "leave": leave,
+		"write": write, "written": written, "finish_writing": finishWriting,
 	}
 	lines := bufio.NewScanner(os.Stdin)
 	lines.Buffer(nil, lineBytes)

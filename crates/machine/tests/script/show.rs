@@ -28,6 +28,7 @@ pub(crate) fn effect(effect: &Effect) -> String {
         Effect::StreamMade(stream) => format!("effect: {stream} made"),
         Effect::StreamGone(stream) => format!("effect: {stream} gone"),
         Effect::OutboxFor(shard) => format!("effect: outbox for {shard}"),
+        Effect::Delivered(shard) => format!("effect: delivered to {shard}"),
         Effect::CatalogChanged => "effect: catalog changed".into(),
     }
 }

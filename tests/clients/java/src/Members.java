@@ -46,6 +46,8 @@ final class Members {
         settings.put("group.id", asked.get("group").asText());
         settings.put("session.timeout.ms", 6000);
         settings.put("heartbeat.interval.ms", 500);
+        // Soon enough to ask another one when a broker hangs.
+        settings.put("request.timeout.ms", 8000);
         settings.put("auto.offset.reset", "earliest");
         return Records.consumer(asked, settings);
     }
@@ -125,7 +127,11 @@ final class Members {
 
         @Override
         public void onPartitionsLost(Collection<TopicPartition> places) {
-            Agent.say(Agent.line("event", "failed", "member", member, "why", "lost " + places));
+            places.forEach(place -> owned.remove(place.partition()));
+            positions.keySet().removeAll(places);
+            var numbers = places.stream().map(TopicPartition::partition).toList();
+            Agent.say(Agent.line("event", "lost", "member", member, "partitions", numbers));
+            Agent.say(Agent.line("event", "owns", "member", member, "partitions", owned));
         }
     }
 }

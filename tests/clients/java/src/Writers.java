@@ -38,7 +38,7 @@ final class Writers {
         /** How many were sent to each partition, and how many of them were acknowledged. */
         private final long[] sent;
         private final long[] answered;
-        /** Partition, number and offset of each record that was acknowledged. */
+        /** Partition, number, offset and time of each record that was acknowledged. */
         private final List<long[]> acknowledged = new ArrayList<>();
         private final List<String> failures = new ArrayList<>();
         private volatile boolean finishing;
@@ -54,6 +54,7 @@ final class Writers {
                 "acks", "all",
                 "linger.ms", 2,
                 "delivery.timeout.ms", PATIENCE_MILLIS,
+                "request.timeout.ms", 8000,
                 "reconnect.backoff.ms", 10,
                 "reconnect.backoff.max.ms", 200);
             setDaemon(true);
@@ -92,7 +93,7 @@ final class Writers {
         }
 
         private synchronized void acknowledge(int partition, long number, long offset) {
-            acknowledged.add(new long[] {partition, number, offset});
+            acknowledged.add(new long[] {partition, number, offset, System.currentTimeMillis()});
             answered[partition]++;
         }
 
