@@ -181,9 +181,9 @@ BATCHES = {
         wire.batch([b"1"], last_offset_delta=1_000_000), wire.INVALID_RECORD, "number 1000000", tells_start=True
     ),
     "no records": Bad(wire.batch([b"1"], count=0, last_offset_delta=-1), wire.INVALID_RECORD, "0 records with"),
-    "nothing": Bad(b"", wire.INVALID_RECORD, "INVALID_RECORD"),
-    "null": Bad(None, wire.INVALID_RECORD, "INVALID_RECORD"),
-    "two batches": Bad(wire.batch([b"one"]) * 2, wire.INVALID_RECORD, "INVALID_RECORD"),
+    "nothing": Bad(b"", wire.INVALID_RECORD, "no bytes in the place"),
+    "null": Bad(None, wire.INVALID_RECORD, "no batch"),
+    "two batches": Bad(wire.batch([b"one"]) * 2, wire.INVALID_RECORD, "more behind the batch"),
     "control batch": Bad(
         wire.batch([b"one"], attributes=0x20), wire.INVALID_RECORD, "no control batches", tells_start=True
     ),
