@@ -81,7 +81,7 @@ def test_elect_leaders(cluster):
         asked = [TopicPartition(TOPIC, partition) for partition in partitions] or None
         found = admin.elect_leaders(kind, asked).result(SECONDS)
         assert all(part.topic == TOPIC for part in found)
-        return {part.partition: 0 if error is None else error.args[0].code() for part, error in found.items()}
+        return {part.partition: 0 if error is None else error.code() for part, error in found.items()}
 
     # Those that lead already are not told of.
     assert set(elect(ElectionType.PREFERRED).values()) <= {0}
