@@ -105,9 +105,10 @@ pub(crate) fn produce_frame(topic: &str, partition: i32, batch: &Bytes, acks: i1
     encode(PRODUCE, &request)
 }
 
-/// Who leads a partition, -1 if nobody is known to, and how many replicas are in sync.
+/// Who leads a partition, -1 if nobody is known to, who is preferred to, and how many replicas are in sync.
 pub(crate) struct Led {
     pub(crate) leader: i32,
+    pub(crate) preferred: Option<i32>,
     pub(crate) in_sync: usize,
 }
 
@@ -162,7 +163,11 @@ impl Client {
         };
         let brokers = response.brokers.iter().map(address).collect::<Outcome<_>>()?;
         let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
-        let led = partitions.map(|partition| Led { leader: partition.leader_id, in_sync: partition.isr_nodes.len() });
+        let led = partitions.map(|partition| Led {
+            leader: partition.leader_id,
+            preferred: partition.replica_nodes.first().copied(),
+            in_sync: partition.isr_nodes.len(),
+        });
         Ok((brokers, led.collect()))
     }
 

@@ -114,10 +114,15 @@ impl Three {
                 client.create_replicated(&name, 1).await?;
                 loop {
                     let (brokers, led) = client.leaders(&name).await?;
-                    if let Some(leader) = led.first().and_then(|led| brokers.get(&led.leader)) {
+                    // Where another leads, the one that is preferred to takes over before long.
+                    let settled = led.first().filter(|led| led.preferred == Some(led.leader));
+                    if let Some(leader) = settled.and_then(|led| brokers.get(&led.leader)) {
                         let mut there = Client::connect(*leader).await?;
                         there.until_led(&name, 1).await?;
                         return Outcome::Ok(*leader);
+                    }
+                    if began.elapsed() > PATIENCE {
+                        return Err("those who are preferred to do not lead".into());
                     }
                     tokio::time::sleep(POLL).await;
                 }

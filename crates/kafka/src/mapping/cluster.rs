@@ -127,7 +127,7 @@ mod tests {
         let told = |broker: &DescribeClusterBroker| (broker.broker_id, broker.host.to_string(), broker.rack.clone());
         let node = |nth: i32| (nth, format!("node-{nth}"), Some(format!("rack-{nth}").into()));
         assert_eq!(response.brokers.iter().map(told).collect::<Vec<_>>(), [node(1), node(2), node(3)]);
-        assert_eq!(response.controller_id, 2);
+        assert_eq!(response.controller_id, 1);
         let alone = described(Fake::alone());
         assert_eq!((alone.brokers.len(), alone.brokers[0].host.as_str(), alone.controller_id), (1, "reached", 1));
     }

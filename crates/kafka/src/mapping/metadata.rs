@@ -280,7 +280,7 @@ mod tests {
         let node = |nth: i32| (nth, format!("node-{nth}"), 9090 + nth);
         assert_eq!(places, [node(1), node(2), node(3)]);
         assert_eq!(response.brokers[2].rack, Some("rack-3".into()));
-        assert_eq!(response.controller_id, 2);
+        assert_eq!(response.controller_id, 1);
     }
 
     #[test]

@@ -21,7 +21,6 @@ pub(super) struct Node {
 /// All of them.
 pub(super) struct Nodes {
     me: Node,
-    controller: Option<NodeId>,
     reachable: BTreeMap<NodeId, Node>,
     /// Those that take replicas.
     active: BTreeSet<NodeId>,
@@ -59,7 +58,7 @@ impl Nodes {
         reachable.insert(context.node, me.clone());
         let is_active = |member: &&Member| member.state == NodeState::Active;
         let active = members.nodes.iter().filter(is_active).map(|member| member.node).collect();
-        Nodes { me, controller: members.controller, reachable, active }
+        Nodes { me, reachable, active }
     }
 
     /// The node that the client has reached.
@@ -77,10 +76,11 @@ impl Nodes {
         self.reachable.get(&node)
     }
 
-    /// The node that clients shall ask what a controller does. Any does it; who leads the catalog does it with
-    /// one hop less.
+    /// The node that clients shall ask what a controller does. Any does it, and this one answers: who leads the
+    /// catalog would do it with one hop less, but may have died, and librdkafka does not look for another
+    /// controller as long as it has not reached the first.
     pub(super) fn controller(&self) -> i32 {
-        self.controller.and_then(|node| self.get(node)).unwrap_or(&self.me).id
+        self.me.id
     }
 
     /// Whether a replica has more than one node that it could be on.
@@ -136,7 +136,7 @@ mod tests {
         let nodes = Nodes::of(&Fake::three().context());
         let expected = [(1, "node-1:9091"), (2, "node-2:9092"), (3, "node-3:9093")];
         assert_eq!(places(&nodes), expected.map(|(id, place)| (id, place.to_owned())));
-        assert_eq!((nodes.me().id, nodes.controller()), (1, 2));
+        assert_eq!((nodes.me().id, nodes.controller()), (1, 1), "though another leads the catalog");
         assert_eq!(nodes.get(NodeId(3)).and_then(|node| node.rack.clone()), Some("rack-3".into()));
     }
 
@@ -148,7 +148,6 @@ mod tests {
         let nodes = Nodes::of(&fake.context());
         assert_eq!(places(&nodes), [(1, "reached:1".to_owned()), (3, "node-3:9093".to_owned())]);
         assert_eq!(nodes.get(NodeId(2)), None);
-        assert_eq!(nodes.controller(), 1, "who leads the catalog cannot be reached, and any node will do");
     }
 
     #[test]

@@ -105,8 +105,8 @@ fn metadata_and_describe_cluster_name_the_same_nodes() {
         let again: Vec<_> = cluster.brokers.iter().map(|node| (node.broker_id, node.host.clone(), node.port)).collect();
         assert_eq!(nodes, again, "{version}");
         assert_eq!(nodes.len(), 3);
-        assert_eq!(cluster.controller_id, 2);
-        assert_eq!(metadata.controller_id, if version == 0 { -1 } else { 2 });
+        assert_eq!(cluster.controller_id, 1);
+        assert_eq!(metadata.controller_id, if version == 0 { -1 } else { 1 });
         assert_eq!(metadata.topics[0].partitions[0].leader_id, 1);
     }
 }
