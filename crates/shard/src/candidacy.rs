@@ -46,7 +46,10 @@ pub(crate) async fn stand<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>, d
             let metrics = raft.server_metrics();
             let metrics = metrics.borrow_watched();
             let members = &metrics.membership_config;
-            (members.voter_ids().any(|id| id == me.0), members.voter_ids().count() == 1)
+            // A leader that has written down that it votes no more may be the only one who can lead until that counts.
+            let committed = &metrics.committed_membership_config;
+            let votes = members.voter_ids().chain(committed.voter_ids()).any(|id| id == me.0);
+            (votes, members.voter_ids().eq([me.0]))
         };
         let has_led = leading(&raft).is_ok();
         // The others' word counts for as long after a start, when it is not known to whom it was given.

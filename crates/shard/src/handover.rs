@@ -133,7 +133,8 @@ pub(crate) async fn step_down_unheard<R: Runtime>(raft: Raft<R>, replica: Arc<Re
             let metrics = raft.metrics();
             let metrics = metrics.borrow_watched();
             let others = metrics.membership_config.voter_ids().map(NodeId).find(|node| *node != replica.me);
-            (last_heard(&replica, term, &metrics).map_or(since, |heard| heard.max(since)), others)
+            let voters = metrics.membership_config.get_joint_config();
+            (last_heard(&replica, term, voters).map_or(since, |heard| heard.max(since)), others)
         };
         let Some(heir) = heir.filter(|_| now >= heard + UNHEARD) else { continue };
         tracing::warn!(shard = %replica.shard, term, "most of the others have not been heard: this replica leads no longer");

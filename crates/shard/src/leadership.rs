@@ -5,12 +5,13 @@
 //! lead while those who made it the leader have been heard so lately that they have made nobody else the leader since:
 //! of one that is cut off everybody else may know better.
 
-use crate::raft::{Raft, Runtime, Types, leading};
+use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
 use journal::canary::Fault;
 use model::NodeId;
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ pub(crate) const LEASE: Duration = Duration::from_millis(700);
 /// A replica that starts does not know to whom it gave its word before, so it gives it to nobody for as long as that
 /// may count.
 pub(crate) const SILENCE: Duration = Duration::from_millis(800);
+
+/// How often it is looked whether the others have confirmed.
+const LOOK: Duration = Duration::from_millis(20);
 
 const _: () = {
     assert!(LEASE.as_millis() < SILENCE.as_millis());
@@ -56,16 +60,30 @@ pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) 
     let alone = !voters.is_empty() && voters.iter().all(|config| config.len() == 1 && config.contains(&me));
     // Without a vote it is about to go, and openraft does not ask us when.
     let votes = voters.iter().any(|config| config.contains(&me));
-    alone || votes && last_heard(replica, term, &metrics).is_some_and(|heard| heard + LEASE > R::Instant::now())
+    alone || votes && last_heard(replica, term, voters).is_some_and(|heard| heard + LEASE > R::Instant::now())
 }
 
-/// The last time at which most voters took this node for the leader of this term, in which it is.
-pub(crate) fn last_heard<R: Runtime>(
-    replica: &Replica<R>,
-    term: u64,
-    metrics: &openraft::RaftMetrics<Types<R>>,
-) -> Option<R::Instant> {
-    let voters = metrics.membership_config.get_joint_config();
-    let by_heartbeats = replica.hearing.lock().quorum(term, replica.me, R::Instant::now(), voters);
-    by_heartbeats.max(metrics.last_quorum_acked.map(|heard| heard.into_inner()))
+/// The last time at which most voters of each of these sets took this node for the leader of this term, in which it is.
+/// openraft knows a time, too, but takes the sending of a request for that of another which the answer was to.
+pub(crate) fn last_heard<R: Runtime>(replica: &Replica<R>, term: u64, voters: &[BTreeSet<u64>]) -> Option<R::Instant> {
+    replica.hearing.lock().quorum(term, replica.me, R::Instant::now(), voters)
+}
+
+/// Whether most voters confirm, within this time, that this node leads: by answers to what is sent from now on.
+pub(crate) async fn confirm<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>, term: u64, patience: Duration) -> bool {
+    let asked = R::Instant::now();
+    loop {
+        let voters = raft.server_metrics().borrow_watched().membership_config.get_joint_config().clone();
+        let now = R::Instant::now();
+        if leading(raft) != Ok(term) || replica.handed_over_in.load(SeqCst) == term {
+            return false;
+        }
+        if last_heard(replica, term, &voters).is_some_and(|heard| heard >= asked) {
+            return true;
+        }
+        if now >= asked + patience {
+            return false;
+        }
+        R::sleep(LOOK).await;
+    }
 }

@@ -49,7 +49,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 /// An AppendEntries without an answer for so long makes the stream start again: the follower's disk
 /// may be slow, so it is longer than an election.
@@ -65,6 +65,8 @@ pub(crate) struct Client<R: Runtime> {
     to: NodeId,
     /// Whether its AppendEntries are heartbeats, and not the log.
     heartbeats: bool,
+    /// Rung when it accepts one.
+    accepts: Arc<Notify>,
 }
 
 impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
@@ -72,7 +74,7 @@ impl<R: Runtime> RaftNetworkFactory<Types<R>> for Network<R> {
 
     /// Holds no connection: order within a lane is the transport's.
     async fn new_client(&mut self, target: u64, _node: &()) -> Client<R> {
-        Client { replica: self.replica.clone(), to: NodeId(target), heartbeats: false }
+        Client { replica: self.replica.clone(), to: NodeId(target), heartbeats: false, accepts: Arc::default() }
     }
 
     async fn new_heartbeat_client(&mut self, target: u64, node: &()) -> Client<R> {
@@ -98,6 +100,11 @@ fn appended<R: Runtime>(answer: Result<Bytes, TransportError>) -> Appended<R> {
     rpc::decode_appended::<R>(&answer.map_err(failed::<R>)?).map_err(malformed::<R>)
 }
 
+/// Whether whoever answered so takes the sender for its leader: also one whose log is another so far.
+fn follows<R: Runtime>(answer: &Appended<R>) -> bool {
+    matches!(answer, Ok(Ok(_) | Err(StreamAppendError::Conflict(_))))
+}
+
 /// The last entry that whoever accepts a request has.
 fn last_of<R: Runtime>(request: &AppendEntriesRequest<Types<R>>) -> Option<LogId<R>> {
     request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id)
@@ -120,21 +127,36 @@ impl<R: Runtime> Client<R> {
 
     /// Sends a heartbeat now, waits later; see the module's documentation. Its answer counts, however late: see
     /// [`crate::hearing`].
+    ///
+    /// openraft gives each of them up soon, and a leader that was never answered in time refuses to write. Where the
+    /// answer to an earlier one comes meanwhile, that is told. openraft takes it for younger than it is then, which
+    /// makes it vote for others later and nothing else: what may be answered goes by our own times.
     fn heartbeat(&self, request: AppendEntriesRequest<Types<R>>) -> impl Future<Output = Appended<R>> + Send {
         let (sent_at, term) = (R::Instant::now(), request.vote.leader_id.term);
         let sent = self.call(Lane::Control, rpc::encode_heartbeat::<R>(request.clone()), APPEND_TIMEOUT);
         let (tell, told) = oneshot::channel();
-        let (replica, to) = (self.replica.clone(), self.to);
+        let (replica, to, accepts) = (self.replica.clone(), self.to, self.accepts.clone());
+        let earlier = self.accepts.clone().notified_owned();
+        let matched = last_of::<R>(&request);
         drop(R::spawn(async move {
             let answer = appended::<R>(sent.await);
-            if let Ok(Ok(_)) = answer {
+            if follows::<R>(&answer) {
                 replica.hearing.lock().note(term, to, sent_at);
+            }
+            // A refusal is openraft's to hear of.
+            if let Ok(Ok(_)) = answer {
+                accepts.notify_waiters();
             }
             // openraft may have given it up.
             let _ = tell.send(answer);
         }));
         async move {
-            let answer = told.await.unwrap_or_else(|_| Err(failed::<R>(TransportError::Lost("the node stops".into()))));
+            let answer = match futures::future::select(told, Box::pin(earlier)).await {
+                Either::Left((answer, _)) => {
+                    answer.map_err(|_| failed::<R>(TransportError::Lost("the node stops".into())))?
+                }
+                Either::Right(_) => return Ok(Ok(matched)),
+            };
             match answer? {
                 Err(StreamAppendError::Conflict(_)) => {
                     let again = self.call(Lane::Append, rpc::encode_append::<R>(request), APPEND_TIMEOUT);
@@ -201,6 +223,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         });
         let calls = admitted.map(move |(request, room)| {
             let last = last_of::<R>(&request);
+            let (sent_at, term) = (R::Instant::now(), request.vote.leader_id.term);
+            let (replica, to) = (client.replica.clone(), client.to);
+            // A heartbeat notes it by itself, and may be told that an earlier one was accepted.
+            let notes = careless || !client.heartbeats;
+            let note = move || replica.hearing.lock().note(term, to, sent_at);
             let sent = if client.heartbeats {
                 Either::Left(client.heartbeat(request))
             } else {
@@ -208,10 +235,10 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
                 Either::Right(sent.map(appended::<R>))
             };
             async move {
-                if careless {
-                    return Ok(Ok(last));
+                let answer = if careless { Ok(Ok(last)) } else { sent.await };
+                if notes && follows::<R>(&answer) {
+                    note();
                 }
-                let answer = sent.await;
                 drop(room);
                 answer
             }

@@ -1,7 +1,7 @@
 //! Calls from other replicas.
 
 use crate::doubt::{Doubt, voters_to_tell};
-use crate::leadership::SILENCE;
+use crate::leadership::{SILENCE, confirm, is_sure_to_lead};
 use crate::membership::{is_founded, membership};
 use crate::raft::{Raft, Runtime, Types, Vote, leading};
 use crate::replica::{Replica, rebuild};
@@ -102,6 +102,10 @@ impl<R: Runtime> Receiver<R> {
         // A leader that hands over gives us our word back.
         if !ballot.flag && self.silent_until.is_some_and(|until| R::Instant::now() < until) {
             return Err(refused("just started: no votes yet"));
+        }
+        // openraft may not know how lately it was heard; see `hearing`.
+        if !ballot.flag && is_sure_to_lead(&self.raft, &self.replica) {
+            return Err(refused("this one leads"));
         }
         self.doubt.may_vote_for(ballot.last).map_err(refused)
     }
@@ -243,8 +247,7 @@ impl<R: Runtime> Receiver<R> {
                     let vote = Vote::<R>::new_committed(term, *self.raft.node_id());
                     standing.leading = Some(encode_vote::<R>(&vote));
                     // The asker may be needed for the quorum, and waits for this answer.
-                    let confirmed = self.raft.ensure_linearizable(openraft::ReadPolicy::ReadIndex);
-                    standing.confirmed = matches!(R::timeout(CONFIRM_TIMEOUT, confirmed).await, Ok(Ok(_)));
+                    standing.confirmed = confirm(&self.raft, &self.replica, term, CONFIRM_TIMEOUT).await;
                     standing.last = self.replica.journal.last();
                 }
                 Ok(Bytes::from(standing.to_wire()))

@@ -145,6 +145,8 @@ async fn nodes_that_are_far_apart_have_a_leader_who_is_sure() {
         assert!(shard.is_sure_to_lead() && shard.term() == term, "after {:?}", watched.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Nothing but heartbeats has kept it so.
+    assert!(matches!(append(shard, b"after a pause").await, Ok(Reply::Appended { .. })));
     cluster.net.cut(NodeId(old));
     let leads = |id: u64| id != old && cluster.shard(id).is_sure_to_lead();
     cluster.until("another leads", |_| (1..=3).any(leads)).await;
