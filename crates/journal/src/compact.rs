@@ -88,7 +88,7 @@ impl Journal {
     fn is_rewritable(&self, file: &Finished) -> bool {
         let state = self.state.lock();
         file.table.last_index <= state.floor.index
-            && !state.pins.contains_key(&file.id)
+            && !state.is_pinned(file)
             && !state.unpackable.contains(&file.id)
     }
 

@@ -1,5 +1,8 @@
 //! Finishing a log file: once its last entry is committed, applied and on stable storage, it gets a
 //! table and never changes again.
+//!
+//! What is settled of a file can be finished before the rest is, as a copy. The file stays for its rest; what
+//! the copy has of it counts there.
 
 use crate::file::{FileHeader, FileId, FileKind, HEADER_BYTES, name};
 use crate::frame::{ALIGNMENT, FrameHead, HEAD_BYTES};
@@ -17,6 +20,8 @@ struct Ready {
     file: Arc<dyn crate::disk::DiskFile>,
     poisoned: bool,
     last_index: u64,
+    /// Entries follow in the file that are not settled.
+    is_part: bool,
     table: Table,
     refused: Vec<(u64, u32)>,
 }
@@ -29,14 +34,30 @@ impl Journal {
     /// As the disk says; the file stays unfinished then and can be tried again.
     pub fn finish_next(&self) -> io::Result<bool> {
         self.trim_cache();
-        let Some(mut ready) = self.ready_to_finish() else {
-            return Ok(false);
-        };
-        if ready.last_index == 0 {
-            self.drop_empty(&ready)?;
-            return Ok(true);
+        match self.ready_to_finish(false) {
+            Some(ready) => self.finish(ready).map(|()| true),
+            None => Ok(false),
         }
-        let (id, file) = if ready.poisoned { self.copy_frames(&mut ready)? } else { (ready.id, ready.file.clone()) };
+    }
+
+    /// Finishes, as a copy, what is settled of a log file that can not be finished. Returns whether there was such a
+    /// file. Writes and syncs the copy.
+    ///
+    /// # Errors
+    /// As for [`Journal::finish_next`].
+    pub fn finish_settled(&self) -> io::Result<bool> {
+        match self.ready_to_finish(true) {
+            Some(ready) => self.finish(ready).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn finish(&self, mut ready: Ready) -> io::Result<()> {
+        if ready.last_index == 0 {
+            return self.drop_empty(&ready);
+        }
+        let copies = ready.poisoned || ready.is_part;
+        let (id, file) = if copies { self.copy_frames(&mut ready)? } else { (ready.id, ready.file.clone()) };
         let bytes = ready.table.encode(id);
         file.write_at(ready.table.frames_end, &[IoSlice::new(&bytes)])?;
         let length = ready.table.frames_end + bytes.len() as u64;
@@ -48,19 +69,20 @@ impl Journal {
         })?;
         let refused = ready.refused;
         let finished = Arc::new(Finished { id, kind: FileKind::Log, file, length, table, refused });
-        let copied = id != ready.id;
-        let moved = if copied { ready.table.entries } else { Vec::new() };
+        let moved = if copies { ready.table.entries } else { Vec::new() };
         let mut freed = 0;
         let change = |state: &mut State| {
             let before = state.cached_bytes;
             state.on_finished(ready.sequence, ready.last_index, finished, &moved);
             freed = before - state.cached_bytes;
         };
-        if copied {
+        if copies {
             self.disk.sync_names()?;
             let written = self.write_manifest(|state| {
                 change(state);
-                state.leftovers.push(name(ready.id, FileKind::Log));
+                if !ready.is_part {
+                    state.leftovers.push(name(ready.id, FileKind::Log));
+                }
             });
             self.options.cache.release(freed);
             written?;
@@ -68,17 +90,19 @@ impl Journal {
             change(&mut self.state.lock());
             self.options.cache.release(freed);
         }
-        Ok(true)
+        Ok(())
     }
 
-    fn ready_to_finish(&self) -> Option<Ready> {
+    /// The oldest log file, if all of it is settled, or with `part` if some of it is and some is not.
+    fn ready_to_finish(&self, part: bool) -> Option<Ready> {
         let state = self.state.lock();
         let (sequence, file) = state.open_files.first_key_value()?;
         let settled = state.applied.min(state.flushed).min(state.committed);
         let (first, last) = file.entries.unwrap_or((1, 0));
-        if !file.rolled || last > settled {
+        if !file.rolled || part != (last > settled) || part && first > settled {
             return None;
         }
+        let last = last.min(settled);
         let own = |index: u64| state.log.get(index).filter(|slot| slot.place.is_some_and(|p| p.sequence == *sequence));
         let entries: Vec<EntryRow> = (first..=last)
             .map(|index| match own(index).and_then(|slot| Some((slot, slot.place?))) {
@@ -100,7 +124,7 @@ impl Journal {
             Table { frames_end: file.end, first_index: first, last_index: last, entries, extents: extents.collect() };
         let (id, file, poisoned) = (file.id, file.file.clone(), file.poisoned);
         let refused = state.refused.iter().filter(|(index, _)| *index <= last).copied().collect();
-        Some(Ready { sequence: *sequence, id, file, poisoned, last_index: last, table, refused })
+        Some(Ready { sequence: *sequence, id, file, poisoned, last_index: last, is_part: part, table, refused })
     }
 
     /// A file none of whose entries count: they were all replaced.
@@ -111,7 +135,8 @@ impl Journal {
         })
     }
 
-    /// Copies the frames of a file whose sync failed into a new one: it must not be synced again.
+    /// Copies frames into a new file: those of a file whose sync failed, because it must not be synced again, or
+    /// those that can be finished before the others.
     fn copy_frames(&self, ready: &mut Ready) -> io::Result<(FileId, Arc<dyn crate::disk::DiskFile>)> {
         let sequence = self.take_sequence();
         let id = FileId { journal: ready.id.journal, sequence };
@@ -154,7 +179,11 @@ impl State {
         let extents = self.active.take_to(last_index);
         self.recent.keep(extents, last_index, &mut self.log);
         self.refused.retain(|(index, _)| *index > last_index);
-        self.open_files.remove(&sequence);
+        let rest = self.open_files.get(&sequence).and_then(|file| file.entries).filter(|(_, last)| *last > last_index);
+        match (rest, self.open_files.get_mut(&sequence)) {
+            (Some((_, last)), Some(file)) => file.entries = Some((last_index + 1, last)),
+            _ => drop(self.open_files.remove(&sequence)),
+        }
         for (nth, row) in moved.iter().enumerate() {
             let index = last_index + 1 - moved.len() as u64 + nth as u64;
             if let Some(slot) = self.log.get_mut(index) {

@@ -233,7 +233,7 @@ impl Journal {
     pub fn plan_reclaim(&self, live: &dyn Liveness) -> Result<Plan, ReclaimError> {
         let (files, floor, pinned, unpackable) = {
             let state = self.state.lock();
-            (state.finished.clone(), state.floor.index, state.pins.clone(), state.unpackable.clone())
+            (state.finished.clone(), state.floor.index, state.pinned(), state.unpackable.clone())
         };
         let mut plan = Plan { at: 0, usage: Usage::default(), dead: Vec::new(), pack: Vec::new() };
         let mut group = PackGroup::default();
@@ -253,7 +253,7 @@ impl Journal {
             let live_bytes = cost(&extents);
             plan.usage.live_bytes += live_bytes;
             plan.usage.file_bytes += file.length;
-            let stays = pinned.contains_key(&file.id) || unpackable.contains(&file.id);
+            let stays = pinned.contains(&file.id) || unpackable.contains(&file.id);
             if self.faulty(Fault::ReclaimNothing) || file.table.last_index > floor || stays {
                 plan.usage.needed_by_log += file.length;
                 plan.close(&mut group);
@@ -308,10 +308,10 @@ impl Journal {
         }
         let (pinned, files) = {
             let state = self.state.lock();
-            (state.pins.clone(), state.finished.iter().map(|file| file.id).collect::<BTreeSet<_>>())
+            (state.pinned(), state.finished.iter().map(|file| file.id).collect::<BTreeSet<_>>())
         };
         // What was written anew since the plan was made is in another file now, and must not be twice.
-        let is_free = |file: &Arc<Finished>| files.contains(&file.id) && !pinned.contains_key(&file.id);
+        let is_free = |file: &Arc<Finished>| files.contains(&file.id) && !pinned.contains(&file.id);
         let dead: Vec<_> = plan.dead.into_iter().filter(is_free).collect();
         let mut freed = self.replace_files(&dead, Vec::new())?;
         for group in plan.pack.into_iter().filter(|group| group.sources.iter().all(is_free)) {
@@ -346,7 +346,7 @@ impl Journal {
         let mut taken = false;
         self.write_manifest(|state| {
             // Since they were looked at, somebody may have begun to copy them, or replaced them.
-            let here = |id: &FileId| state.finished.iter().any(|file| file.id == *id) && !state.pins.contains_key(id);
+            let here = |id: &FileId| state.finished.iter().any(|file| file.id == *id && !state.is_pinned(file));
             taken = gone.iter().all(here);
             if !taken {
                 return;

@@ -271,6 +271,18 @@ impl State {
         self.cached_bytes -= self.log.drop_to(self.floor.index.min(keep_from - 1));
     }
 
+    /// Whether a finished file has to stay: somebody copies it, or it has what an unfinished file older than itself
+    /// has, too, which would count anew without it.
+    pub(crate) fn is_pinned(&self, file: &Finished) -> bool {
+        let own_log = file.kind == FileKind::Log && file.id.journal == self.manifest.journal;
+        let is_part = own_log && self.open_files.keys().next().is_some_and(|oldest| *oldest < file.id.sequence);
+        is_part || self.pins.contains_key(&file.id)
+    }
+
+    pub(crate) fn pinned(&self) -> BTreeSet<FileId> {
+        self.finished.iter().filter(|file| self.is_pinned(file)).map(|file| file.id).collect()
+    }
+
     /// Orders files by rank: of two that hold records of one stream, the older records come first.
     pub(crate) fn sort_files(files: &mut [Arc<Finished>]) {
         files.sort_by_key(|file| (file.table.first_index, file.id));

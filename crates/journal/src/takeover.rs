@@ -93,7 +93,7 @@ impl Journal {
         {
             let mut state = self.state.lock();
             let here = |source: &Arc<Finished>| state.finished.iter().any(|file| file.id == source.id);
-            if sources.iter().any(|source| !here(source) || state.pins.contains_key(&source.id)) {
+            if sources.iter().any(|source| !here(source) || state.is_pinned(source)) {
                 return Ok(None);
             }
             sources.iter().for_each(|source| *state.pins.entry(source.id).or_default() += 1);

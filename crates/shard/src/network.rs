@@ -292,8 +292,11 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
-        let unreachable =
-            |error: &str| StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_owned())));
+        let (shard, to) = (self.replica.shard, self.to);
+        let unreachable = |error: &str| {
+            tracing::info!(%shard, %to, error, "a snapshot was not handed over");
+            StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_owned())))
+        };
         let Some(manifest) = self.replica.offer().await else {
             return Err(unreachable("the snapshot's files are not finished yet"));
         };

@@ -79,8 +79,13 @@ impl<R: Runtime> Replica<R> {
             return None;
         }
         let journal = self.journal.clone();
+        // A leader that has committed nothing yet may need those for it whom this is for.
+        let waits = self.applied.lock().at.term < journal.last().term;
         let finished = self.environment.blocking(move || {
             while journal.finish_next()? {}
+            if waits && journal.snapshot_manifest().is_none() {
+                journal.finish_settled()?;
+            }
             Ok::<(), io::Error>(())
         });
         match finished.await {

@@ -3,6 +3,21 @@
 use crate::fixture::{Fixture, entry};
 use journal::LogPosition;
 use journal::install::{CHUNK_BYTES, write_chunk};
+use journal::reclaim::Liveness;
+use model::{Offset, StreamId};
+use std::ops::Range;
+
+/// As if every record were removed.
+struct Nothing;
+
+impl Liveness for Nothing {
+    fn live(&self, _: StreamId, _: Offset, _: Offset) -> Vec<Range<u64>> {
+        Vec::new()
+    }
+    fn expiry_class(&self, _: StreamId) -> u8 {
+        0
+    }
+}
 
 /// Entries of one record, applied and on stable storage.
 fn fill(f: &mut Fixture, offsets: std::ops::Range<u64>) {
@@ -57,4 +72,59 @@ fn what_follows_a_snapshot_survives_a_restart() {
     let receiver = receiver.restart();
     assert_eq!(receiver.journal.last().index, reach + 5);
     assert_eq!(receiver.indexes().len() as u64, reach + 5 - at);
+}
+
+/// A leader whose own entries nobody has yet: those who are to get them need what lies before, in the same file.
+#[test]
+fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
+    let mut sender = Fixture::with(1 << 20, 8 << 10);
+    fill(&mut sender, 0..6);
+    sender.journal.set_committed(6);
+    checkpoint(&sender);
+    for index in 7..=10 {
+        sender.append(vec![entry(2, index, &[(1, index - 1, 300)]).0]);
+    }
+    sender.settle();
+    sender.journal.roll();
+    sender.settle();
+    assert!(!sender.journal.finish_next().unwrap(), "four of its entries are not applied");
+    assert!(sender.journal.snapshot_manifest().is_none());
+    assert!(sender.journal.finish_settled().unwrap());
+    assert!(!sender.journal.finish_settled().unwrap() && !sender.journal.finish_next().unwrap());
+    let receiver = Fixture::with(1 << 20, 8 << 10);
+    assert_eq!(install(&sender, &receiver), 6);
+    let offsets = |f: &Fixture, to: u64| {
+        let found = f.journal.read(StreamId(1), Offset(0), Offset(to), 1 << 20).unwrap();
+        found.iter().map(|slice| slice.base.0).collect::<Vec<_>>()
+    };
+    assert_eq!(offsets(&receiver, 10), [0, 1, 2, 3, 4, 5]);
+    // The file itself still has what is not settled, also for who starts anew.
+    let expected: Vec<_> = (1..=10).map(|index| (if index > 6 { 2 } else { 1 }, index)).collect();
+    assert_eq!(sender.indexes(), expected);
+    let mut sender = sender.restart();
+    assert_eq!(sender.indexes(), expected);
+    assert_eq!(offsets(&sender, 10), [0, 1, 2, 3, 4, 5]);
+    // What has a part of it must not go before it, or that part would count anew.
+    let part = sender.journal.finished()[0].id;
+    sender.journal.purge(LogPosition { term: 1, index: 6 });
+    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
+    sender.journal.reclaim(plan).unwrap();
+    assert!(sender.journal.finished().iter().any(|file| file.id == part));
+    for index in 7..=10 {
+        sender.journal.publish(index, &entry(2, index, &[(1, index - 1, 300)]).1, &[]);
+    }
+    sender.journal.set_committed(10);
+    sender.journal.roll();
+    sender.settle();
+    assert!(sender.journal.finish_next().unwrap());
+    assert_eq!(sender.journal.finished().len(), 2);
+    // Some manifest later: the files are listed.
+    sender.journal.set_in_doubt(false).unwrap();
+    let sender = sender.restart();
+    assert_eq!(offsets(&sender, 10), (0..10).collect::<Vec<_>>());
+    assert_eq!(sender.journal.last(), LogPosition { term: 2, index: 10 });
+    while sender.journal.finish_next().unwrap() {}
+    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
+    sender.journal.reclaim(plan).unwrap();
+    assert!(sender.journal.finished().iter().all(|file| file.id != part));
 }

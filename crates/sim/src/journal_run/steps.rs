@@ -349,7 +349,10 @@ impl Run {
     /// Returns whether a file was finished.
     pub(super) fn finish(&mut self) -> Result<bool, String> {
         let before = self.disk.tally().errors();
-        match self.journal.finish_next() {
+        // Now and then as if somebody needed a snapshot and nothing more were committed until they have it.
+        let part = self.facts.finished % 3 == 2 && self.floor % 2 == 0;
+        let finished = self.journal.finish_next().and_then(|done| Ok(done || part && self.journal.finish_settled()?));
+        match finished {
             Ok(finished) => {
                 if finished {
                     self.trace.line(format_args!("a file is finished: {:?}", self.journal.finished()));
