@@ -13,11 +13,9 @@
 //! - What they were told is judged by `book`: records by what the shards' own campaign judges them by, `ends`
 //!   how far logs reach, `names` which topics there are, `positions` what groups committed, `ids` what must
 //!   never be given twice.
-//! - `campaign` is many seeds.
 
 mod book;
 mod caller;
-pub mod campaign;
 mod ends;
 mod facts;
 mod group;
@@ -39,6 +37,5 @@ mod settle;
 mod shape;
 mod trouble;
 
-pub use campaign::{Summary, campaign};
 pub use facts::Facts;
-pub use run::{Outcome, Plan, run};
+pub use run::{Plan, run};

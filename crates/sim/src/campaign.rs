@@ -1,51 +1,62 @@
 //! Many seeds of one kind of run, and the seeds kept as regressions.
 
 use crate::disk::Tally;
-use crate::journal_run::{self, Facts, Outcome, Plan};
+use crate::facts::Counts;
+use crate::outcome::Outcome;
 use crate::trace::Trace;
-use journal::canary::Fault;
+use parking_lot::Mutex;
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// The faults that a journal alone can have, and that its campaign has to catch.
-pub const JOURNAL_FAULTS: &[Fault] = &[
-    Fault::NoFsync,
-    Fault::VoteNotPersisted,
-    Fault::CheckpointAheadOfFlush,
-    Fault::EvictUnflushed,
-    Fault::TruncateOffByOne,
-];
+/// A kind of run: all that a run is made from but its seed.
+pub trait Kind: Copy + fmt::Debug + Send + Sync {
+    /// What such a run counts.
+    type Facts: Counts;
 
-/// What came of many runs.
-#[derive(Clone, Debug, Default)]
-pub struct Summary {
-    /// How many runs.
-    pub seeds: u64,
-    /// Those that found something.
-    pub failures: Vec<Outcome>,
-    /// What the disks did.
-    pub tally: Tally,
-    /// What the runs did.
-    pub facts: Facts,
-    /// How long it took.
-    pub took: Duration,
-    plan: Plan,
+    /// Runs one seed.
+    fn run(self, seed: u64, trace: &Trace) -> Outcome<Self::Facts>;
+
+    /// What `sim` is told to run that seed.
+    fn arguments(self, seed: u64) -> String;
 }
 
-/// Runs `seeds` of the journal campaign as `plan` says.
+/// What came of many runs.
+#[derive(Clone, Debug)]
+pub struct Summary<K: Kind> {
+    /// How many runs.
+    pub seeds: u64,
+    /// Those that found something, by seed.
+    pub failures: Vec<Outcome<K::Facts>>,
+    /// What the runs did.
+    pub facts: K::Facts,
+    /// What the disks did.
+    pub tally: Tally,
+    /// How long it took.
+    pub took: Duration,
+    kind: K,
+}
+
+/// Runs `seeds` of a kind, on as many threads as there are cores: each run is one thread's alone.
 #[must_use]
-pub fn journal(seeds: impl Iterator<Item = u64>, plan: Plan) -> Summary {
+pub fn campaign<K: Kind>(seeds: impl Iterator<Item = u64> + Send, kind: K) -> Summary<K> {
     let started = Instant::now();
-    let mut summary = Summary { plan, ..Summary::default() };
-    for seed in seeds {
-        let outcome = journal_run::run(seed, plan, &Trace::off());
-        summary.seeds += 1;
-        summary.tally.add(&outcome.tally);
-        summary.facts.add(&outcome.facts);
-        if outcome.violation.is_some() {
-            summary.failures.push(outcome);
+    let seeds = Mutex::new(seeds);
+    let summary = Mutex::new(Summary::new(kind));
+    let next = || seeds.lock().next();
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(seed) = next() {
+                    // Before anything is locked: the others go on meanwhile.
+                    let outcome = kind.run(seed, &Trace::off());
+                    summary.lock().add(outcome);
+                }
+            });
         }
-    }
+    });
+    let mut summary = summary.into_inner();
+    summary.failures.sort_by_key(|outcome| outcome.seed);
     summary.took = started.elapsed();
     summary
 }
@@ -55,29 +66,44 @@ pub fn kept_seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
     text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
 }
 
-impl fmt::Display for Summary {
+impl<K: Kind> Summary<K> {
+    fn new(kind: K) -> Self {
+        let (facts, tally, took) = (K::Facts::default(), Tally::default(), Duration::ZERO);
+        Summary { seeds: 0, failures: Vec::new(), facts, tally, took, kind }
+    }
+
+    fn add(&mut self, outcome: Outcome<K::Facts>) {
+        self.seeds += 1;
+        self.facts.add(&outcome.facts);
+        self.tally.add(&outcome.tally);
+        if !outcome.violations.is_empty() {
+            self.failures.push(outcome);
+        }
+    }
+
+    /// The first seed that found something which says `words`, and what it says.
+    #[must_use]
+    pub fn first_saying(&self, words: &str) -> Option<(u64, &str)> {
+        self.failures.iter().find_map(|outcome| {
+            let said = outcome.violations.iter().find(|violation| violation.contains(words))?;
+            Some((outcome.seed, said.as_str()))
+        })
+    }
+}
+
+impl<K: Kind> fmt::Display for Summary<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Facts { steps, entries, committed, reopened, finished, disk_bytes, .. } = self.facts;
-        let Facts { in_doubt, lost_in_doubt, refused, skipped, .. } = self.facts;
-        let minutes = self.took.as_secs_f64() / 60.0;
-        writeln!(f, "{} seeds in {:.1?}, {:.0} a minute", self.seeds, self.took, self.seeds as f64 / minutes)?;
-        let compactions = self.facts.compactions;
-        writeln!(
-            f,
-            "{steps} steps, {entries} entries appended, {committed} committed, {finished} files finished, \
-             {compactions} passes of compaction"
-        )?;
-        writeln!(
-            f,
-            "opened again {reopened} times, {in_doubt} in doubt, {lost_in_doubt} with a loss, {refused} refused, \
-             {skipped} times lost entries were skipped"
-        )?;
-        writeln!(f, "the most a journal took was {disk_bytes} bytes")?;
-        writeln!(f, "the disk: {}", self.tally)?;
-        for Outcome { seed, violation, .. } in &self.failures {
-            writeln!(f, "seed {seed} FAILED: {}", violation.as_deref().unwrap_or_default())?;
-            let more = if self.plan.compaction { " --compaction" } else { "" };
-            writeln!(f, "  replay: cargo run -p sim -- journal --seed {seed}{more} --trace")?;
+        let hours = self.facts.millis() as f64 / 3_600_000.0;
+        let pace = self.seeds as f64 / (self.took.as_secs_f64() / 60.0);
+        writeln!(f, "{} seeds in {:.1?}, {pace:.0} a minute, {hours:.2} simulated hours", self.seeds, self.took)?;
+        writeln!(f, "{}", self.facts)?;
+        writeln!(f, "the disks: {}", self.tally)?;
+        for Outcome { seed, violations, .. } in &self.failures {
+            writeln!(f, "seed {seed} FAILED: {}", violations.first().map_or("", String::as_str))?;
+            for more in violations.iter().skip(1).take(2) {
+                writeln!(f, "  {more}")?;
+            }
+            writeln!(f, "  replay: cargo run -p sim -- {} --trace", self.kind.arguments(*seed))?;
         }
         match self.failures.len() {
             0 => write!(f, "nothing was found"),

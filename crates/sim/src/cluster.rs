@@ -6,33 +6,29 @@
 //!
 //! - [`run`](mod@run) is the state of a run and its course, `trouble` what goes wrong in it, `shape`
 //!   its sizes.
-//! - `node` is hardware and the replica on it, `net` what lies between nodes.
+//! - `node` is hardware and the replica on it, `net` what it sends through.
 //! - `client` is who asks, `record` what is written, `checker` what clients were told against what
 //!   is there in the end, `losses` which acknowledgements from memory power loss may take, `states`
-//!   the replicas' states against each other, `panics` what nobody would see otherwise.
+//!   the replicas' states against each other.
 //! - `growth` makes three replicas of one, in a run that begins so.
 //! - `keyed` is the same for compacted streams, which a run has when it is asked to.
-//! - `campaign` is many seeds.
 
-pub mod campaign;
 pub(crate) mod checker;
 pub(crate) mod client;
 mod facts;
 mod growth;
 mod keyed;
 pub(crate) mod losses;
-pub(crate) mod net;
+mod net;
 mod node;
-pub(crate) mod panics;
 pub(crate) mod record;
 pub mod run;
 mod shape;
 pub(crate) mod states;
 mod trouble;
 
-pub use campaign::{Summary, campaign};
 pub use facts::Facts;
-pub use run::{Outcome, Plan, run};
+pub use run::{Plan, run};
 
 use model::StreamId;
 

@@ -1,5 +1,16 @@
 //! Counts with names: what went wrong in runs by intention, and which code that led through.
 
+use std::fmt;
+
+/// What a run counts.
+pub trait Counts: Clone + fmt::Debug + Default + fmt::Display + Send {
+    /// Adds another run's counts.
+    fn add(&mut self, other: &Self);
+
+    /// Virtual milliseconds.
+    fn millis(&self) -> u64;
+}
+
 macro_rules! facts {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// How often what happened.
@@ -9,15 +20,20 @@ macro_rules! facts {
         }
 
         impl Facts {
-            /// Adds another run's counts.
-            pub fn add(&mut self, other: &Facts) {
-                $(self.$name += other.$name;)*
-            }
-
             /// Every count with its name, in words.
             #[must_use]
             pub fn list(&self) -> Vec<(String, u64)> {
                 vec![$((stringify!($name).replace('_', " "), self.$name),)*]
+            }
+        }
+
+        impl $crate::facts::Counts for Facts {
+            fn add(&mut self, other: &Facts) {
+                $(self.$name += other.$name;)*
+            }
+
+            fn millis(&self) -> u64 {
+                self.millis
             }
         }
 

@@ -6,12 +6,15 @@
 //! - [`history`] is what this journal was asked and what it promised: which logs and votes may be
 //!   found after a crash.
 //! - [`run`] is the state of a run and its main loop, [`steps`] what it can do, [`reads`] the
-//!   comparisons, [`compaction`] passes over some streams, when a run is asked for them, [`reopen`] crashes and the way back, [`weather`] what is wrong with the disk.
+//!   comparisons, [`compaction`] passes over some streams, when a run is asked for them, [`reopen`] crashes and
+//!   the way back, [`weather`] what is wrong with the disk.
+//! - [`campaign`](mod@campaign) is many seeds.
 //!
 //! A replica that lost entries (not acknowledged, or in doubt) is brought up to date by the rest of
 //! the cluster, which in here is the truth. A replica that found damage is repaired from others;
 //! that is not simulated in here, so a run ends after its bits were flipped.
 
+mod campaign;
 mod compaction;
 mod history;
 mod made;
@@ -22,6 +25,8 @@ mod shape;
 mod steps;
 mod truth;
 mod weather;
+
+pub use campaign::{Summary, campaign};
 
 use crate::disk::Tally;
 use crate::trace::Trace;

@@ -8,8 +8,8 @@ use clap::{Parser, ValueEnum};
 use journal::canary::Fault;
 use openraft_rt_sim::SimInstant;
 use sim::brokers;
-use sim::campaign;
-use sim::cluster::{self, Plan};
+use sim::campaign::{Kind, campaign};
+use sim::cluster;
 use sim::journal_run;
 use sim::queue_run;
 use sim::trace::Trace;
@@ -121,7 +121,7 @@ fn run_journal(arguments: &Arguments) -> bool {
         println!("seed {seed}: {}", outcome.violation.as_deref().unwrap_or("nothing was found"));
         return outcome.violation.is_none();
     }
-    let summary = campaign::journal(arguments.from..arguments.from + arguments.seeds, plan);
+    let summary = journal_run::campaign(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
     summary.failures.is_empty()
 }
@@ -129,30 +129,21 @@ fn run_journal(arguments: &Arguments) -> bool {
 /// Returns whether nothing was found.
 fn run_cluster(arguments: &Arguments) -> bool {
     let Arguments { fault, compaction, flips, grow, .. } = *arguments;
-    let rounds = arguments.rounds.unwrap_or(Plan::default().rounds);
-    let plan = Plan { fault, rounds, compaction, flips, grow };
-    if let Some(seed) = arguments.seed {
-        let trace = if arguments.trace { Trace::on() } else { Trace::off() };
-        let outcome = cluster::run(seed, plan, &trace);
-        print!("{}", trace.text());
-        println!("{}\nthe disks: {}", outcome.facts, outcome.tally);
-        let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };
-        println!("seed {seed}: {found}");
-        outcome.violations.iter().for_each(|violation| println!("  {violation}"));
-        return outcome.violations.is_empty();
-    }
-    let summary = cluster::campaign(arguments.from..arguments.from + arguments.seeds, plan);
-    println!("{summary}");
-    summary.failures.is_empty()
+    let rounds = arguments.rounds.unwrap_or(cluster::Plan::default().rounds);
+    run_kind(arguments, cluster::Plan { fault, rounds, compaction, flips, grow })
 }
 
 /// Returns whether nothing was found.
 fn run_brokers(arguments: &Arguments) -> bool {
     let rounds = arguments.rounds.unwrap_or(brokers::Plan::default().rounds);
-    let plan = brokers::Plan { fault: arguments.fault, rounds };
+    run_kind(arguments, brokers::Plan { fault: arguments.fault, rounds })
+}
+
+/// Returns whether nothing was found.
+fn run_kind(arguments: &Arguments, kind: impl Kind) -> bool {
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::on() } else { Trace::off() };
-        let outcome = brokers::run(seed, plan, &trace);
+        let outcome = kind.run(seed, &trace);
         print!("{}", trace.text());
         println!("{}\nthe disks: {}", outcome.facts, outcome.tally);
         let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };
@@ -160,7 +151,7 @@ fn run_brokers(arguments: &Arguments) -> bool {
         outcome.violations.iter().for_each(|violation| println!("  {violation}"));
         return outcome.violations.is_empty();
     }
-    let summary = brokers::campaign(arguments.from..arguments.from + arguments.seeds, plan);
+    let summary = campaign(arguments.from..arguments.from + arguments.seeds, kind);
     println!("{summary}");
     summary.failures.is_empty()
 }

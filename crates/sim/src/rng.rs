@@ -49,6 +49,11 @@ impl Rng {
         choices.get(usize::try_from(self.below(choices.len() as u64)).ok()?)
     }
 
+    /// One of `choices`, of which there are some.
+    pub fn one_of<T: Copy, const N: usize>(&mut self, choices: [T; N]) -> T {
+        choices[self.below(N as u64) as usize]
+    }
+
     /// A generator whose draws do not disturb this one's.
     pub fn fork(&mut self) -> Self {
         Rng(self.number())

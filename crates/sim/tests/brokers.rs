@@ -6,8 +6,8 @@
 #![allow(clippy::print_stdout, reason = "how many seeds a canary takes is worth knowing")]
 
 use journal::canary::Fault;
-use sim::brokers::{self, Plan, campaign};
-use sim::campaign::kept_seeds;
+use sim::brokers::{self, Plan};
+use sim::campaign::{campaign, kept_seeds};
 use sim::trace::Trace;
 use std::ops::Range;
 use std::process::Command;
@@ -56,10 +56,7 @@ fn the_same_seed_gives_the_same_trace() {
 /// Asserts that `fault` is caught at least once within `seeds`, by what says `words`.
 fn caught(fault: Fault, seeds: Range<u64>, words: &str) {
     let summary = campaign(seeds.clone(), Plan { fault: Some(fault), ..Plan::default() });
-    let found = summary.failures.iter().find_map(|outcome| {
-        let said = outcome.violations.iter().find(|violation| violation.contains(words))?;
-        Some((outcome.seed, said))
-    });
+    let found = summary.first_saying(words);
     println!("{fault:?}: caught by {} of seeds {seeds:?}, first {found:?}", summary.failures.len());
     assert!(found.is_some(), "{fault:?} is not caught within seeds {seeds:?}: {summary}");
 }

@@ -7,8 +7,8 @@
 #![allow(clippy::print_stdout, reason = "how many seeds a canary takes is worth knowing")]
 
 use journal::canary::Fault;
-use sim::campaign::kept_seeds;
-use sim::cluster::{self, Plan, Summary, campaign};
+use sim::campaign::{campaign, kept_seeds};
+use sim::cluster::{self, Plan};
 use sim::trace::Trace;
 use std::process::Command;
 
@@ -111,11 +111,8 @@ fn caught(fault: Fault, seeds: u64, words: &str) {
 /// Asserts that `fault` is caught at least once within `seeds` seeds, by what says `words`.
 #[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught_in(plan: Plan, fault: Fault, seeds: u64, words: &str) {
-    let summary: Summary = campaign(0..seeds, Plan { fault: Some(fault), ..plan });
-    let found = summary.failures.iter().find_map(|outcome| {
-        let said = outcome.violations.iter().find(|violation| violation.contains(words))?;
-        Some((outcome.seed, said))
-    });
+    let summary = campaign(0..seeds, Plan { fault: Some(fault), ..plan });
+    let found = summary.first_saying(words);
     println!("{fault:?}: caught by {} of {seeds} seeds, first {found:?}", summary.failures.len());
     assert!(found.is_some(), "{fault:?} is not caught within {seeds} seeds: {summary}");
 }

@@ -5,8 +5,8 @@
 #![allow(clippy::print_stdout, reason = "what a campaign did is worth seeing")]
 
 use journal::canary::Fault;
-use sim::campaign::{self, Summary};
-use sim::journal_run::{self, Plan};
+use sim::campaign::kept_seeds;
+use sim::journal_run::{self, Plan, campaign};
 use sim::trace::Trace;
 
 /// Seeds in every test run; `sim journal --seeds N` is for more.
@@ -17,14 +17,14 @@ const COMPACTED: Plan = Plan { fault: None, compaction: true };
 
 #[test]
 fn nothing_is_found() {
-    let summary = campaign::journal(0..SEEDS, Plan::default());
+    let summary = campaign(0..SEEDS, Plan::default());
     println!("{summary}");
     assert!(summary.failures.is_empty(), "{summary}");
 }
 
 #[test]
 fn nothing_is_found_where_compaction_runs() {
-    let summary = campaign::journal(0..COMPACTED_SEEDS, COMPACTED);
+    let summary = campaign(0..COMPACTED_SEEDS, COMPACTED);
     println!("{summary}");
     assert!(summary.failures.is_empty(), "{summary}");
     assert!(summary.facts.compactions > COMPACTED_SEEDS, "compaction does next to nothing: {summary}");
@@ -42,7 +42,7 @@ fn compaction_that_is_not_synced_is_caught() {
 
 #[test]
 fn what_was_found_once_is_not_found_again() {
-    let summary = campaign::journal(campaign::kept_seeds(include_str!("../seeds/journal.txt")), Plan::default());
+    let summary = campaign(kept_seeds(include_str!("../seeds/journal.txt")), Plan::default());
     assert!(summary.seeds > 0, "the file of seeds is not read");
     assert!(summary.failures.is_empty(), "{summary}");
 }
@@ -66,7 +66,7 @@ fn caught(fault: Fault, seeds: u64) {
 
 #[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught_in(plan: Plan, fault: Fault, seeds: u64) {
-    let summary: Summary = campaign::journal(0..seeds, Plan { fault: Some(fault), ..plan });
+    let summary = campaign(0..seeds, Plan { fault: Some(fault), ..plan });
     let first = summary.failures.first().map(|outcome| (outcome.seed, outcome.violation.clone()));
     println!("{fault:?}: caught by {} of {seeds} seeds, first {first:?}", summary.failures.len());
     assert!(first.is_some(), "{fault:?} is not caught within {seeds} seeds");

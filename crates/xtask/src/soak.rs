@@ -2,8 +2,9 @@
 //! that their names are in one place; what they do is theirs.
 
 use crate::{Outcome, cargo};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use std::fs;
+use std::iter;
 use std::path::{Path, PathBuf};
 
 /// Seconds for each fuzz target unless asked otherwise.
@@ -12,29 +13,9 @@ const FUZZ_SECONDS: u64 = 60;
 #[derive(Subcommand)]
 pub(crate) enum Soak {
     /// Run the simulator over many seeds
-    Sim {
-        /// How many seeds
-        #[arg(long, value_name = "N")]
-        seeds: u64,
-        /// The first seed
-        #[arg(long, value_name = "S", default_value_t = 0)]
-        from: u64,
-        /// Passed to the simulator as they are
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    Sim(Seeds),
     /// Run whole brokers in the simulator over many seeds
-    Brokers {
-        /// How many seeds
-        #[arg(long, value_name = "N")]
-        seeds: u64,
-        /// The first seed
-        #[arg(long, value_name = "S", default_value_t = 0)]
-        from: u64,
-        /// Passed to the simulator as they are
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        rest: Vec<String>,
-    },
+    Brokers(Seeds),
     /// Run the queue workload: is the disk given back as promised?
     Queue {
         /// How many messages
@@ -55,26 +36,40 @@ pub(crate) enum Soak {
     },
 }
 
-/// Runs the one that was asked for; true when it found nothing.
-pub(crate) fn run(kind: Soak) -> Outcome<bool> {
-    match kind {
-        Soak::Sim { seeds, from, rest } => run_release("sim", range(seeds, from).into_iter().chain(rest)),
-        Soak::Brokers { seeds, from, rest } => {
-            let campaign = std::iter::once("brokers".to_owned());
-            run_release("sim", campaign.chain(range(seeds, from)).chain(rest))
-        }
-        Soak::Queue { messages, streams, seed } => {
-            let numbers = [("--messages", messages), ("--streams", streams), ("--seed", seed)];
-            let arguments = numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]);
-            run_release("sim", std::iter::once("queue".to_owned()).chain(arguments))
-        }
-        Soak::Fuzz { seconds } => fuzz(seconds),
+/// Which seeds the simulator runs, and how.
+#[derive(Args)]
+pub(crate) struct Seeds {
+    /// How many seeds
+    #[arg(long, value_name = "N")]
+    seeds: u64,
+    /// The first seed
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    from: u64,
+    /// Passed to the simulator as they are
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+impl Seeds {
+    /// As the simulator is told.
+    fn arguments(self) -> impl Iterator<Item = String> {
+        let numbers = [("--seeds", self.seeds), ("--from", self.from)];
+        numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]).chain(self.rest)
     }
 }
 
-/// Which seeds the simulator runs.
-fn range(seeds: u64, from: u64) -> [String; 4] {
-    ["--seeds".to_owned(), seeds.to_string(), "--from".to_owned(), from.to_string()]
+/// Runs the one that was asked for; true when it found nothing.
+pub(crate) fn run(kind: Soak) -> Outcome<bool> {
+    match kind {
+        Soak::Sim(seeds) => run_release("sim", seeds.arguments()),
+        Soak::Brokers(seeds) => run_release("sim", iter::once("brokers".to_owned()).chain(seeds.arguments())),
+        Soak::Queue { messages, streams, seed } => {
+            let numbers = [("--messages", messages), ("--streams", streams), ("--seed", seed)];
+            let arguments = numbers.into_iter().flat_map(|(name, number)| [name.to_owned(), number.to_string()]);
+            run_release("sim", iter::once("queue".to_owned()).chain(arguments))
+        }
+        Soak::Fuzz { seconds } => fuzz(seconds),
+    }
 }
 
 /// Builds one of our programs for release and runs it with these arguments.

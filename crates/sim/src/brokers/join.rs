@@ -1,6 +1,6 @@
 //! Asking to be let into a cluster, until that is answered.
 
-use super::net::{Net, endpoint};
+use super::net::{Sender, endpoint};
 use crate::rng::Rng;
 use broker::cluster::call::{NodeAnswer, NodeCall};
 use broker::identity::Identity;
@@ -21,9 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who asks.
 pub(super) struct Joiner {
-    pub(super) net: Net,
-    /// Where it is, and which start of that machine it is.
-    pub(super) from: (u64, u64),
+    pub(super) from: Sender,
     pub(super) wanted: Option<NodeId>,
     pub(super) rack: Option<String>,
     /// Whom it may ask: the places before its own.
@@ -46,16 +44,16 @@ impl Joiner {
         let call = NodeCall::Join {
             incarnation: identity.incarnation,
             wanted: self.wanted,
-            peer: endpoint(self.from.0),
-            endpoints: vec![kafka(self.from.0)],
+            peer: endpoint(self.from.place),
+            endpoints: vec![kafka(self.from.place)],
             rack: self.rack.clone().map(Bytes::from),
             version: VERSION_MAX as u16,
         };
         let call = Bytes::from(call.to_wire());
         let mut pause = PAUSE.0;
         loop {
-            let to = self.rng.between(1, self.from.0 - 1);
-            if let Ok((cluster, answer)) = self.net.ask_stranger(self.from, to, call.clone(), PATIENCE).await {
+            let to = self.rng.between(1, self.from.place - 1);
+            if let Ok((cluster, answer)) = self.from.ask_stranger(to, call.clone(), PATIENCE).await {
                 match NodeAnswer::from_wire(&answer) {
                     Ok(NodeAnswer::Joined { node, nodes }) => {
                         return Ok(Joined { cluster, node, nodes: nodes.into_iter().collect() });

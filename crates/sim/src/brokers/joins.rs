@@ -1,7 +1,7 @@
 //! How a node joins while things go wrong.
 
 use super::run::Run;
-use crate::cluster::net::Weather;
+use crate::net::Weather;
 use openraft_rt_sim::SimRuntime;
 use shard::runtime::Runtime;
 use std::time::Duration;

@@ -1,199 +1,81 @@
-//! The network between nodes: delays, losses, one-way cuts. Within a lane messages follow one another, as over
-//! one connection.
+//! What lies between nodes, by the numbers and endpoints that they know one another by.
 //!
 //! Who sends knows nodes by number and has been told where they are; what is delivered goes to a place, and is
 //! taken there by the node that it is meant for and by no other, as a handshake sees to it.
 
-use crate::cluster::net::Weather;
-use crate::rng::Rng;
+use crate::net::{Answer, not_sent};
 use broker::cluster::desk::NodeDesk;
 use broker::cluster::network::Network;
 use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use machine::catalog::Endpoint;
 use model::{NodeId, ShardId};
-use openraft_rt_sim::{SimInstant, SimRuntime};
+use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
-use shard::runtime::{Instant, Runtime};
+use shard::runtime::Runtime;
 use shard::{Lane, Transport, TransportError};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Whoever waits for a lost answer is told after this.
-const LOST: Duration = Duration::from_millis(700);
 /// The port of all of them.
 const PORT: u16 = 9190;
+
+/// The network between nodes.
+pub(super) type Net = crate::net::Net<Server>;
 
 /// Who listens at a place.
 #[derive(Clone)]
 pub(super) struct Server {
-    /// Which start of the machine there it is.
-    pub(super) start: u64,
     pub(super) node: NodeId,
     pub(super) cluster: u128,
     pub(super) desk: Arc<NodeDesk>,
 }
 
-struct State {
-    rng: Rng,
-    weather: Weather,
-    /// Which place cannot be heard at which.
-    cuts: BTreeSet<(u64, u64)>,
-    servers: BTreeMap<u64, Server>,
-    /// Which start of a machine is the latest.
-    starts: BTreeMap<u64, u64>,
-    /// When the last message of a lane arrives.
-    arrivals: BTreeMap<(u64, u64, Lane), SimInstant>,
-    messages: u64,
-    lost: u64,
+/// A process at a place. What it sends does not leave any more when it has ended.
+#[derive(Clone)]
+pub(super) struct Sender {
+    pub(super) net: Net,
+    pub(super) place: u64,
+    /// Which start of the machine there it is.
+    pub(super) start: u64,
 }
 
-/// The network. Clones are the same network.
-#[derive(Clone)]
-pub(super) struct Net(Arc<Mutex<State>>);
-
-impl Net {
-    pub(super) fn new(rng: Rng) -> Self {
-        Net(Arc::new(Mutex::new(State {
-            rng,
-            weather: Weather::FINE,
-            cuts: BTreeSet::new(),
-            servers: BTreeMap::new(),
-            starts: BTreeMap::new(),
-            arrivals: BTreeMap::new(),
-            messages: 0,
-            lost: 0,
-        })))
+impl Sender {
+    /// A node listens there. Returns what it sends through.
+    pub(super) fn plug(self, server: Server) -> Port {
+        let (me, cluster) = (server.node, server.cluster);
+        self.net.plug(self.place, self.start, server);
+        Port { sender: self, me, cluster, known: Mutex::default() }
     }
 
-    pub(super) fn set_weather(&self, weather: Weather) {
-        self.0.lock().weather = weather;
-    }
-
-    pub(super) fn cut(&self, from: u64, to: u64) {
-        self.0.lock().cuts.insert((from, to));
-    }
-
-    pub(super) fn heal(&self) {
-        self.0.lock().cuts.clear();
-    }
-
-    /// A process begins at a place: what one before it sends does not leave any more.
-    pub(super) fn begin(&self, place: u64, start: u64) {
-        self.0.lock().starts.insert(place, start);
-    }
-
-    /// A node listens at a place. Returns what it sends through.
-    pub(super) fn plug(&self, place: u64, server: Server) -> Arc<Port> {
-        let (start, me, cluster) = (server.start, server.node, server.cluster);
-        self.0.lock().servers.insert(place, server);
-        Arc::new(Port { net: self.clone(), place, start, me, cluster, known: Mutex::default() })
-    }
-
-    /// Nobody listens there any more, and what is sent from there does not leave.
-    pub(super) fn unplug(&self, place: u64) {
-        let mut state = self.0.lock();
-        let gone = state.servers.remove(&place);
-        state.starts.remove(&place);
-        drop(state);
-        drop(gone);
-    }
-
-    pub(super) fn counts(&self) -> (u64, u64) {
-        let state = self.0.lock();
-        (state.messages, state.lost)
-    }
-
-    fn runs(&self, place: u64, start: u64) -> bool {
-        self.0.lock().starts.get(&place) == Some(&start)
-    }
-
-    fn server(&self, place: u64) -> Option<Server> {
-        self.0.lock().servers.get(&place).cloned()
-    }
-
-    /// When a message sent now arrives; `None` when it does not.
-    fn send(&self, from: u64, to: u64, lane: Lane) -> Option<SimInstant> {
-        let mut state = self.0.lock();
-        let state = &mut *state;
-        state.messages += 1;
-        let delay = state.rng.between(20, state.weather.delay_micros.max(21));
-        if state.cuts.contains(&(from, to)) || state.rng.per_mille(state.weather.loss) {
-            state.lost += 1;
-            return None;
+    fn carry(&self, to: u64, lane: Lane, ask: impl FnOnce(Server) -> Answer + Send + 'static) -> Answer {
+        if self.net.start(self.place) != Some(self.start) {
+            return not_sent("the sender is dead");
         }
-        let arrival = SimInstant::now() + Duration::from_micros(delay);
-        let last = state.arrivals.entry((from, to, lane)).or_insert(arrival);
-        *last = arrival.max(*last);
-        Some(*last)
-    }
-
-    /// Carries a question to a place and the answer back. It is sent when this returns, whatever becomes of the
-    /// future: the order of sending is the order of arrival.
-    fn carry(
-        &self,
-        (from, start): (u64, u64),
-        to: u64,
-        lane: Lane,
-        deliver: impl FnOnce(Server) -> BoxFuture<'static, Result<Bytes, TransportError>> + Send + 'static,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        if !self.runs(from, start) {
-            return Box::pin(async { not_sent("the sender is dead") });
-        }
-        let (net, arrival) = (self.clone(), self.send(from, to, lane));
-        let task = SimRuntime::spawn(async move {
-            let Some(arrival) = arrival else {
-                SimRuntime::sleep(LOST).await;
-                return Err(TransportError::Lost("lost".into()));
-            };
-            SimRuntime::sleep_until(arrival).await;
-            let Some(server) = net.server(to) else { return not_sent("nobody is there") };
-            let there = server.start;
-            let answer = deliver(server).await?;
-            match net.send(to, from, lane).filter(|_| net.runs(to, there)) {
-                Some(back) => {
-                    SimRuntime::sleep_until(back).await;
-                    Ok(answer)
-                }
-                None => {
-                    SimRuntime::sleep(LOST).await;
-                    Err(TransportError::Lost("lost".into()))
-                }
-            }
-        });
-        task.map(|done| done.unwrap_or_else(|_| Err(TransportError::Lost("the network task died".into())))).boxed()
+        self.net.carry(self.place, to, lane, ask)
     }
 
     /// Asks whoever listens at a place, as somebody who has no number yet. Returns the cluster there, too.
     pub(super) async fn ask_stranger(
         &self,
-        from: (u64, u64),
         to: u64,
         call: Bytes,
         patience: Duration,
     ) -> Result<(u128, Bytes), TransportError> {
-        let cluster = self.server(to).map(|server| server.cluster);
-        let deliver = move |server: Server| ask_node(server, NodeId(0), call);
-        let answer = bounded(self.carry(from, to, Lane::Control, deliver), patience).await?;
+        let cluster = self.net.server(to).map(|server| server.cluster);
+        let ask = move |server| ask_node(server, NodeId(0), call);
+        let answer = bounded(self.carry(to, Lane::Control, ask), patience).await?;
         Ok((cluster.unwrap_or_default(), answer))
     }
 }
 
-fn not_sent<T>(why: &str) -> Result<T, TransportError> {
-    Err(TransportError::NotSent(why.into()))
-}
-
-fn ask_node(server: Server, from: NodeId, call: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+fn ask_node(server: Server, from: NodeId, call: Bytes) -> Answer {
     let answer = server.desk.call(from, &call);
     Box::pin(async move { Ok(answer.await) })
 }
 
-async fn bounded(
-    answer: BoxFuture<'static, Result<Bytes, TransportError>>,
-    patience: Duration,
-) -> Result<Bytes, TransportError> {
+async fn bounded(answer: Answer, patience: Duration) -> Result<Bytes, TransportError> {
     match SimRuntime::timeout(patience, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(TransportError::Lost("no answer in time".into())),
@@ -212,9 +94,7 @@ fn place_of(endpoint: &Endpoint) -> Option<u64> {
 
 /// What a node sends through.
 pub(super) struct Port {
-    net: Net,
-    place: u64,
-    start: u64,
+    sender: Sender,
     me: NodeId,
     cluster: u128,
     /// Where the others are.
@@ -222,44 +102,33 @@ pub(super) struct Port {
 }
 
 impl Port {
-    fn carry(
-        &self,
-        to: NodeId,
-        lane: Lane,
-        deliver: impl FnOnce(Server) -> BoxFuture<'static, Result<Bytes, TransportError>> + Send + 'static,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn carry(&self, to: NodeId, lane: Lane, ask: impl FnOnce(Server) -> Answer + Send + 'static) -> Answer {
         let Some(place) = self.known.lock().get(&to).copied() else {
-            return Box::pin(async { not_sent("nobody has said where it is") });
+            return not_sent("nobody has said where it is");
         };
         let cluster = self.cluster;
-        self.net.carry((self.place, self.start), place, lane, move |server| {
+        self.sender.carry(place, lane, move |server| {
             if server.node != to || server.cluster != cluster {
-                return Box::pin(async { not_sent("somebody else is there") });
+                return not_sent("somebody else is there");
             }
-            deliver(server)
+            ask(server)
         })
     }
 }
 
 impl Transport for Port {
-    fn call(
-        &self,
-        to: NodeId,
-        shard: ShardId,
-        lane: Lane,
-        request: Vec<Bytes>,
-    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn call(&self, to: NodeId, shard: ShardId, lane: Lane, request: Vec<Bytes>) -> Answer {
         let from = self.me;
         let whole = Bytes::from(request.concat());
         self.carry(to, lane, move |server| match server.desk.shard(shard) {
             Some(replica) => replica.handle(from, whole),
-            None => Box::pin(async { not_sent("the shard is not there") }),
+            None => not_sent("the shard is not there"),
         })
     }
 }
 
 impl Network for Port {
-    fn ask(&self, node: NodeId, call: Bytes, patience: Duration) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn ask(&self, node: NodeId, call: Bytes, patience: Duration) -> Answer {
         let from = self.me;
         let answer = self.carry(node, Lane::Control, move |server| ask_node(server, from, call));
         Box::pin(bounded(answer, patience))
@@ -272,11 +141,11 @@ impl Network for Port {
     }
 
     fn advertised(&self) -> Endpoint {
-        endpoint(self.place)
+        endpoint(self.sender.place)
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {
-        self.net.unplug(self.place);
+        self.sender.net.unplug(self.sender.place);
         Box::pin(async {})
     }
 }

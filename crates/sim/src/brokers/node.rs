@@ -5,7 +5,7 @@ use super::caller::{Door, Doors};
 use super::facts::Facts;
 use super::home::{Hardware, SimHome, count};
 use super::join::Joiner;
-use super::net::{Net, Port, Server};
+use super::net::{Net, Sender, Server};
 use super::process::{AllStates, Inside, Process};
 use super::shape::Shape;
 use crate::rng::Rng;
@@ -119,8 +119,7 @@ impl Node {
         let process = Process::new(self.clock_error.clone(), self.rng.fork());
         let progress = Arc::new(Mutex::new(Progress::Starting));
         let boot = Boot {
-            place: self.place,
-            start: self.starts,
+            sender: Sender { net: self.ground.net.clone(), place: self.place, start: self.starts },
             hardware: self.hardware.clone(),
             process: process.clone(),
             ground: self.ground.clone(),
@@ -191,8 +190,7 @@ impl Node {
 
 /// A process on its way.
 struct Boot {
-    place: u64,
-    start: u64,
+    sender: Sender,
     hardware: Arc<Hardware>,
     process: Arc<Process>,
     ground: Ground,
@@ -211,8 +209,8 @@ impl Boot {
         }
         self.ground.book.lock().ids.node(identity.incarnation, identity.node)?;
         let desk = NodeDesk::new();
-        let server = Server { start: self.start, node: identity.node, cluster: identity.cluster, desk: desk.clone() };
-        let port: Arc<Port> = self.ground.net.plug(self.place, server);
+        let server = Server { node: identity.node, cluster: identity.cluster, desk: desk.clone() };
+        let port = Arc::new(self.sender.clone().plug(server));
         nodes.remove(&identity.node);
         port.follow(nodes).await;
         let founds = match identity.stage {
@@ -251,7 +249,7 @@ impl Boot {
         let mut number = || u128::from(self.rng.number()) << 64 | u128::from(self.rng.number());
         let mut identity = Identity::joining();
         identity.incarnation = number();
-        if self.place == 1 {
+        if self.sender.place == 1 {
             identity.stage = Stage::Founding;
             (identity.cluster, identity.node) = (number(), NodeId(1));
         }
@@ -261,9 +259,8 @@ impl Boot {
 
     fn joiner(&mut self) -> Joiner {
         Joiner {
-            net: self.ground.net.clone(),
-            from: (self.place, self.start),
-            wanted: self.ground.shape.numbers_wanted.then_some(NodeId(self.place)),
+            from: self.sender.clone(),
+            wanted: self.ground.shape.numbers_wanted.then_some(NodeId(self.sender.place)),
             rack: self.rack(),
             rng: self.rng.fork(),
         }
@@ -271,17 +268,17 @@ impl Boot {
 
     fn rack(&self) -> Option<String> {
         let racks = self.ground.shape.racks;
-        (racks > 0).then(|| format!("r{}", self.place % racks))
+        (racks > 0).then(|| format!("r{}", self.sender.place % racks))
     }
 
     fn config(&self) -> Config {
-        let (protocol, host) = ("kafka".to_owned(), format!("h{}", self.place));
+        let (protocol, host) = ("kafka".to_owned(), format!("h{}", self.sender.place));
         Config {
             shards: self.ground.shape.shards,
             auto_create_topics: false,
             propose_timeout: PROPOSE_TIMEOUT,
             cluster: ClusterConfig {
-                join: (self.place > 1).then(|| "h1:9190".to_owned()),
+                join: (self.sender.place > 1).then(|| "h1:9190".to_owned()),
                 rack: self.rack(),
                 endpoints: vec![Advertised { protocol, host, port: 9092 }],
                 ..ClusterConfig::default()

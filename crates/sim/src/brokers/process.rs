@@ -9,7 +9,7 @@ use broker::world::{Moment, Surroundings};
 use futures::FutureExt;
 use futures::channel::oneshot;
 use futures::future::{self, BoxFuture, Shared};
-use journal::{Journal, LogPosition};
+use journal::Journal;
 use model::{NodeId, ShardId, Timestamp};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
@@ -43,14 +43,9 @@ pub(super) struct Opened {
 impl Opened {
     /// Compares the state that the replica has just come to with the others'.
     pub(super) fn compare_state(&self, node: NodeId, states: &Mutex<BTreeMap<ShardId, States>>) {
-        let index = self.journal.applied();
-        if !States::wants(index) {
-            return;
-        }
         let shard = self.shard.lock().clone();
-        if let (Some(shard), Some(term)) = (shard, self.journal.term_of(index)) {
-            let digest = shard.machine().digest();
-            states.lock().entry(shard.id()).or_default().add(node, LogPosition { term, index }, digest);
+        if let Some(shard) = shard {
+            states.lock().entry(shard.id()).or_default().compare(&shard, node);
         }
     }
 

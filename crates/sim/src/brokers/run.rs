@@ -12,9 +12,10 @@ use super::process::AllStates;
 use super::producer::{Manner, Producer};
 use super::reader::Reader;
 use super::shape::Shape;
-use crate::cluster::net::Weather;
-use crate::cluster::panics;
-use crate::disk::Tally;
+use crate::campaign::Kind;
+use crate::facts::Counts;
+use crate::net::Weather;
+use crate::outcome::Outcome;
 use crate::rng::Rng;
 use crate::time::now;
 use crate::trace::Trace;
@@ -50,21 +51,18 @@ impl Default for Plan {
     }
 }
 
-/// What came of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Its seed.
-    pub seed: u64,
-    /// What was found.
-    pub violations: Vec<String>,
-    /// What the run did.
-    pub facts: Facts,
-    /// What the disks did.
-    pub tally: Tally,
+impl Kind for Plan {
+    type Facts = Facts;
+
+    fn run(self, seed: u64, trace: &Trace) -> Outcome<Facts> {
+        run(seed, self, trace)
+    }
+
+    fn arguments(self, seed: u64) -> String {
+        format!("brokers --seed {seed} --rounds {}", self.rounds)
+    }
 }
 
-/// What goes wrong once goes wrong often.
-const VIOLATIONS_MAX: usize = 1_000;
 /// How long the first node may take to found a cluster.
 const FOUNDING: Duration = Duration::from_secs(60);
 /// How long clients go on after everything works again.
@@ -86,26 +84,14 @@ const FIRST_GROUP: u64 = 100;
 
 /// Runs one seed.
 #[must_use]
-pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome {
-    let trace = trace.clone();
-    let lines = trace.clone();
-    let (outcome, panics) = panics::collect(move || {
-        let mut runtime = SimRuntime::with_seed(seed);
-        runtime.block_on(async move {
-            let mut run = Run::new(seed, plan, trace);
-            if let Err(broken) = run.all().await {
-                run.outcome.violations.push(broken);
-            }
-            run.finish().await
-        })
-    });
-    let mut outcome = outcome.unwrap_or_else(|| Outcome { seed, ..Outcome::default() });
-    outcome.violations.extend(panics);
-    outcome.violations.truncate(VIOLATIONS_MAX);
-    for violation in &outcome.violations {
-        lines.line(format_args!("violation: {violation}"));
-    }
-    outcome
+pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome<Facts> {
+    Outcome::of(seed, trace, async {
+        let mut run = Run::new(seed, plan, trace.clone());
+        if let Err(broken) = run.all().await {
+            run.outcome.violations.push(broken);
+        }
+        run.finish().await
+    })
 }
 
 /// See the module's documentation.
@@ -118,7 +104,7 @@ pub(super) struct Run {
     pub(super) begun: usize,
     pub(super) ground: Ground,
     pub(super) scene: Scene,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Outcome<Facts>,
     /// All shards have three voters.
     has_grown: bool,
     /// What clients do.
@@ -144,7 +130,7 @@ impl Run {
         let (logs, stop) = (Arc::new(Mutex::new(Logs::default())), Arc::new(AtomicBool::new(false)));
         let scene = Scene { doors, logs, book, facts, stop, trace, pause_micros: shape.pause_micros };
         let nodes = (1..=shape.nodes).map(|place| Node::new(place, ground.clone(), rng.fork())).collect();
-        let outcome = Outcome { seed, ..Outcome::default() };
+        let outcome = Outcome::new(seed);
         Run { rng, plan, shape, nodes, begun: 0, ground, scene, outcome, has_grown: false, clients: Vec::new() }
     }
 
@@ -351,7 +337,7 @@ impl Run {
         })
     }
 
-    async fn finish(mut self) -> Outcome {
+    async fn finish(mut self) -> Outcome<Facts> {
         for node in &mut self.nodes {
             node.end().await;
             self.outcome.tally.add(&node.hardware.tally());

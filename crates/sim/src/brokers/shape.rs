@@ -1,8 +1,8 @@
 //! What kind of run a seed means: how many nodes and shards, and sizes small enough that files roll, pack and go.
 
 use crate::rng::Rng;
+use crate::upkeep;
 use shard::Upkeep;
-use std::time::Duration;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
@@ -24,24 +24,15 @@ pub(super) struct Shape {
 /// Three nodes more often than all others together: there each has to do with each.
 const NODES: [u64; 10] = [3, 3, 3, 3, 3, 3, 4, 5, 5, 7];
 
-fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 3]) -> T {
-    choices[rng.below(3) as usize]
-}
-
 impl Shape {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         Shape {
-            nodes: NODES[rng.below(NODES.len() as u64) as usize],
+            nodes: rng.one_of(NODES),
             shards: rng.between(1, 3) as u32,
-            log_file_bytes: one_of(rng, [8 << 10, 24 << 10, 64 << 10]),
-            cache_bytes: one_of(rng, [0, 24 << 10, 1 << 20]),
-            upkeep: Upkeep {
-                checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
-                log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
-                purge_delay: Duration::from_secs(2),
-                compaction_interval: Duration::from_secs(2),
-            },
-            pause_micros: one_of(rng, [40_000, 100_000, 200_000]),
+            log_file_bytes: rng.one_of([8 << 10, 24 << 10, 64 << 10]),
+            cache_bytes: rng.one_of([0, 24 << 10, 1 << 20]),
+            upkeep: upkeep::draw(rng),
+            pause_micros: rng.one_of([40_000, 100_000, 200_000]),
             numbers_wanted: rng.percent(50),
             racks: rng.below(3),
         }

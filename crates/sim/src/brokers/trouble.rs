@@ -2,8 +2,8 @@
 
 use super::node::Node;
 use super::run::Run;
-use crate::cluster::net::Weather;
 use crate::disk::Faults;
+use crate::net::Weather;
 use broker::members::NodeState;
 use model::{NodeId, ShardId};
 use openraft_rt_sim::SimRuntime;

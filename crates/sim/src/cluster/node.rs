@@ -1,7 +1,7 @@
 //! A node: hardware that stays, and the replica that runs on it now.
 
 use super::facts::Facts;
-use super::net::Net;
+use super::net::{Net, Port};
 use super::shape::Shape;
 use super::states::States;
 use crate::disk::{Faults, SimDisk};
@@ -145,7 +145,7 @@ impl Node {
             }
         };
         *inside.lock() = Some(shard.clone());
-        self.net.plug(self.id, self.starts, shard.clone());
+        self.net.plug(self.id.0, self.starts, shard.clone());
         self.running = Some(Running { shard, inside, life, had_files });
         Ok(())
     }
@@ -155,7 +155,7 @@ impl Node {
         let (states, node) = (self.states.clone(), self.id);
         let (life, rng) = (life.clone(), Mutex::new(self.rng.fork()));
         Environment {
-            transport: self.net.transport(self.id, self.starts),
+            transport: Arc::new(Port { net: self.net.clone(), node: self.id, start: self.starts }),
             wall: Arc::new(move || Timestamp(EPOCH_MILLIS + now().as_millis() as i64 + clock_error.load(SeqCst))),
             offload: Arc::new(move |work: Blocking| {
                 let (life, micros) = (life.clone(), rng.lock().between(10, 2_000));
@@ -169,7 +169,7 @@ impl Node {
             on_effects: Arc::new(move |_, _: &[Effect]| {
                 let shard = inside.lock().clone();
                 if let Some(shard) = shard {
-                    compare_state(&shard, node, &states);
+                    states.lock().compare(&shard, node);
                 }
             }),
             on_role: Arc::new(|_| ()),
@@ -185,7 +185,7 @@ impl Node {
         self.trace.line(format_args!("{:?} {} {what}", now(), self.id));
         if let Some(running) = self.running.take() {
             self.stable_at = running.life.end();
-            self.net.unplug(self.id);
+            self.net.unplug(self.id.0);
             // Nothing reaches the disk any more, whatever is still under way.
             self.disk.kill();
             self.last_seen = running.shard.journal().last();
@@ -220,18 +220,8 @@ impl Node {
     pub(super) fn finish(&mut self) {
         if let Some(running) = self.running.take() {
             self.count(&running);
-            self.net.unplug(self.id);
+            self.net.unplug(self.id.0);
             running.inside.lock().take();
         }
-    }
-}
-
-/// Compares the state that `shard` has just come to with the others'.
-fn compare_state(shard: &Shard, node: NodeId, states: &Mutex<States>) {
-    let index = shard.journal().applied();
-    if States::wants(index)
-        && let Some(term) = shard.journal().term_of(index)
-    {
-        states.lock().add(node, LogPosition { term, index }, shard.machine().digest());
     }
 }

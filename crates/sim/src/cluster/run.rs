@@ -7,12 +7,16 @@ use super::facts::Facts;
 use super::growth::Growth;
 use super::keyed::ledger::{Compacted, Read};
 use super::keyed::reader::{self, Trouble};
-use super::net::{Net, Weather};
+use super::net::Net;
 use super::node::Node;
 use super::shape::{Keeping, Shape};
 use super::states::States;
-use super::{is_durable, panics, record};
-use crate::disk::{Faults, Tally};
+use super::{is_durable, record};
+use crate::campaign::Kind;
+use crate::disk::Faults;
+use crate::facts::Counts;
+use crate::net::Weather;
+use crate::outcome::Outcome;
 use crate::rng::Rng;
 use crate::trace::Trace;
 use journal::canary::Fault;
@@ -51,21 +55,21 @@ impl Default for Plan {
     }
 }
 
-/// What came of a run.
-#[derive(Clone, Debug, Default)]
-pub struct Outcome {
-    /// Its seed.
-    pub seed: u64,
-    /// What was found.
-    pub violations: Vec<String>,
-    /// What the run did.
-    pub facts: Facts,
-    /// What the disks did.
-    pub tally: Tally,
+impl Kind for Plan {
+    type Facts = Facts;
+
+    fn run(self, seed: u64, trace: &Trace) -> Outcome<Facts> {
+        run(seed, self, trace)
+    }
+
+    fn arguments(self, seed: u64) -> String {
+        let Plan { rounds, compaction, flips, grow, .. } = self;
+        let more = [(compaction, " --compaction"), (flips, " --flips"), (grow, " --grow")];
+        let more: String = more.into_iter().filter(|(wanted, _)| *wanted).map(|(_, more)| more).collect();
+        format!("cluster --seed {seed} --rounds {rounds}{more}")
+    }
 }
 
-/// What goes wrong once goes wrong often.
-const VIOLATIONS_MAX: usize = 1_000;
 /// How many replicas.
 pub(super) const NODES: u64 = 3;
 /// Message ids are remembered for so long.
@@ -95,26 +99,14 @@ const CLIENTS: [Manner; 5] = [Manner::Plain, Manner::Plain, Manner::Numbering, M
 
 /// Runs one seed.
 #[must_use]
-pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome {
-    let trace = trace.clone();
-    let lines = trace.clone();
-    let (outcome, panics) = panics::collect(move || {
-        let mut runtime = SimRuntime::with_seed(seed);
-        runtime.block_on(async move {
-            let mut run = Run::new(seed, plan, trace);
-            if let Err(broken) = run.all().await {
-                run.outcome.violations.push(broken);
-            }
-            run.finish()
-        })
-    });
-    let mut outcome = outcome.unwrap_or_else(|| Outcome { seed, ..Outcome::default() });
-    outcome.violations.extend(panics);
-    outcome.violations.truncate(VIOLATIONS_MAX);
-    for violation in &outcome.violations {
-        lines.line(format_args!("violation: {violation}"));
-    }
-    outcome
+pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome<Facts> {
+    Outcome::of(seed, trace, async {
+        let mut run = Run::new(seed, plan, trace.clone());
+        if let Err(broken) = run.all().await {
+            run.outcome.violations.push(broken);
+        }
+        run.finish()
+    })
 }
 
 /// See the module's documentation.
@@ -126,7 +118,7 @@ pub(super) struct Run {
     pub(super) nodes: Vec<Node>,
     pub(super) states: Arc<Mutex<States>>,
     pub(super) trace: Trace,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: Outcome<Facts>,
     /// The node whose disk flips bits.
     pub(super) flipped: usize,
     /// Files in which a bit has flipped in turn.
@@ -154,7 +146,7 @@ impl Run {
             net,
             states,
             trace,
-            outcome: Outcome { seed, ..Outcome::default() },
+            outcome: Outcome::new(seed),
             // What the first of a growing shard loses nobody else has yet.
             flipped: (if plan.grow { 1 + rng.below(NODES - 1) } else { rng.below(NODES) }) as usize,
             has_flipped: BTreeSet::new(),
@@ -469,7 +461,7 @@ impl Run {
         Ok(())
     }
 
-    fn finish(mut self) -> Outcome {
+    fn finish(mut self) -> Outcome<Facts> {
         self.outcome.facts.add(&self.facts.lock());
         (self.outcome.facts.messages, self.outcome.facts.messages_lost) = self.net.counts();
         self.outcome.facts.millis = now().as_millis() as u64;

@@ -1,6 +1,7 @@
 //! What kind of run a seed means: sizes small enough that files roll, finish, pack and go.
 
 use crate::rng::Rng;
+use crate::upkeep;
 use shard::Upkeep;
 use std::time::Duration;
 
@@ -18,15 +19,11 @@ pub(super) struct Keeping {
 impl Keeping {
     pub(super) fn draw(rng: &mut Rng) -> Self {
         Keeping {
-            removals_millis: one_of(rng, [0, 1_500, 8_000]),
-            lag_millis: one_of(rng, [0, 0, 1_000]),
-            dirty_permille: one_of(rng, [1, 100, 500]),
+            removals_millis: rng.one_of([0, 1_500, 8_000]),
+            lag_millis: rng.one_of([0, 0, 1_000]),
+            dirty_permille: rng.one_of([1, 100, 500]),
         }
     }
-}
-
-fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 3]) -> T {
-    choices[rng.below(3) as usize]
 }
 
 /// See the module's documentation.
@@ -46,18 +43,13 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn draw(rng: &mut Rng) -> Self {
-        let log_file_bytes = one_of(rng, [6 << 10, 16 << 10, 48 << 10]);
+        let log_file_bytes = rng.one_of([6 << 10, 16 << 10, 48 << 10]);
         Shape {
             log_file_bytes,
             reserve_bytes: log_file_bytes,
-            cache_bytes: one_of(rng, [0, 24 << 10, 1 << 20]),
-            upkeep: Upkeep {
-                checkpoint_log_bytes: one_of(rng, [24 << 10, 64 << 10, 160 << 10]),
-                log_kept_bytes: one_of(rng, [8 << 10, 48 << 10, 256 << 10]),
-                purge_delay: Duration::from_secs(2),
-                compaction_interval: Duration::from_secs(2),
-            },
-            pause_micros: one_of(rng, [20_000, 60_000, 150_000]),
+            cache_bytes: rng.one_of([0, 24 << 10, 1 << 20]),
+            upkeep: upkeep::draw(rng),
+            pause_micros: rng.one_of([20_000, 60_000, 150_000]),
             scrub_period: None,
             has_others: true,
         }

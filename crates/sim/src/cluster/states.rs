@@ -2,6 +2,7 @@
 
 use journal::LogPosition;
 use model::NodeId;
+use shard::Shard;
 use std::collections::BTreeMap;
 
 /// Each so many entries the states are compared: a difference stays, so none is missed.
@@ -17,13 +18,18 @@ pub(crate) struct States {
 }
 
 impl States {
-    /// Whether the state after entry `index` is of interest.
-    pub(crate) fn wants(index: u64) -> bool {
-        index.is_multiple_of(EVERY)
+    /// Compares the state that the replica on `node` has just come to with the others'.
+    pub(crate) fn compare(&mut self, shard: &Shard, node: NodeId) {
+        let index = shard.journal().applied();
+        if index.is_multiple_of(EVERY)
+            && let Some(term) = shard.journal().term_of(index)
+        {
+            self.add(node, LogPosition { term, index }, shard.machine().digest());
+        }
     }
 
     /// `node` has this state after the entry at `at`.
-    pub(crate) fn add(&mut self, node: NodeId, at: LogPosition, digest: u32) {
+    fn add(&mut self, node: NodeId, at: LogPosition, digest: u32) {
         let (other, before) = *self.digests.entry((at.index, at.term)).or_insert((node, digest));
         self.compared += u64::from(other != node);
         if before != digest && self.violation.is_none() {

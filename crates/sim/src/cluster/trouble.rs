@@ -1,9 +1,9 @@
 //! What goes wrong in a run: one thing at a time, for a while, while clients go on.
 
 use super::client::now;
-use super::net::Weather;
 use super::run::{NODES, Run};
 use crate::disk::FileFacts;
+use crate::net::Weather;
 use openraft_rt_sim::SimRuntime;
 use shard::Role;
 use shard::runtime::Runtime;
@@ -127,7 +127,7 @@ impl Run {
         let (from, to) = (self.nodes[victim].id, self.nodes[other].id);
         self.outcome.facts.cuts += 1;
         self.note(format_args!("{to} does not hear {from} for {pause:?}"));
-        self.net.cut(from, to);
+        self.net.cut(from.0, to.0);
         SimRuntime::sleep(pause * 2).await;
         self.net.heal();
     }
@@ -137,8 +137,8 @@ impl Run {
         let victim = self.nodes[victim].id;
         self.note(format_args!("{victim} is cut off for {pause:?}"));
         for node in &self.nodes {
-            self.net.cut(victim, node.id);
-            self.net.cut(node.id, victim);
+            self.net.cut(victim.0, node.id.0);
+            self.net.cut(node.id.0, victim.0);
         }
         SimRuntime::sleep(pause * 2).await;
         self.net.heal();

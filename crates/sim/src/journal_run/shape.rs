@@ -30,19 +30,16 @@ pub(super) struct Shape {
 
 impl Shape {
     pub(super) fn draw(seed: u64, rng: &mut Rng) -> Self {
-        fn one_of<T: Copy>(rng: &mut Rng, choices: [T; 4]) -> T {
-            choices[rng.below(4) as usize]
-        }
         Shape {
             steps: rng.between(80, 400),
-            cache_bytes: one_of(rng, [0, 2_000, 20_000, 1 << 20]),
-            log_file_bytes: one_of(rng, [4 << 10, 8 << 10, 16 << 10, 64 << 10]),
-            file_pieces_max: one_of(rng, [6, 40, 1000, 1000]),
-            fsync_percent: one_of(rng, [100, 90, 50, 0]),
-            eager_percent: one_of(rng, [0, 0, 40, 80]),
-            crashes: one_of(rng, [0, 10, 25, 60]),
-            power_percent: one_of(rng, [0, 30, 50, 100]),
-            troubles: one_of(rng, [0, 0, 20, 50]),
+            cache_bytes: rng.one_of([0, 2_000, 20_000, 1 << 20]),
+            log_file_bytes: rng.one_of([4 << 10, 8 << 10, 16 << 10, 64 << 10]),
+            file_pieces_max: rng.one_of([6, 40, 1000, 1000]),
+            fsync_percent: rng.one_of([100, 90, 50, 0]),
+            eager_percent: rng.one_of([0, 0, 40, 80]),
+            crashes: rng.one_of([0, 10, 25, 60]),
+            power_percent: rng.one_of([0, 30, 50, 100]),
+            troubles: rng.one_of([0, 0, 20, 50]),
             flips: rng.percent(30),
             replicated: seed.is_multiple_of(2),
             compaction: false,
