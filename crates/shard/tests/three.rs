@@ -1,5 +1,5 @@
 //! Several replicas in one process, over a network that is made of calls: who leads and may answer, and how
-//! the members of a shard change.
+//! the members of a shard change. And what a leader that is cut off may do to what was acknowledged.
 
 #![allow(clippy::disallowed_methods, reason = "real nodes: real threads and the real clock")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
@@ -7,9 +7,11 @@
 #[path = "three/cluster.rs"]
 mod cluster;
 
-use cluster::{Cluster, append, content, members, set};
+use cluster::{Cluster, STREAM, Setup, append, append_to_key, content, members, set, values_of};
+use journal::canary::Fault;
 use machine::{Command, Reply};
-use model::{NodeId, Offset};
+use model::config::Cleanup;
+use model::{NodeId, Offset, StreamConfig};
 use shard::{Lane, Membership, MembershipError, ProposeError, Role, Shard, Upkeep};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -279,7 +281,7 @@ async fn a_shard_moves_from_one_node_to_another() {
 async fn a_replica_that_catches_up_by_a_snapshot_rings_for_all_that_it_did_not_see() {
     // Nothing is kept for those who lag.
     let upkeep = Upkeep { log_kept_bytes: 0, purge_delay: Duration::ZERO, ..Upkeep::default() };
-    let cluster = Cluster::founded_with(2, &[1], upkeep).await;
+    let cluster = Cluster::founded_with(2, &[1], Setup { upkeep, ..Setup::default() }).await;
     let shard = cluster.shard(1);
     for _ in 0..10 {
         assert!(matches!(append(shard, b"before").await, Ok(Reply::Appended { .. })));
@@ -317,4 +319,82 @@ async fn one_that_starts_again_votes_for_nobody_for_a_while() {
         }
     }
     panic!("it starts too slowly to be asked");
+}
+
+const HOUR_MILLIS: u32 = 3_600_000;
+
+/// A leader compacts when it holds a newer record of a key that is not committed and never will be. Returns what its
+/// journal has of the key when it follows another.
+async fn left_of_a_key(fault: Option<Fault>) -> Vec<Vec<u8>> {
+    // Nothing is kept for those who lag, so that files can be rewritten. How much there is never makes compaction due,
+    // only how long it has been there: so a clock says when.
+    let upkeep = Upkeep {
+        log_kept_bytes: 0,
+        purge_delay: Duration::ZERO,
+        compaction_interval: Duration::ZERO,
+        ..Upkeep::default()
+    };
+    let stream = StreamConfig {
+        cleanup: Cleanup::Compact,
+        dirty_permille: 1000,
+        compaction_lag_max_millis: Some(HOUR_MILLIS.into()),
+        ..StreamConfig::default()
+    };
+    let cluster = Cluster::founded_with(3, &[1, 2, 3], Setup { upkeep, stream, fault }).await;
+    let old = cluster.leader().await;
+    let shard = cluster.shard(old);
+    let journal = shard.journal();
+    let large = vec![b'x'; 4096];
+    for (key, value) in [("key", &b"1"[..]), ("other", b"first"), ("other", b"second"), ("large", &large)] {
+        assert!(matches!(append_to_key(shard, key.as_bytes(), value).await, Ok(Reply::Appended { .. })));
+    }
+    // The last one begins another file. The others may have what this one has not written yet.
+    cluster.until("it has written them", |_| journal.flushed() >= shard.applied().index).await;
+    journal.roll();
+    assert!(matches!(append_to_key(shard, b"last", b"").await, Ok(Reply::Appended { .. })));
+    let committed = shard.applied();
+    cluster.until("all have it", |cluster| cluster.shards().all(|shard| shard.applied() >= committed)).await;
+    shard.checkpoint().await;
+    cluster.until("there is something to compact", |_| journal.compactable_end(STREAM).unwrap() == Offset(4)).await;
+    assert_eq!(journal.compacted(), []);
+
+    cluster.net.hold_entries(true);
+    let newer = tokio::spawn({
+        let shard = shard.clone();
+        async move { append_to_key(&shard, b"key", b"2").await }
+    });
+    cluster.until("the newer one is logged", |_| journal.last() > committed).await;
+    cluster.net.cut(NodeId(old));
+    cluster.net.hold_entries(false);
+    cluster.node(old).ahead_millis.store(HOUR_MILLIS.into(), SeqCst);
+    let compacted = || journal.compacted().iter().any(|kept| (kept.stream, kept.to) == (STREAM, Offset(4)));
+    cluster.until("it has compacted", |_| compacted()).await;
+    assert_eq!(values_of(shard, b"other"), [b"second"]);
+    assert_eq!((shard.applied(), journal.last().term), (committed, committed.term), "the newer one is still there");
+
+    let others = || (1..=3).filter(|id| *id != old);
+    cluster.until("another leads", |cluster| others().any(|id| cluster.shard(id).leading().is_ok())).await;
+    cluster.net.heal();
+    cluster.until("it has what came instead", |_| shard.applied().term > committed.term).await;
+    assert!(journal.counters.truncations.load(SeqCst) > 0, "the newer one was dropped");
+    assert_eq!(newer.await.unwrap(), Err(ProposeError::Unknown));
+    for id in others() {
+        assert_eq!(values_of(cluster.shard(id), b"key"), [b"1"], "it was committed");
+    }
+    assert_eq!(journal.installs(), 0, "its files are its own");
+    let left = values_of(shard, b"key");
+    cluster.stop().await;
+    left
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn compaction_removes_nothing_for_what_is_not_committed() {
+    assert_eq!(left_of_a_key(None).await, [b"1"]);
+}
+
+/// A canary: see [`Fault::CompactUncommitted`].
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn compaction_for_what_is_not_committed_is_caught() {
+    let left = left_of_a_key(Some(Fault::CompactUncommitted)).await;
+    assert!(left.is_empty(), "the fault does no harm here: {left:?}");
 }

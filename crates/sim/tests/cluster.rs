@@ -168,7 +168,8 @@ fn compaction_that_keeps_the_first_record_of_a_key_is_caught() {
 }
 
 // Not here: `Fault::CompactUncommitted`. Since leaders that nobody hears step down and others hand over in order, no
-// seed of hundreds lets one compact for records that another leader then replaces: it has to be staged.
+// seed of hundreds lets one compact for records that another leader then replaces. It is staged in shard's tests, as
+// `compaction_for_what_is_not_committed_is_caught` in crates/shard/tests/three.rs.
 
 #[test]
 fn removals_that_go_at_once_are_caught() {

@@ -2,19 +2,20 @@
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use journal::canary::Fault;
 use journal::disk::Folder;
 use journal::thread::{Bell, spawn};
 use journal::{CacheBudget, Journal, Options};
 use machine::messaging::sequencer::AppendRequest;
 use machine::{Command, Effect, Reply};
 use model::record::Message;
-use model::{NodeId, Offset, ShardId, StreamConfig, StreamId, Timestamp};
+use model::{Form, NodeId, Offset, ShardId, StreamConfig, StreamId, Timestamp};
 use openraft::TokioRuntime;
 use parking_lot::{Condvar, Mutex};
 use shard::{Environment, Lane, Membership, ProposeError, Request, Shard, Transport, TransportError, Upkeep};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
@@ -24,7 +25,7 @@ use tokio::sync::Notify;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Not everything rings: so often it is looked again.
 const INTERVAL: Duration = Duration::from_millis(20);
-const STREAM: StreamId = StreamId(1);
+pub(crate) const STREAM: StreamId = StreamId(1);
 
 /// The network. Clones are the same network.
 #[derive(Clone, Default)]
@@ -148,10 +149,20 @@ impl Drop for Closed {
     }
 }
 
+/// What all nodes of a cluster are started with, and what their stream is like.
+#[derive(Clone, Default)]
+pub(crate) struct Setup {
+    pub(crate) upkeep: Upkeep,
+    pub(crate) stream: StreamConfig,
+    pub(crate) fault: Option<Fault>,
+}
+
 /// A replica on a folder of its own.
 pub(crate) struct Node {
     pub(crate) shard: Shard,
     pub(crate) gate: Gate,
+    /// How far its clock is ahead.
+    pub(crate) ahead_millis: Arc<AtomicI64>,
     /// It was told that the catalog changed.
     pub(crate) catalog_changed: Arc<AtomicBool>,
     writer: JoinHandle<()>,
@@ -159,20 +170,28 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(id: NodeId, folder: TempDir, net: &Net, rung: Arc<Notify>, upkeep: Upkeep) -> Self {
+    async fn start(id: NodeId, folder: TempDir, net: &Net, rung: Arc<Notify>, setup: &Setup) -> Self {
         let bell = Bell::new();
         let mut options = Options::new(ShardId(1), CacheBudget::new(8 << 20), id.0);
         options.log_file_bytes = 256 << 10;
         options.reserve_bytes = 64 << 10;
         options.wake_writer = bell.ringer();
+        options.fault = setup.fault;
         let disk = Arc::new(Folder::open(folder.path().join("shard")).unwrap());
         let (journal, writer, recovered) = Journal::open(disk, options).unwrap();
         assert!(!recovered.in_doubt, "{recovered:?}");
         let writer = spawn(writer, bell).unwrap();
         let (gate, catalog_changed) = (Gate::default(), Arc::new(AtomicBool::new(false)));
+        let ahead_millis = Arc::new(AtomicI64::new(0));
         let environment = Environment {
             transport: Arc::new(Port { net: net.clone(), from: id }),
-            wall: Arc::new(|| Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)),
+            wall: Arc::new({
+                let ahead_millis = ahead_millis.clone();
+                move || {
+                    let millis = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+                    Timestamp(millis + ahead_millis.load(SeqCst))
+                }
+            }),
             offload: Arc::new(|work| {
                 tokio::task::spawn_blocking(work);
             }),
@@ -187,12 +206,12 @@ impl Node {
                 }
             }),
             on_role: Arc::new(move |_| rung.notify_waiters()),
-            upkeep,
+            upkeep: setup.upkeep,
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
         };
         let shard = Shard::start::<TokioRuntime>(id, journal, false, environment).await.unwrap();
         net.0.lock().shards.insert(id, shard.clone());
-        Node { shard, gate, catalog_changed, writer, folder }
+        Node { shard, gate, ahead_millis, catalog_changed, writer, folder }
     }
 
     async fn stop(self) -> TempDir {
@@ -207,7 +226,7 @@ impl Node {
 pub(crate) struct Cluster {
     pub(crate) net: Net,
     rung: Arc<Notify>,
-    upkeep: Upkeep,
+    setup: Setup,
     nodes: BTreeMap<u64, Node>,
     /// Nobody reaches these any more.
     killed: Mutex<BTreeSet<u64>>,
@@ -216,21 +235,21 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Nodes 1 to `count`, and a shard of which these vote.
     pub(crate) async fn founded(count: u64, voters: &[u64]) -> Self {
-        Cluster::founded_with(count, voters, Upkeep::default()).await
+        Cluster::founded_with(count, voters, Setup::default()).await
     }
 
-    pub(crate) async fn founded_with(count: u64, voters: &[u64], upkeep: Upkeep) -> Self {
+    pub(crate) async fn founded_with(count: u64, voters: &[u64], setup: Setup) -> Self {
         let (net, rung) = (Net::default(), Arc::new(Notify::new()));
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let folder = tempfile::tempdir().unwrap();
-            nodes.insert(id, Node::start(NodeId(id), folder, &net, rung.clone(), upkeep).await);
+            nodes.insert(id, Node::start(NodeId(id), folder, &net, rung.clone(), &setup).await);
         }
-        let cluster = Cluster { net, rung, upkeep, nodes, killed: Mutex::default() };
+        let cluster = Cluster { net, rung, setup, nodes, killed: Mutex::default() };
         let ids = voters.iter().copied().map(NodeId).collect();
         cluster.shard(voters[0]).initialize(ids).await.unwrap();
         let leader = cluster.leader().await;
-        let create = Command::CreateStream { stream: STREAM, config: StreamConfig::default() };
+        let create = Command::CreateStream { stream: STREAM, config: cluster.setup.stream.clone() };
         assert_eq!(cluster.shard(leader).command(create).await, Ok(Reply::Done));
         cluster
     }
@@ -286,7 +305,7 @@ impl Cluster {
     pub(crate) async fn restart(mut self, id: u64) -> Self {
         self.net.0.lock().shards.remove(&NodeId(id));
         let folder = self.nodes.remove(&id).unwrap().stop().await;
-        let node = Node::start(NodeId(id), folder, &self.net, self.rung.clone(), self.upkeep).await;
+        let node = Node::start(NodeId(id), folder, &self.net, self.rung.clone(), &self.setup).await;
         self.nodes.insert(id, node);
         self
     }
@@ -299,7 +318,15 @@ impl Cluster {
 }
 
 pub(crate) async fn append(shard: &Shard, value: &[u8]) -> Result<Reply, ProposeError> {
-    let bytes = Bytes::from(Message { value, ..Message::default() }.encode().unwrap());
+    append_message(shard, &Message { value, ..Message::default() }).await
+}
+
+pub(crate) async fn append_to_key(shard: &Shard, key: &[u8], value: &[u8]) -> Result<Reply, ProposeError> {
+    append_message(shard, &Message { key: Some(key), value, ..Message::default() }).await
+}
+
+async fn append_message(shard: &Shard, message: &Message<'_>) -> Result<Reply, ProposeError> {
+    let bytes = Bytes::from(message.encode().unwrap());
     let request = AppendRequest { stream: STREAM, bytes, message_id: None, durability: None };
     let (sender, wait) = futures::channel::oneshot::channel();
     let answer = Box::new(move |result| drop(sender.send(result)));
@@ -309,18 +336,32 @@ pub(crate) async fn append(shard: &Shard, value: &[u8]) -> Result<Reply, Propose
 
 /// The values in the stream, as far as they are applied here.
 pub(crate) fn content(shard: &Shard) -> Vec<Vec<u8>> {
+    records(shard).into_iter().map(|(_, value)| value).collect()
+}
+
+/// The values of a key that are still there.
+pub(crate) fn values_of(shard: &Shard, key: &[u8]) -> Vec<Vec<u8>> {
+    records(shard).into_iter().filter(|(of, _)| of.as_deref() == Some(key)).map(|(_, value)| value).collect()
+}
+
+fn records(shard: &Shard) -> Vec<(Option<Vec<u8>>, Vec<u8>)> {
     let end = shard.machine().messaging.stream(STREAM).map_or(Offset(0), |stream| stream.end);
-    let mut values = Vec::new();
+    let mut records = Vec::new();
     let mut next = Offset(0);
     while next < end {
         for slice in shard.journal().read(STREAM, next, end, 64 << 10).unwrap() {
             next = slice.end();
             for piece in model::piece::walk(&slice.bytes) {
-                values.push(Message::decode(&slice.bytes[piece.unwrap().1]).unwrap().value.to_vec());
+                let (head, range) = piece.unwrap();
+                // Where compaction left nothing, an empty batch stands.
+                if head.form == Form::Message {
+                    let message = Message::decode(&slice.bytes[range]).unwrap();
+                    records.push((message.key.map(<[u8]>::to_vec), message.value.to_vec()));
+                }
             }
         }
     }
-    values
+    records
 }
 
 pub(crate) fn set(ids: &[u64]) -> BTreeSet<NodeId> {
