@@ -4,16 +4,17 @@
 //! the end of the log. Until that is settled the replica neither votes, leads nor serves reads: its
 //! vote could elect somebody who lacks them too. It is settled in one of two ways:
 //!
-//! - A leader that was elected without this replica's vote has everything that was acknowledged. When
-//!   this replica has applied all that such a leader had, it lacks nothing either.
-//! - When too few voters are free of doubt for any leader to come about, all voters have to be asked.
-//!   Then the longest surviving log is the best there is, and votes are given to nobody with less.
-//!   What may have been lost is logged and counted. Who votes may be among what was forgotten: that is
-//!   for the longest log to say, too.
+//! - A leader that needed no vote in doubt, in neither set of voters while there are two, has everything
+//!   that was acknowledged. When this replica has applied all that such a leader had, it lacks nothing
+//!   either.
+//! - When those who are free of doubt can elect nobody, all voters have to be asked. Then the longest
+//!   surviving log is the best there is, and votes are given to nobody with less. What may have been lost
+//!   is logged and counted. See [`census`](crate::census).
 //!
 //! Until a leader knows that this replica's log may have become shorter, it takes an answer that says
 //! so for an impossible one. So entries are taken only from a leader that has been told.
 
+use crate::census::{Census, Standings, census, unasked};
 use crate::membership::{Membership, membership};
 use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
@@ -25,7 +26,7 @@ use model::NodeId;
 use model::wire::Wire;
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -98,41 +99,6 @@ impl Doubt {
     }
 }
 
-/// How replicas stand.
-type Standings = BTreeMap<NodeId, Standing>;
-
-/// What the voters' standings mean, for a replica in doubt.
-#[derive(Debug, PartialEq, Eq)]
-enum Census {
-    /// Not everybody has answered, or enough voters are free to elect a leader without us.
-    Wait,
-    /// No leader can come about otherwise: this is the longest surviving log.
-    Longest(LogPosition),
-}
-
-/// Who votes according to the longest log.
-fn voters(standings: &Standings) -> &[Vec<NodeId>] {
-    let longest = standings.values().max_by_key(|standing| standing.last);
-    longest.map_or(&[][..], |longest| longest.voters.as_slice())
-}
-
-/// Voters that have not been asked yet.
-fn unasked(standings: &Standings, silent: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
-    let asked = |node: &NodeId| standings.contains_key(node) || silent.contains(node);
-    voters(standings).iter().flatten().copied().filter(|node| !asked(node)).collect()
-}
-
-fn census(standings: &Standings) -> Census {
-    let voters = voters(standings);
-    let is_free = |node: &&NodeId| standings.get(*node).is_some_and(|standing| !standing.in_doubt);
-    let all_answered = voters.iter().flatten().all(|node| standings.contains_key(node));
-    let free_suffice = voters.iter().all(|config| 2 * config.iter().filter(is_free).count() > config.len());
-    if !all_answered || free_suffice {
-        return Census::Wait;
-    }
-    standings.values().map(|standing| standing.last).max().map_or(Census::Wait, Census::Longest)
-}
-
 /// Settles the doubt, then lets the replica take part again.
 pub(crate) async fn settle<R: Runtime>(replica: Arc<Replica<R>>, raft: Raft<R>, doubt: Arc<Doubt>) {
     let me = replica.me;
@@ -203,7 +169,7 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
     }
     let last = replica.journal.last();
     let mine = Standing { last, in_doubt: true, leading: None, confirmed: false, voters: voters_to_tell(known) };
-    let (mut standings, mut silent) = (BTreeMap::from([(me, mine)]), BTreeSet::new());
+    let (mut standings, mut silent) = (Standings::from([(me, mine)]), BTreeSet::new());
     loop {
         let unasked = unasked(&standings, &silent);
         if unasked.is_empty() || standings.len() + silent.len() + unasked.len() > ASKED_MAX {
@@ -256,56 +222,6 @@ async fn caught_up<R: Runtime>(replica: &Replica<R>, leader_last: LogPosition) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Nodes 1, 2 and so on that have answered: how long their logs are, whether they are in doubt, and who votes as
-    /// far as they know.
-    fn standings(answers: &[(u64, bool)], configs: &[&[u64]]) -> Standings {
-        let voters: Vec<Vec<NodeId>> =
-            configs.iter().map(|config| config.iter().copied().map(NodeId).collect()).collect();
-        let standing = |(nth, (index, in_doubt)): (usize, &(u64, bool))| {
-            let (last, voters) = (LogPosition { term: 1, index: *index }, voters.clone());
-            let standing = Standing { last, in_doubt: *in_doubt, leading: None, confirmed: false, voters };
-            (NodeId(nth as u64 + 1), standing)
-        };
-        answers.iter().enumerate().map(standing).collect()
-    }
-
-    fn longest(index: u64) -> Census {
-        Census::Longest(LogPosition { term: 1, index })
-    }
-
-    #[test]
-    fn the_longest_log_is_looked_for_only_when_too_few_are_free_and_all_have_answered() {
-        let three = |answers: &[(u64, bool)]| census(&standings(answers, &[&[1, 2, 3]]));
-        assert_eq!(three(&[(5, true), (7, true)]), Census::Wait);
-        assert_eq!(three(&[(5, true), (7, true), (6, true)]), longest(7));
-        assert_eq!(three(&[(5, true), (7, true), (9, false)]), longest(9));
-        assert_eq!(three(&[(5, true), (7, false), (9, false)]), Census::Wait);
-        assert_eq!(census(&standings(&[(5, true)], &[&[1]])), longest(5));
-    }
-
-    #[test]
-    fn while_the_voters_change_both_sets_of_them_have_to_do_without_us() {
-        let growing = |answers: &[(u64, bool)]| census(&standings(answers, &[&[1], &[1, 2, 3]]));
-        assert_eq!(growing(&[(5, true), (7, false), (7, false)]), longest(7), "nobody leads without node 1");
-        assert_eq!(growing(&[(5, true), (7, false)]), Census::Wait, "node 3 may have more");
-        assert_eq!(growing(&[(7, false), (7, false), (5, true)]), Census::Wait);
-    }
-
-    #[test]
-    fn who_votes_is_for_the_longest_log_to_say() {
-        let none = BTreeSet::new();
-        // Node 2 has lost the entry that made it a voter, and knows of node 1 alone.
-        let mut known = standings(&[(5, true)], &[&[1]]);
-        let mine = known.remove(&NodeId(1)).unwrap();
-        known.insert(NodeId(2), mine);
-        assert_eq!(unasked(&known, &none), BTreeSet::from([NodeId(1)]));
-        let answer = standings(&[(6, true)], &[&[1], &[1, 2, 3]]).remove(&NodeId(1)).unwrap();
-        known.insert(NodeId(1), answer);
-        assert_eq!(unasked(&known, &none), BTreeSet::from([NodeId(3)]));
-        assert_eq!(unasked(&known, &BTreeSet::from([NodeId(3)])), none);
-        assert_eq!(census(&known), Census::Wait);
-    }
 
     #[test]
     fn a_vote_in_doubt_goes_to_nobody_or_to_the_longest_log() {

@@ -14,6 +14,7 @@
 pub mod apply;
 pub mod batcher;
 mod candidacy;
+mod census;
 mod compaction;
 mod consensus;
 mod door;

@@ -14,9 +14,7 @@ use std::process::Command;
 
 /// Seeds in every test run; `sim brokers --seeds N` is for more.
 ///
-/// Not seed 3: the only voter of a shard lost power while two others were to vote, too, and stays in doubt for ever: it
-/// takes them for enough to elect a leader, and by what they have they need it. Nor seed 4: openraft panics in a call
-/// to a replica that is being shut down.
+/// Not seed 4: openraft panics in a call to a replica that is being shut down.
 const SEEDS: Range<u64> = 20..56;
 
 #[test]
