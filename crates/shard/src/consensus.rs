@@ -2,14 +2,16 @@
 
 use crate::doubt::Doubt;
 use crate::handover::hand_over;
+use crate::housekeeping::checkpoint;
 use crate::leadership;
 use crate::membership::{self, Membership, MembershipError};
-use crate::raft::{Raft, Runtime, leading};
+use crate::raft::{Raft, Runtime, leading, to_the_end};
 use crate::receiver::Receiver;
 use crate::replica::Replica;
 use crate::shard::{Role, StartError};
 use crate::transport::TransportError;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use journal::LogPosition;
 use machine::Machine;
@@ -53,6 +55,19 @@ pub(crate) struct Inner<R: Runtime> {
     pub(crate) replica: Arc<Replica<R>>,
     pub(crate) doubt: Arc<Doubt>,
     pub(crate) receiver: Arc<Receiver<R>>,
+}
+
+impl<R: Runtime> Inner<R> {
+    /// Changes who takes part. Whoever wanted it may stop waiting at any time.
+    fn change<T, F, C>(&self, change: C) -> impl Future<Output = Result<T, MembershipError>> + Send + use<R, T, F, C>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, MembershipError>> + Send + 'static,
+        C: FnOnce(Raft<R>, Arc<Replica<R>>) -> F,
+    {
+        let replica = self.replica.clone();
+        to_the_end(&self.raft, |raft| change(raft, replica)).map(|done| done.unwrap_or(Err(MembershipError::Stopped)))
+    }
 }
 
 impl<R: Runtime> Consensus for Inner<R> {
@@ -108,14 +123,17 @@ impl<R: Runtime> Consensus for Inner<R> {
     }
 
     fn checkpoint(&self) -> BoxFuture<'_, ()> {
+        let replica = self.replica.clone();
+        let written = to_the_end(&self.raft, |raft| async move { checkpoint(&raft, &replica).await });
         Box::pin(async move {
-            crate::housekeeping::checkpoint(&self.raft, &self.replica).await;
+            let _ = written.await;
         })
     }
 
     fn shutdown(&self) -> BoxFuture<'_, ()> {
+        let stopped = to_the_end(&self.raft, |raft| async move { raft.shutdown().await });
         Box::pin(async move {
-            let _ = self.raft.shutdown().await;
+            let _ = stopped.await;
         })
     }
 
@@ -157,19 +175,21 @@ impl<R: Runtime> Consensus for Inner<R> {
     }
 
     fn follow(&self, node: NodeId) -> BoxFuture<'_, Result<(), MembershipError>> {
-        Box::pin(membership::follow(&self.raft, node))
+        Box::pin(self.change(move |raft, _| async move { membership::follow(&raft, node).await }))
     }
 
     fn change_voters(&self, voters: BTreeSet<NodeId>, retain: bool) -> BoxFuture<'_, Result<(), MembershipError>> {
-        Box::pin(membership::change_voters(&self.raft, &self.replica, voters, retain))
+        Box::pin(self.change(move |raft, replica| async move {
+            membership::change_voters(&raft, &replica, voters, retain).await
+        }))
     }
 
     fn forget(&self, node: NodeId) -> BoxFuture<'_, Result<(), MembershipError>> {
-        Box::pin(membership::forget(&self.raft, node))
+        Box::pin(self.change(move |raft, _| async move { membership::forget(&raft, node).await }))
     }
 
     fn finish_change(&self) -> BoxFuture<'_, Result<(), MembershipError>> {
-        Box::pin(membership::finish_change(&self.raft, &self.replica))
+        Box::pin(self.change(|raft, replica| async move { membership::finish_change(&raft, &replica).await }))
     }
 
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<NodeId, MembershipError>> {
@@ -180,7 +200,7 @@ impl<R: Runtime> Consensus for Inner<R> {
                 Some(to) => return Err(MembershipError::Unknown(format!("{to} has no vote"))),
                 None => voters,
             };
-            hand_over(&self.raft, &self.replica, &heirs).await
+            self.change(move |raft, replica| async move { hand_over(&raft, &replica, &heirs).await }).await
         })
     }
 

@@ -9,7 +9,7 @@
 //! voters that have nothing yet a shard would stand still.
 
 use crate::handover::hand_over;
-use crate::raft::{self, Raft, Runtime, StoredMembership, Types, leading};
+use crate::raft::{self, Raft, Runtime, StoredMembership, Types, leading, to_the_end};
 use crate::replica::Replica;
 use crate::store::from_raft;
 use journal::Journal;
@@ -227,9 +227,11 @@ async fn change<R: Runtime>(
     retain: bool,
 ) -> Result<(), MembershipError> {
     let unchanged = Precondition::LastMembershipLogId { last_membership_log_id: *before.log_id() };
-    match R::timeout(PATIENCE, raft.change_membership_if(members, retain, [unchanged])).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(refused::<R>(error)),
+    let change = |raft: Raft<R>| async move { raft.change_membership_if(members, retain, [unchanged]).await };
+    match R::timeout(PATIENCE, to_the_end(raft, change)).await {
+        Ok(Some(Ok(_))) => Ok(()),
+        Ok(Some(Err(error))) => Err(refused::<R>(error)),
+        Ok(None) => Err(MembershipError::Stopped),
         Err(_) => Err(MembershipError::Unknown("no quorum has logged the change yet".into())),
     }
 }

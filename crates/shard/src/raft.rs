@@ -115,6 +115,26 @@ pub(crate) type StoredMembership<R> = openraft::alias::StoredMembershipOf<Types<
 pub(crate) type Membership = openraft::Membership<u64, ()>;
 pub(crate) type Raft<R> = openraft::Raft<Types<R>, crate::apply::StateMachine<R>>;
 
+/// Lets a call come to its end in a task of its own, whatever becomes of the future that waits for it. `None` when
+/// the runtime ends first.
+///
+/// Whoever first notices that openraft has stopped waits for its task, and leaves for all others why it did. When that
+/// one is dropped halfway, nobody does, and openraft panics in the others' calls: so none that may be dropped waits
+/// itself.
+pub(crate) fn to_the_end<R, T, F, C>(
+    raft: &Raft<R>,
+    call: C,
+) -> impl Future<Output = Option<T>> + Send + use<R, T, F, C>
+where
+    R: Runtime,
+    T: Send + 'static,
+    F: Future<Output = T> + Send + 'static,
+    C: FnOnce(Raft<R>) -> F,
+{
+    let task = R::spawn(call(raft.clone()));
+    async move { task.await.ok() }
+}
+
 /// The term this node leads in.
 ///
 /// openraft's `as_leader` alone goes by the vote, which is still committed to a node that led,

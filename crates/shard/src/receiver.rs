@@ -3,23 +3,23 @@
 use crate::doubt::{Doubt, voters_to_tell};
 use crate::leadership::{SILENCE, confirm, is_sure_to_lead};
 use crate::membership::{is_founded, membership};
-use crate::raft::{Raft, Runtime, Types, Vote, leading};
+use crate::raft::{Raft, Runtime, Types, Vote, leading, to_the_end};
 use crate::replica::{Replica, rebuild};
 use crate::rpc::{self, Ballot, Chunk, EntryCopy, FormCopy, Incoming, Question, SliceCopy, Standing};
 use crate::snapshot::snapshot;
 use crate::store::{decode_vote, encode_vote, log_id};
 use crate::transport::TransportError;
 use bytes::Bytes;
-use futures::StreamExt;
 use futures::channel::oneshot;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use journal::LogPosition;
 use journal::canary::Fault;
 use journal::install::SnapshotManifest;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
-use openraft::Instant;
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest};
+use openraft::Instant;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(crate) struct Receiver<R: Runtime> {
     /// Until then it votes for nobody.
     silent_until: Option<R::Instant>,
 }
+
+const STOPPED: &str = "consensus has stopped";
 
 /// Notes that the leader was heard, unless it is one of the past.
 fn note_heard<R: Runtime>(replica: &Replica<R>, result: &StreamAppendResult<Types<R>>) {
@@ -155,18 +157,31 @@ impl<R: Runtime> Receiver<R> {
         if let Err(why) = self.doubt.may_append(from, &encode_vote::<R>(&heartbeat.vote)) {
             return Box::pin(async move { Err(refused(why)) });
         }
-        let (raft, replica) = (self.raft.clone(), self.replica.clone());
-        Box::pin(async move {
+        let replica = self.replica.clone();
+        let answer = self.ask(|raft| async move {
             let mut results = std::pin::pin!(raft.stream_append(futures::stream::iter([heartbeat])));
-            match results.next().await {
+            results.next().await
+        });
+        Box::pin(async move {
+            match answer.await? {
                 Some(Ok(result)) => {
                     note_heard(&replica, &result);
                     Ok(rpc::encode_appended::<R>(&result))
                 }
                 Some(Err(error)) => Err(refused(error.to_string())),
-                None => Err(refused("consensus has stopped")),
+                None => Err(refused(STOPPED)),
             }
         })
+    }
+
+    /// Asks openraft. Whoever sent a request may stop waiting at any time.
+    fn ask<T, F, C>(&self, call: C) -> impl Future<Output = Result<T, TransportError>> + Send + use<R, T, F, C>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+        C: FnOnce(Raft<R>) -> F,
+    {
+        to_the_end(&self.raft, call).map(|answer| answer.ok_or_else(|| refused(STOPPED)))
     }
 
     fn start_stream(&self) -> mpsc::Sender<Append<R>> {
@@ -203,7 +218,8 @@ impl<R: Runtime> Receiver<R> {
             Question::Vote { ballot } => {
                 self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
-                let response = self.raft.vote(request).await.map_err(|error| refused(error.to_string()))?;
+                let response = self.ask(|raft| async move { raft.vote(request).await }).await?;
+                let response = response.map_err(|error| refused(error.to_string()))?;
                 if response.vote_granted {
                     *self.replica.heard.lock() = Some(R::Instant::now());
                 }
@@ -212,14 +228,15 @@ impl<R: Runtime> Receiver<R> {
             Question::PreVote { ballot } => {
                 self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
-                let response = self.raft.pre_vote(request).await.map_err(|error| refused(error.to_string()))?;
+                let response = self.ask(|raft| async move { raft.pre_vote(request).await }).await?;
+                let response = response.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
             }
             Question::TransferLeader { vote, to, last } => {
                 self.doubt.may_vote_for(last).map_err(refused)?;
                 let vote = decode_vote::<R>(&vote).map_err(wire)?;
                 let request = TransferLeaderRequest::new(vote, to.0, log_id::<R>(last));
-                let handed = self.raft.handle_transfer_leader(request).await;
+                let handed = self.ask(|raft| async move { raft.handle_transfer_leader(request).await }).await?;
                 let handed = handed.map_err(|error| refused(error.to_string()))?;
                 handed.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::new())
@@ -242,7 +259,9 @@ impl<R: Runtime> Receiver<R> {
                 if let Ok(term) = leading(&self.raft) {
                     if reverted {
                         // Once, for this node: it told us itself that it lost the end of its log.
-                        let _ = self.raft.trigger().allow_next_revert(&asker.0, true).await;
+                        let permit =
+                            |raft: Raft<R>| async move { raft.trigger().allow_next_revert(&asker.0, true).await };
+                        let _ = self.ask(permit).await;
                     }
                     let vote = Vote::<R>::new_committed(term, *self.raft.node_id());
                     standing.leading = Some(encode_vote::<R>(&vote));
@@ -325,7 +344,7 @@ impl<R: Runtime> Receiver<R> {
         let (_, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(|error| refused(error.to_string()))?;
         let vote = decode_vote::<R>(vote).map_err(|error| refused(error.to_string()))?;
         let snapshot = snapshot::<R>(manifest.at, membership, Some(Arc::new(manifest)));
-        let response = self.raft.install_full_snapshot(vote, snapshot).await;
+        let response = self.ask(|raft| async move { raft.install_full_snapshot(vote, snapshot).await }).await?;
         let response = response.map_err(|error| refused(error.to_string()))?;
         Ok(encode_vote::<R>(&response.vote))
     }

@@ -13,8 +13,6 @@ use std::ops::Range;
 use std::process::Command;
 
 /// Seeds in every test run; `sim brokers --seeds N` is for more.
-///
-/// Not seed 4: openraft panics in a call to a replica that is being shut down.
 const SEEDS: Range<u64> = 20..56;
 
 #[test]
