@@ -114,6 +114,7 @@ IN_FORCE = {
     "cluster.certificate-file": ("off", "default"),
     "cluster.key-file": ("off", "default"),
     "cluster.authority-file": ("off", "default"),
+    "cluster.catch-up-bytes-per-second": (64 << 20, "default"),
     "replication": (3, "default"),
     "shards": ("auto", "default"),
     "topics.auto-create": (True, "default"),

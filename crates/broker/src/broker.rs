@@ -23,9 +23,10 @@ use journal::{CacheBudget, ColdPages};
 use machine::catalog::NodeState;
 use machine::{Command, Effect, Refusal};
 use model::{Incarnation, NodeId, ShardId, limit};
-use shard::{Environment, ProposeError, Role, Shard, Transport};
+use shard::{Bandwidth, Environment, ProposeError, Role, Shard, Transport};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,8 @@ pub struct Config {
     pub memory_bytes: u64,
     /// How often streams are looked through for what is to be compacted.
     pub compaction_interval: Duration,
+    /// Bytes a second that the node copies of what it lacks, all shards together; without a limit as many as come.
+    pub catch_up_bytes_per_second: Option<NonZeroU64>,
     /// Groups.
     pub groups: GroupConfig,
     /// How long a request may wait for consensus before its outcome is called unknown.
@@ -72,6 +75,7 @@ impl Default for Config {
             cold_pages_bytes: limit::COLD_PAGES_BYTES_DEFAULT,
             memory_bytes: limit::MEMORY_BYTES_DEFAULT,
             compaction_interval: shard::Upkeep::default().compaction_interval,
+            catch_up_bytes_per_second: NonZeroU64::new(limit::CATCH_UP_BYTES_PER_SECOND_DEFAULT),
             groups: GroupConfig::default(),
             propose_timeout: Duration::from_secs(30),
             cluster: ClusterConfig::default(),
@@ -241,6 +245,10 @@ impl Broker {
             },
             upkeep: shard::Upkeep { compaction_interval: config.compaction_interval, ..shard::Upkeep::default() },
             turns: Arc::new(Semaphore::new(1)),
+            catch_up: shard::CatchUp {
+                bandwidth: config.catch_up_bytes_per_second.map(|rate| Bandwidth::new(rate, Arc::new(world.clone()))),
+                ..shard::CatchUp::default()
+            },
         };
         let shards = desk.shards();
         let catalog = open_shards(&*home, &identity, founds, &shards, &environment).await?;

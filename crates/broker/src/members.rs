@@ -14,6 +14,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 pub use machine::catalog::NodeState;
+pub use shard::Copying;
 
 /// How long handing over may take in all.
 const HAND_OVER_TIME: Duration = Duration::from_secs(5);
@@ -78,6 +79,8 @@ pub struct ReplicaStatus {
     pub joint: bool,
     /// How many entries each of the others is behind, as far as is known. Only the leader knows.
     pub lags: BTreeMap<NodeId, u64>,
+    /// How far those are that copy a snapshot, as far as is known: the leader and they themselves know.
+    pub copying: BTreeMap<NodeId, Copying>,
 }
 
 impl ReplicaStatus {
@@ -90,7 +93,7 @@ impl ReplicaStatus {
         let voters: BTreeSet<NodeId> = membership.voters.iter().flatten().copied().collect();
         let joint = membership.is_joint();
         let (voters, learners) = (voters.into_iter().collect(), membership.learners.into_iter().collect());
-        ReplicaStatus { shard, leader, voters, learners, joint, lags }
+        ReplicaStatus { shard, leader, voters, learners, joint, lags, copying: BTreeMap::new() }
     }
 }
 
@@ -140,7 +143,8 @@ impl Broker {
     pub fn replicas(&self) -> Vec<ReplicaStatus> {
         let status = |shard: Shard| {
             let leader = self.inner.leader_of(shard.id());
-            ReplicaStatus::of(shard.id(), leader, shard.membership(), shard.lags())
+            let status = ReplicaStatus::of(shard.id(), leader, shard.membership(), shard.lags());
+            ReplicaStatus { copying: shard.copying(), ..status }
         };
         self.inner.shards.all().into_iter().map(status).collect()
     }

@@ -4,7 +4,7 @@ use crate::broker::Broker;
 use journal::{Counters, Space, Usage};
 use machine::catalog::NodeState;
 use model::{NodeId, ShardId};
-use shard::{Role, Shard};
+use shard::{Copying, Role, Shard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,8 @@ pub struct ShardStatus {
     pub in_doubt: bool,
     /// Ranges on this node's disk that are known to be damaged.
     pub damaged: u64,
+    /// How far this replica is with a snapshot that it copies.
+    pub copying: Option<Copying>,
     /// Streams in it.
     pub streams: u64,
     /// The journal's counters.
@@ -52,6 +54,7 @@ impl Broker {
                 clock_offset_millis: shard.clock_offset_millis(),
                 in_doubt: shard.is_in_doubt(),
                 damaged: shard.journal().damage_count(),
+                copying: shard.copying().get(&self.node()).copied(),
                 streams: shard.machine().messaging.stream_count() as u64,
                 counters: shard.journal().counters.clone(),
             })

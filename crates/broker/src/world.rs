@@ -3,6 +3,7 @@
 
 use futures::future::{self, BoxFuture, Either};
 use model::Timestamp;
+use shard::Pace;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -116,6 +117,16 @@ impl World {
     #[must_use]
     pub fn random(&self) -> u128 {
         self.0.random()
+    }
+}
+
+impl Pace for World {
+    fn now(&self) -> Duration {
+        self.0.now().0
+    }
+
+    fn sleep(&self, time: Duration) -> BoxFuture<'static, ()> {
+        self.0.sleep(time)
     }
 }
 

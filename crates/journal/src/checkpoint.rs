@@ -208,8 +208,10 @@ impl Journal {
                 ..state.manifest.clone()
             };
             let (vote, number, sequence) = (state.vote.take(), state.vote_number, state.next_sequence);
+            let parts = std::mem::take(&mut state.parts);
             *state = State::new(empty);
             (state.vote, state.vote_number, state.next_sequence) = (vote, number, sequence);
+            state.parts = parts;
             state.leftovers = names;
         })?;
         self.options.cache.release(freed);

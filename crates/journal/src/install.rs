@@ -1,25 +1,28 @@
 //! Snapshots: what a replica hands over, and taking it over.
 //!
 //! A snapshot is the machine's checkpoint at a Raft position and the finished files with records
-//! that are alive at or below it. The receiver copies the files under their own ids, since their
-//! checksums include those, and then replaces everything at or below the position at one instant:
+//! that are alive at or below it. The receiver copies the files ([`crate::parts`]) under their own ids, since
+//! their checksums include those, and then replaces everything at or below the position at one instant:
 //! by the manifest.
 
 use crate::checkpoint::{self, CheckpointError, Objects};
 use crate::disk::DiskFile;
-use crate::file::{FileId, FileKind, name, parse_name};
+use crate::file::{FileId, FileKind, name};
 use crate::journal::Journal;
 use crate::log::EntryLog;
 use crate::manifest::{CheckpointFile, Listed, LogPosition};
+use crate::parts::part_name;
 use crate::rebuild::open_finished;
 use crate::state::{Finished, State};
-use model::checksum::crc32c_of;
+use model::checksum::{crc32c, crc32c_of};
+use model::wire::Wire;
 use std::collections::BTreeSet;
-use std::io::{self, IoSlice};
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Bytes copied at a time.
+/// Bytes copied at a time, at most.
 pub const CHUNK_BYTES: usize = 256 << 10;
 
 model::wire_struct! {
@@ -54,17 +57,101 @@ model::wire_enum! {
     }
 }
 
-impl SnapshotManifest {
-    /// Everything to copy: what, how long, and the name it is copied under.
-    pub fn parts(&self) -> impl Iterator<Item = (Part, u64, String)> + '_ {
-        let checkpoint = self.checkpoint.iter().map(|file| {
-            (Part::Checkpoint { number: file.number }, file.length, format!("pulled-{:016x}", file.number))
+model::wire_struct! {
+    /// A snapshot as a replica offers it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct SnapshotOffer {
+        /// The journal that has it: each numbers its checkpoints for itself.
+        pub journal: u64,
+        /// What it consists of.
+        pub manifest: SnapshotManifest,
+    }
+}
+
+model::wire_struct! {
+    /// Tells an offer from others.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct OfferKey {
+        /// See [`SnapshotOffer::journal`].
+        pub journal: u64,
+        /// See [`SnapshotManifest::at`].
+        pub at: LogPosition,
+        /// Checksum of the manifest's bytes.
+        pub crc: u32,
+    }
+}
+
+/// A part of an offered snapshot, to be copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What to ask for.
+    pub part: Part,
+    /// Its length.
+    pub length: u64,
+    /// The name it has here until it counts.
+    pub(crate) name: String,
+    /// What is said of a finished file.
+    pub(crate) listed: Option<Listed>,
+}
+
+impl SnapshotOffer {
+    /// Everything there is to copy.
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted> + '_ {
+        let checkpoint = self.manifest.checkpoint.iter().map(|file| Wanted {
+            part: Part::Checkpoint { number: file.number },
+            length: file.length,
+            name: part_name(&format!("{:016x}-{:016x}.checkpoint", self.journal, file.number)),
+            listed: None,
         });
-        let files = self
-            .files
-            .iter()
-            .map(|file| (Part::File { id: file.id, kind: file.kind }, file.length, name(file.id, file.kind)));
+        let files = self.manifest.files.iter().map(|file| Wanted {
+            part: Part::File { id: file.id, kind: file.kind },
+            length: file.length,
+            name: part_name(&name(file.id, file.kind)),
+            listed: Some(file.clone()),
+        });
         checkpoint.chain(files)
+    }
+
+    /// How much that is.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let checkpoint = self.manifest.checkpoint.iter().map(|file| file.length);
+        let files = self.manifest.files.iter().map(|file| file.length);
+        checkpoint.chain(files).fold(0, u64::saturating_add)
+    }
+
+    /// What tells it from others.
+    #[must_use]
+    pub fn key(&self) -> OfferKey {
+        OfferKey { journal: self.journal, at: self.manifest.at, crc: crc32c(&self.manifest.to_wire()) }
+    }
+}
+
+/// Keeps what a snapshot consists of while it is handed out.
+pub struct Hold {
+    journal: Arc<Journal>,
+    files: Vec<FileId>,
+    checkpoint: Vec<u64>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.journal.unpin(self.files.iter().copied());
+        let mut state = self.journal.state.lock();
+        for number in &self.checkpoint {
+            if let Some((_, holders)) = state.held.get_mut(number) {
+                *holders -= 1;
+                if *holders == 0 {
+                    state.held.remove(number);
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold({} files)", self.files.len() + self.checkpoint.len())
     }
 }
 
@@ -106,10 +193,35 @@ impl Journal {
         Ok((buffer, crc))
     }
 
+    /// Keeps everything a snapshot consists of as it is, and readable, whatever comes. Blocks on the disk.
+    ///
+    /// # Errors
+    /// As the disk says; `NotFound` when some of it is gone already.
+    pub fn hold(self: &Arc<Self>, snapshot: &SnapshotManifest) -> io::Result<Hold> {
+        let mut opened = Vec::with_capacity(snapshot.checkpoint.len());
+        for file in &snapshot.checkpoint {
+            opened.push((file.number, self.disk.open(&checkpoint::name(file.number))?));
+        }
+        let mut state = self.state.lock();
+        let here: BTreeSet<FileId> = state.finished.iter().map(|file| file.id).collect();
+        if snapshot.files.iter().any(|file| !here.contains(&file.id)) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let files: Vec<FileId> = snapshot.files.iter().map(|file| file.id).collect();
+        files.iter().for_each(|id| *state.pins.entry(*id).or_default() += 1);
+        let checkpoint = opened.iter().map(|(number, _)| *number).collect();
+        for (number, file) in opened {
+            state.held.entry(number).or_insert((file, 0)).1 += 1;
+        }
+        drop(state);
+        Ok(Hold { journal: self.clone(), files, checkpoint })
+    }
+
     fn open_part(&self, part: Part) -> io::Result<(Arc<dyn DiskFile>, u64)> {
         match part {
             Part::Checkpoint { number } => {
-                let file = self.disk.open(&checkpoint::name(number))?;
+                let held = self.state.lock().held.get(&number).map(|(file, _)| file.clone());
+                let file = held.map_or_else(|| self.disk.open(&checkpoint::name(number)), Ok)?;
                 let length = file.length()?;
                 Ok((file, length))
             }
@@ -121,85 +233,52 @@ impl Journal {
         }
     }
 
-    /// Makes a file to copy a part into; one left over from an earlier try is begun anew. `None` when
-    /// the file is here already. Blocks on the disk.
+    /// The machine's objects in a snapshot whose parts are here, all of them. Blocks on the disk.
     ///
     /// # Errors
-    /// As the disk says.
-    pub fn create_part(&self, name: &str) -> io::Result<Option<Arc<dyn DiskFile>>> {
-        if let Some((id, _)) = parse_name(name)
-            && self.finished().iter().any(|file| file.id == id)
-        {
-            return Ok(None);
-        }
-        let name = self.part_name(name);
-        self.state.lock().leftovers.retain(|leftover| *leftover != name);
-        match self.disk.remove(&name) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(Some(self.disk.create(&name, 0)?)),
-        }
-    }
-
-    /// Where a part is copied to. A log file of this journal that others have finished and that is
-    /// unfinished here stays as it is until the snapshot counts.
-    fn part_name(&self, name: &str) -> String {
-        let unfinished = parse_name(name).is_some_and(|(id, _)| {
-            let state = self.state.lock();
-            state.open_files.values().any(|file| file.id == id)
-        });
-        if unfinished { format!("pulled-{name}") } else { name.to_owned() }
-    }
-
-    /// Removes the parts of a snapshot that was not installed. Blocks on the disk.
-    pub fn discard_parts(&self, snapshot: &SnapshotManifest) {
-        let finished = self.finished();
-        for (part, _, name) in snapshot.parts() {
-            let name = self.part_name(&name);
-            let counts = matches!(part, Part::File { id, .. } if finished.iter().any(|file| file.id == id));
-            if !counts {
-                // Most of them are not there; what cannot be removed is, at the next start.
-                let _ = self.disk.remove(&name);
-            }
-        }
-    }
-
-    /// The machine's objects in a snapshot whose parts are here. Blocks on the disk.
-    ///
-    /// # Errors
-    /// As the disk says, or when a part is not what it should be.
-    pub fn read_pulled(&self, snapshot: &SnapshotManifest) -> Result<Objects, CheckpointError> {
+    /// As the disk says, or when a part is not what it should be: see [`Journal::drop_unusable_parts`].
+    pub fn read_pulled(&self, snapshot: &SnapshotOffer) -> Result<Objects, CheckpointError> {
         let mut objects = Objects::new();
-        for (part, length, name) in snapshot.parts() {
-            if let Part::Checkpoint { number } = part {
-                let file = self.disk.open(&name)?;
-                checkpoint::read_blocks(&*file, &CheckpointFile { number, length }, &mut objects)?;
+        let here: BTreeSet<FileId> = self.finished().iter().map(|file| file.id).collect();
+        for Wanted { part, length, name: pulled, .. } in snapshot.wanted() {
+            match part {
+                Part::Checkpoint { number } => {
+                    let file = self.disk.open(&pulled)?;
+                    checkpoint::read_blocks(&*file, &CheckpointFile { number, length }, &mut objects)?;
+                }
+                Part::File { id, .. } if here.contains(&id) => {}
+                // An earlier try may have given it its own name.
+                Part::File { id, kind } => {
+                    self.disk.open(&pulled).or_else(|_| self.disk.open(&name(id, kind)))?;
+                }
             }
         }
         Ok(objects)
     }
 
-    /// Replaces everything at or below the snapshot's position by the snapshot, whose parts are
-    /// here, synced, under the names that [`SnapshotManifest::parts`] gave. Entries above it stay if
-    /// they continue it. Returns the machine's objects. Blocks on the disk.
+    /// Replaces everything at or below the snapshot's position by the snapshot, whose parts are here
+    /// and whole ([`Journal::finish_part`]), and of no use after it ([`Journal::discard_parts`]). Entries above it
+    /// stay if they continue it. Returns the machine's objects. Blocks on the disk.
     ///
     /// # Errors
     /// As the disk says, or when a part is not what it should be; nothing has changed then.
-    pub fn install(&self, snapshot: &SnapshotManifest) -> Result<Objects, CheckpointError> {
-        let at = snapshot.at;
+    pub fn install(&self, snapshot: &SnapshotOffer) -> Result<Objects, CheckpointError> {
+        let at = snapshot.manifest.at;
         let objects = self.read_pulled(snapshot)?;
-        let mut files = Vec::with_capacity(snapshot.files.len());
-        for listed in &snapshot.files {
-            let own = name(listed.id, listed.kind);
-            let pulled = self.part_name(&own);
-            if pulled != own {
-                // It has the same frames, and its table.
-                match self.disk.rename(&pulled, &own) {
+        let here: BTreeSet<FileId> = self.finished().iter().map(|file| file.id).collect();
+        let mut files = Vec::with_capacity(snapshot.manifest.files.len());
+        for Wanted { name: pulled, listed, .. } in snapshot.wanted() {
+            let Some(listed) = listed else { continue };
+            if !here.contains(&listed.id) {
+                // A log file of this journal that others have finished, and that is unfinished here, has the same
+                // frames, and no table.
+                match self.disk.rename(&pulled, &name(listed.id, listed.kind)) {
                     // Renamed by an earlier try.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     other => other?,
                 }
             }
-            files.push(open_finished(&*self.disk, self.options.shard, listed).map_err(io::Error::from)?);
+            files.push(open_finished(&*self.disk, self.options.shard, &listed).map_err(io::Error::from)?);
         }
         let number = self.take_sequence();
         let entries = objects.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
@@ -217,7 +296,6 @@ impl Journal {
             state.leftovers.extend(old_logs.into_iter().map(|id| name(id, FileKind::Log)));
             state.leftovers.extend(old_files.iter().map(|file| name(file.id, file.kind)));
             state.leftovers.extend(old_chain.iter().map(|file| checkpoint::name(file.number)));
-            state.leftovers.extend(snapshot.checkpoint.iter().map(|file| format!("pulled-{:016x}", file.number)));
         })?;
         self.files_were_replaced();
         self.options.cache.release(freed);
@@ -226,18 +304,8 @@ impl Journal {
     }
 }
 
-/// Writes a copied chunk, after checking it.
-///
-/// # Errors
-/// `InvalidData` when the chunk is not what was read, or as the disk says.
-pub fn write_chunk(file: &dyn DiskFile, position: u64, chunk: &[u8], crc: u32) -> io::Result<()> {
-    if chunk_crc(position, chunk) != crc {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    file.write_at(position, &[IoSlice::new(chunk)])
-}
-
-fn chunk_crc(position: u64, chunk: &[u8]) -> u32 {
+/// The checksum of a chunk: of where it belongs, and of what it is.
+pub(crate) fn chunk_crc(position: u64, chunk: &[u8]) -> u32 {
     crc32c_of(&[&position.to_le_bytes(), chunk])
 }
 

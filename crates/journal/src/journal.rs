@@ -129,6 +129,16 @@ pub struct Counters {
     pub purges: AtomicU64,
     /// Snapshots installed.
     pub installs: AtomicU64,
+    /// Bytes of snapshots copied from other replicas.
+    pub pulled_bytes: AtomicU64,
+    /// Parts of snapshots that were gone on with where an earlier try had ended.
+    pub parts_resumed: AtomicU64,
+    /// Parts of snapshots that were here whole when they were asked for.
+    pub parts_reused: AtomicU64,
+    /// Parts of snapshots that were not what they should be, and were copied again.
+    pub parts_refused: AtomicU64,
+    /// Chunks of snapshots that had changed on the way.
+    pub chunks_refused: AtomicU64,
     /// Reads of pieces answered from memory.
     pub cache_hits: AtomicU64,
     /// Reads of pieces that went to a file.

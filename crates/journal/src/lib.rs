@@ -30,6 +30,8 @@ pub mod journal;
 pub mod log;
 pub mod manifest;
 mod pack;
+pub mod parts;
+pub mod progress;
 pub mod range;
 pub mod read;
 mod rebuild;

@@ -38,6 +38,32 @@ pub(crate) fn check(file: &Finished) -> Result<(), TableError> {
     read_whole(&*file.file, &file.listed()).map(|_| ())
 }
 
+/// Whether a file that was copied is all of what is listed: its header, every frame, its table.
+pub(crate) fn verify(file: &dyn DiskFile, listed: &Listed) -> Result<(), TableError> {
+    let table = read_whole(file, listed)?;
+    for page in 0..table.pages() {
+        table.page(file, page)?;
+    }
+    let opened = Scanner::open(file, listed.frames_end, 0, listed.frames_end)?;
+    let (header, mut scanner) = opened.ok_or(TableError::Damaged("the header"))?;
+    if (header.id, header.kind) != (listed.id, listed.kind) {
+        return Err(TableError::Damaged("the header is another file's"));
+    }
+    loop {
+        match scanner.next_frame()? {
+            Ok(found) if found.body_ok == Some(true) => {}
+            Err(End::Limit) => return Ok(()),
+            Ok(_) | Err(End::Zeros | End::Torn | End::Damaged { .. }) => return Err(TableError::Damaged("a frame")),
+        }
+    }
+}
+
+/// Whether a file that was copied can be opened as it is, whatever its frames are.
+pub(crate) fn opens(file: &dyn DiskFile, listed: &Listed) -> bool {
+    let header = read_header(file).ok().flatten();
+    header.is_some_and(|header| header.id == listed.id) && read_whole(file, listed).is_ok()
+}
+
 fn read_header(file: &dyn DiskFile) -> io::Result<Option<FileHeader>> {
     let mut bytes = [0; HEADER_BYTES];
     file.read_at(0, &mut bytes)?;

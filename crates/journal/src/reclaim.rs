@@ -387,6 +387,12 @@ impl Journal {
             }
         }
     }
+
+    /// How many finished files are pinned.
+    #[must_use]
+    pub fn pinned(&self) -> usize {
+        self.state.lock().pins.len()
+    }
 }
 
 /// What live extents cost in a packed file: the bytes of their pieces, those that several streams

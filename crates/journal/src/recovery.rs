@@ -12,6 +12,7 @@ use crate::frame::Kind;
 use crate::journal::{Journal, Options};
 use crate::log::{EntryLog, Place, Slot};
 use crate::manifest::{Listed, LogPosition, Manifest, ManifestError};
+use crate::parts;
 use crate::rebuild::open_finished;
 use crate::scan::{End, Found, Scanner};
 use crate::skips;
@@ -143,7 +144,8 @@ impl Journal {
                 .filter(|(id, _)| id.journal == manifest.journal)
                 .fold(0, |next, (id, _)| next.max(id.sequence + 1)),
         );
-        remove_strays(&*disk, &names, &state, &manifest)?;
+        let parts = parts::recover(&*disk, &names, &mut state, &manifest)?;
+        remove_strays(&*disk, &names, &parts, &state, &manifest)?;
 
         manifest.boot_id = disk.boot_id();
         manifest.clean = false;
@@ -241,15 +243,17 @@ fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>
     Ok(files)
 }
 
-/// Files that do not count any more: leftovers of what a crash interrupted.
-fn remove_strays(disk: &dyn Disk, names: &[String], state: &State, manifest: &Manifest) -> io::Result<()> {
-    for name in names {
+/// Files that do not count any more: leftovers of what a crash interrupted, but for `parts`, which are kept.
+fn remove_strays(
+    disk: &dyn Disk,
+    names: &[String],
+    parts: &BTreeSet<String>,
+    state: &State,
+    manifest: &Manifest,
+) -> io::Result<()> {
+    for name in names.iter().filter(|name| !parts.contains(*name)) {
         let counts = match parse_name(name) {
-            Some((id, kind)) => {
-                let own_log = kind == FileKind::Log && id.journal == manifest.journal;
-                state.finished.iter().any(|file| file.id == id)
-                    || (own_log && state.open_files.contains_key(&id.sequence))
-            }
+            Some(_) => parts::counts(name, state, manifest),
             None => {
                 name == crate::manifest::NAME
                     || name == crate::reserve::NAME

@@ -134,6 +134,10 @@ pub(crate) struct State {
     pub(crate) cached_bytes: usize,
     /// Finished files that a snapshot's receiver is reading, and how many receivers.
     pub(crate) pins: BTreeMap<FileId, u32>,
+    /// The same of a checkpoint's files, by number: open, so that they can be read when they are removed.
+    pub(crate) held: BTreeMap<u64, (Arc<dyn DiskFile>, u32)>,
+    /// Parts of snapshots that are here, by name, and how long those are that this process has seen to be whole.
+    pub(crate) parts: BTreeMap<String, Option<u64>>,
     pub(crate) usage: Usage,
     /// The current log file and how much of it is on stable storage.
     pub(crate) current_flushed: (u64, u64),
@@ -172,6 +176,8 @@ impl State {
             damage: BTreeSet::new(),
             cached_bytes: 0,
             pins: BTreeMap::new(),
+            held: BTreeMap::new(),
+            parts: BTreeMap::new(),
             usage: Usage::default(),
             current_flushed: (0, 0),
             space: Space::Enough,

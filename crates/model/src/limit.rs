@@ -236,6 +236,20 @@ pub const ADMIN_WAITS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
 pub const ADMIN_PAGES_DECODED_AT_ONCE: usize = 4;
 /// Connections of clients, if there are file descriptors for them.
 pub const CONNECTIONS_MAX: u64 = 20_000;
+/// Chunks of a snapshot that are asked for ahead: with 10 ms on the way there and back, 256 KiB each are 200 MB/s.
+pub const CHUNKS_AHEAD_MAX: usize = 8;
+/// Bytes of what says how much of a part of a snapshot is here.
+pub const PULL_PROGRESS_BYTES_MAX: u64 = MIB as u64;
+/// Bytes a second that a node copies of snapshots unless somebody says otherwise: about half of what a gigabit a second
+/// carries, and well below what a disk writes, so that clients and replication keep the rest. A TiB takes five hours.
+pub const CATCH_UP_BYTES_PER_SECOND_DEFAULT: u64 = 64 * MIB as u64;
+/// The least that may be said: the default number of bytes asked for at a time takes four seconds then.
+pub const CATCH_UP_BYTES_PER_SECOND_MIN: u64 = 64 * KIB as u64;
+/// Parts of snapshots that are kept although the snapshot that is being copied has no use for them: another leader
+/// may offer them again.
+pub const PULL_PARTS_UNCLAIMED_MAX: usize = 256;
+/// Bytes of such parts.
+pub const PULL_PARTS_UNCLAIMED_BYTES_MAX: u64 = 1024 * MIB as u64;
 /// AppendEntries of one leader that wait for their turn with a follower.
 pub const APPENDS_WAITING_MAX: usize = 64;
 /// AppendEntries of one shard on their way to one follower.
@@ -254,6 +268,8 @@ const _: () = {
     assert!(ENTRY_BYTES_TARGET <= ENTRY_BYTES_MAX);
     assert!(PIECE_BYTES_MAX + ENTRY_PIECES_MAX * 40 + 24 <= ENTRY_BYTES_MAX, "a largest piece fits an entry");
     assert!(ENTRY_BYTES_MAX as u64 + 4096 <= LOG_FILE_BYTES_MAX, "an entry fits a log file");
+    assert!(LOG_FILE_BYTES_MAX <= PULL_PARTS_UNCLAIMED_BYTES_MAX, "a part at least may stay that nobody claims now");
+    assert!(CATCH_UP_BYTES_PER_SECOND_MIN <= CATCH_UP_BYTES_PER_SECOND_DEFAULT);
     assert!(ENTRY_PIECES_MAX <= FILE_EXTENTS_MAX, "the extents of an entry fit a file's table");
     assert!(APPEND_BYTES_MAX >= ENTRY_BYTES_MAX, "every entry can be replicated");
     assert!(PACKED_FRAME_BYTES_TARGET + PIECE_BYTES_MAX < PACKED_FILE_BYTES_MAX as usize);

@@ -96,6 +96,7 @@ pub(crate) struct Settings {
     pub(crate) certificate_file: Option<PathBuf>,
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) authority_file: Option<PathBuf>,
+    pub(crate) catch_up_bytes_per_second: u64,
     pub(crate) replication: u64,
     /// None: as many as there are processors.
     pub(crate) shards: Option<u64>,
@@ -248,6 +249,7 @@ impl Configuration {
             certificate_file: self.get("cluster.certificate-file", file),
             key_file: self.get("cluster.key-file", file),
             authority_file: self.get("cluster.authority-file", file),
+            catch_up_bytes_per_second: self.get("cluster.catch-up-bytes-per-second", size),
             replication: self.get("replication", |value| count_or_auto(value).flatten()),
             shards: self.get("shards", count_or_auto),
             auto_create_topics: self.get("topics.auto-create", |value| match value {
@@ -259,10 +261,7 @@ impl Configuration {
             compaction_seconds: self.get("compaction.seconds", |value| count_or_auto(value).flatten()),
             offsets_retention_seconds: self
                 .get("groups.offsets-retention-seconds", |value| count_or_auto(value).flatten()),
-            cache_bytes: self.get("cache.bytes", |value| match value {
-                Value::Size(bytes) => Some(*bytes),
-                _ => None,
-            }),
+            cache_bytes: self.get("cache.bytes", size),
             connections: self.get("limits.connections", count_or_auto),
             memory: self.get("limits.memory", |value| match value {
                 Value::Auto => Some(None),
@@ -355,6 +354,13 @@ fn file(value: &Value) -> Option<Option<PathBuf>> {
     }
 }
 
+fn size(value: &Value) -> Option<u64> {
+    match value {
+        Value::Size(bytes) => Some(*bytes),
+        _ => None,
+    }
+}
+
 fn count_or_auto(value: &Value) -> Option<Option<u64>> {
     match value {
         Value::Auto => Some(None),
@@ -369,6 +375,7 @@ mod tests {
     use crate::arguments::{Arguments, Command, NodeCommand};
     use broker::setting::Kind as TopicKind;
     use clap::Parser;
+    use model::limit;
     use std::borrow::Cow;
 
     const KAFKA: &str = "listen.kafka";
@@ -480,12 +487,13 @@ mod tests {
         assert_eq!(settings.replication, 3);
         assert!(settings.auto_create_topics && !settings.log_as_json);
         assert_eq!((settings.partitions, settings.cache_bytes), (1, 32 << 20));
+        assert_eq!(settings.catch_up_bytes_per_second, limit::CATCH_UP_BYTES_PER_SECOND_DEFAULT);
         assert_eq!(settings.topic_defaults, broker::Settings::default(), "nobody has given any");
         assert_eq!(settings.log_filter, "info,openraft=error");
 
         let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off', peer = '[::1]:4' }\n\
                     advertise = { kafka = '[::2]:3', peer = 'n7:5' }\nnode-id = 7\njoin = 'n1:9190'\nrack = 'r1'\n\
-                    replication = 5\ncluster = { secret-file = 's', certificate-file = 'c', key-file = 'k', authority-file = 'a' }\n\
+                    replication = 5\ncluster = { secret-file = 's', certificate-file = 'c', key-file = 'k', authority-file = 'a', catch-up-bytes-per-second = '1GiB' }\n\
                     topics = { auto-create = false, partitions = 4, defaults = { retention.ms = 604_800_000 } }\ncache.bytes = 5_000_000\n\
                     limits = { connections = 6, memory = '64MiB', stall-seconds = 7, idle-seconds = 8 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
@@ -504,6 +512,7 @@ mod tests {
             certificate_file: Some("c".into()),
             key_file: Some("k".into()),
             authority_file: Some("a".into()),
+            catch_up_bytes_per_second: 1 << 30,
             replication: 5,
             shards: Some(2),
             auto_create_topics: false,

@@ -15,6 +15,7 @@ use model::{NodeId, ShardId, limit};
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
@@ -179,6 +180,7 @@ fn broker_config(settings: &Settings, endpoints: Vec<Advertised>) -> Config {
         cache_bytes: settings.cache_bytes as usize,
         cold_pages_bytes: machine_memory::for_cold_pages(),
         memory_bytes: settings.memory.unwrap_or_else(machine_memory::for_clients),
+        catch_up_bytes_per_second: NonZeroU64::new(settings.catch_up_bytes_per_second),
         compaction_interval: Duration::from_secs(settings.compaction_seconds),
         groups: GroupConfig { offsets_retention: settings.offsets_retention_seconds * 1000, ..chosen.groups },
         cluster: ClusterConfig {

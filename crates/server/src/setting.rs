@@ -70,7 +70,7 @@ fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     }
 }
 
-const OF_THE_NODE: [Setting; 26] = [
+const OF_THE_NODE: [Setting; 27] = [
     Setting {
         key: Cow::Borrowed("data-dir"),
         kind: Kind::Folder,
@@ -165,6 +165,14 @@ const OF_THE_NODE: [Setting; 26] = [
         kind: Kind::File,
         default: "off",
         about: "The certificates that have to have signed those of other nodes, in PEM",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.catch-up-bytes-per-second"),
+        kind: Kind::Size { least: limit::CATCH_UP_BYTES_PER_SECOND_MIN, most: 1 << 40, auto: false },
+        default: "64MiB",
+        about: "How much a second this node copies from others of shards that it is too far behind in for their log, all \
+                of them together. What clients and replication send does not count and is not held up",
         secret: false,
     },
     Setting {

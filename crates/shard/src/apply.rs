@@ -119,12 +119,12 @@ impl<R: Runtime> RaftStateMachine<Types<R>> for StateMachine<R> {
         if at <= applied {
             return Ok(());
         }
-        let Some(manifest) = snapshot.pulled else {
+        let Some(offer) = snapshot.pulled else {
             return Err(io::Error::other("a snapshot without its files"));
         };
         let objects = loop {
-            let (journal, manifest) = (journal.clone(), manifest.clone());
-            let installed = self.replica.environment.blocking(move || journal.install(&manifest)).await;
+            let (journal, offer) = (journal.clone(), offer.clone());
+            let installed = self.replica.environment.blocking(move || journal.install(&offer)).await;
             match installed.ok_or_else(|| io::Error::other("the node stops"))? {
                 Ok(objects) => break objects,
                 // openraft stops at the first error; a full or failing disk is waited for instead.

@@ -5,6 +5,7 @@ use crate::handover::hand_over;
 use crate::housekeeping::checkpoint;
 use crate::leadership;
 use crate::membership::{self, Membership, MembershipError};
+use crate::pull::Copying;
 use crate::raft::{Raft, Runtime, leading, to_the_end};
 use crate::receiver::Receiver;
 use crate::replica::Replica;
@@ -39,6 +40,7 @@ pub(crate) trait Consensus: Send + Sync {
     fn membership(&self) -> Membership;
     fn lags(&self) -> BTreeMap<NodeId, u64>;
     fn silences(&self) -> BTreeMap<NodeId, Duration>;
+    fn copying(&self) -> BTreeMap<NodeId, Copying>;
     fn wait_applied(&self, index: u64) -> BoxFuture<'_, ()>;
     fn follow(&self, node: NodeId) -> BoxFuture<'_, Result<(), MembershipError>>;
     fn change_voters(&self, voters: BTreeSet<NodeId>, retain: bool) -> BoxFuture<'_, Result<(), MembershipError>>;
@@ -159,6 +161,12 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn silences(&self) -> BTreeMap<NodeId, Duration> {
         membership::silences(&self.raft, &self.replica)
+    }
+
+    fn copying(&self) -> BTreeMap<NodeId, Copying> {
+        let mut copying = self.replica.leases.copying();
+        copying.extend(self.replica.pulls.copying().map(|own| (self.replica.me, own)));
+        copying
     }
 
     fn wait_applied(&self, index: u64) -> BoxFuture<'_, ()> {

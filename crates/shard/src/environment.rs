@@ -1,5 +1,6 @@
 //! What a shard is given of the world around it, so that the simulator can give it another.
 
+use crate::bandwidth::Bandwidth;
 use crate::transport::Transport;
 use machine::Effect;
 use model::{ShardId, Timestamp, limit};
@@ -39,6 +40,33 @@ impl Default for Upkeep {
     }
 }
 
+/// How a node copies snapshots from others. Clones share what is the node's.
+#[derive(Clone, Debug)]
+pub struct CatchUp {
+    /// Bytes asked for at a time, at most [`journal::install::CHUNK_BYTES`].
+    pub chunk_bytes: usize,
+    /// Bytes that all shards of the node copy together; without a limit as many as come.
+    pub bandwidth: Option<Bandwidth>,
+    /// So long after a replica was last heard of, the files that it copies from here are still kept.
+    pub lease: Duration,
+    /// Parts of snapshots that nobody asks for are kept for so long.
+    pub parts_kept: Duration,
+    /// A turn for the shards of the node: one copies at a time, and the catalog beside it.
+    pub turn: Arc<Semaphore>,
+}
+
+impl Default for CatchUp {
+    fn default() -> Self {
+        CatchUp {
+            chunk_bytes: journal::install::CHUNK_BYTES,
+            bandwidth: None,
+            lease: Duration::from_secs(60),
+            parts_kept: Duration::from_secs(3600),
+            turn: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
 /// The world around a shard.
 #[derive(Clone)]
 pub struct Environment {
@@ -59,6 +87,8 @@ pub struct Environment {
     pub upkeep: Upkeep,
     /// A turn for each of a node's shards that may do work which takes much memory.
     pub turns: Arc<Semaphore>,
+    /// How it copies snapshots.
+    pub catch_up: CatchUp,
 }
 
 impl Environment {

@@ -50,6 +50,8 @@ pub(crate) struct Housekeeping<R: Runtime> {
     /// What the checkpoint covered when the log was last purged.
     purged_under: u64,
     next_reclaim: R::Instant,
+    /// Files that others copied, or this replica needed for a copy, when it was last looked.
+    pinned: usize,
     next_retention: R::Instant,
     next_compaction: R::Instant,
     compaction: Compaction,
@@ -78,6 +80,7 @@ impl<R: Runtime> Housekeeping<R> {
             logged_at_reclaim: 0,
             purged_under: 0,
             next_reclaim: now,
+            pinned: 0,
             next_retention: now + RETENTION_INTERVAL,
             next_compaction,
             compaction,
@@ -96,6 +99,8 @@ impl<R: Runtime> Housekeeping<R> {
             R::sleep(INTERVAL).await;
             self.mend().await;
             self.finish_files().await;
+            self.replica.leases.end_old(self.replica.environment.catch_up.lease);
+            self.replica.tidy_pulls().await;
             self.scrub_if_due().await;
             self.checkpoint_if_due().await;
             self.purge_if_due().await;
@@ -227,6 +232,11 @@ impl<R: Runtime> Housekeeping<R> {
         let started = R::Instant::now();
         if started < self.next_reclaim {
             return;
+        }
+        // What only a copy needed can be given back.
+        let pinned = self.replica.journal.pinned();
+        if std::mem::replace(&mut self.pinned, pinned) > pinned {
+            self.replica.shrank.store(true, Relaxed);
         }
         let logged = self.replica.journal.counters.log_bytes.load(Relaxed);
         let grown = logged - self.logged_at_reclaim >= self.replica.environment.upkeep.checkpoint_log_bytes;

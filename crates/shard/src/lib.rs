@@ -12,6 +12,7 @@
 //! openraft may rely on).
 
 pub mod apply;
+mod bandwidth;
 pub mod batcher;
 mod candidacy;
 mod census;
@@ -24,9 +25,11 @@ mod handover;
 mod hearing;
 mod housekeeping;
 mod leadership;
+mod lease;
 pub mod liveness;
 pub mod membership;
 mod network;
+mod pull;
 mod purges;
 pub mod raft;
 mod receiver;
@@ -41,9 +44,11 @@ mod store;
 mod takeover;
 pub mod transport;
 
+pub use bandwidth::{Bandwidth, Pace};
 pub use batcher::{Answer, ProposeError, Request};
-pub use environment::{Environment, Upkeep};
+pub use environment::{CatchUp, Environment, Upkeep};
 pub use membership::{Membership, MembershipError};
+pub use pull::Copying;
 /// What a shard runs on: tokio, or the simulator's virtual time.
 pub mod runtime {
     pub use openraft::TokioRuntime as Tokio;

@@ -21,6 +21,7 @@
 //! What the log's own stream sends without entries, to tell that something is committed, names a position
 //! that was sent and perhaps not taken yet. It stays in order.
 
+use crate::lease::hand_out;
 use crate::raft::{LogId, Runtime, Types, Vote};
 use crate::replica::Replica;
 use crate::rpc::{self, Ballot, Question};
@@ -284,26 +285,28 @@ impl<R: Runtime> RaftNetworkV2<Types<R>> for Client<R> {
         Ok(Ok(()))
     }
 
-    /// Offers the snapshot and keeps its files until the receiver has pulled and installed them.
+    /// Offers the snapshot, and returns when the receiver has pulled and installed it, however long that takes.
     async fn full_snapshot(
         &mut self,
         vote: Vote<R>,
-        _snapshot: SnapshotOf<Types<R>, Snapshot>,
+        snapshot: SnapshotOf<Types<R>, Snapshot>,
         cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<SnapshotResponse<Types<R>>, StreamingError<Types<R>>> {
         let (shard, to) = (self.replica.shard, self.to);
         let unreachable = |error: &str| {
             tracing::info!(%shard, %to, error, "a snapshot was not handed over");
             StreamingError::Unreachable(Unreachable::new(&io::Error::other(error.to_owned())))
         };
-        let Some(manifest) = self.replica.offer().await else {
+        let Some(offer) = self.replica.offer().await else {
             return Err(unreachable("the snapshot's files are not finished yet"));
         };
-        let _lease = self.replica.lease(&manifest);
-        let question = Question::Snapshot { vote: encode_vote::<R>(&vote), manifest };
-        let sent = self.call(Lane::Bulk, rpc::encode_question(&question), option.hard_ttl());
-        match futures::future::select(Box::pin(sent), Box::pin(cancel)).await {
+        // openraft takes the receiver to have what it asked to be sent.
+        if offer.manifest.at < snapshot.snapshot.at {
+            return Err(unreachable("the checkpoint is older than the snapshot"));
+        }
+        let handed = hand_out(self.replica.clone(), self.to, encode_vote::<R>(&vote), offer);
+        match futures::future::select(Box::pin(handed), Box::pin(cancel)).await {
             Either::Left((Ok(answer), _)) => {
                 let vote = crate::store::decode_vote::<R>(&answer).map_err(|error| unreachable(&error.to_string()))?;
                 Ok(SnapshotResponse::new(vote))

@@ -3,10 +3,10 @@
 use crate::doubt::{Doubt, voters_to_tell};
 use crate::leadership::{SILENCE, confirm, is_sure_to_lead};
 use crate::membership::{is_founded, membership};
+use crate::pull;
 use crate::raft::{Raft, Runtime, Types, Vote, leading, to_the_end};
-use crate::replica::{Replica, rebuild};
+use crate::replica::Replica;
 use crate::rpc::{self, Ballot, Chunk, EntryCopy, FormCopy, Incoming, Question, SliceCopy, Standing};
-use crate::snapshot::snapshot;
 use crate::store::{decode_vote, encode_vote, log_id};
 use crate::transport::TransportError;
 use bytes::Bytes;
@@ -15,7 +15,6 @@ use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use journal::LogPosition;
 use journal::canary::Fault;
-use journal::install::SnapshotManifest;
 use model::wire::Wire;
 use model::{NodeId, Offset, StreamId, limit};
 use openraft::raft::{AppendEntriesRequest, StreamAppendError, StreamAppendResult, TransferLeaderRequest};
@@ -39,8 +38,6 @@ pub(crate) struct Receiver<R: Runtime> {
     pub(crate) doubt: Arc<Doubt>,
     /// Each sender's AppendEntries go through a stream of their own, in order.
     appends: Mutex<BTreeMap<NodeId, mpsc::Sender<Append<R>>>>,
-    /// Held while a snapshot is pulled and installed.
-    installing: tokio::sync::Mutex<()>,
     /// It is noted, durably, that others have what this replica is sent.
     is_introduced: AtomicBool,
     /// Until then it votes for nobody.
@@ -67,8 +64,7 @@ impl<R: Runtime> Receiver<R> {
         let is_introduced = AtomicBool::new(is_founded || journal.is_replicated());
         // What is new has given its word to nobody.
         let silent_until = is_founded.then(|| R::Instant::now() + SILENCE);
-        let (appends, installing) = (Mutex::default(), tokio::sync::Mutex::default());
-        Receiver { replica, raft, doubt, appends, installing, is_introduced, silent_until }
+        Receiver { replica, raft, doubt, appends: Mutex::default(), is_introduced, silent_until }
     }
 
     /// Takes a request; what has to happen in the order of requests happens before this returns.
@@ -241,7 +237,15 @@ impl<R: Runtime> Receiver<R> {
                 handed.map_err(|error| refused(error.to_string()))?;
                 Ok(Bytes::new())
             }
-            Question::Snapshot { vote, manifest } => self.install(from, &vote, manifest).await,
+            Question::Install { vote, offer } => {
+                self.introduce().await?;
+                let progress = pull::begin(&self.raft, &self.replica, from, vote, offer).map_err(wire)?;
+                Ok(Bytes::from(progress.to_wire()))
+            }
+            Question::Installing { vote, offered } => {
+                let progress = pull::look(&self.raft, &self.replica, vote, offered).map_err(wire)?;
+                Ok(Bytes::from(progress.to_wire()))
+            }
             Question::Pull { part, position, bytes } => {
                 let journal = self.replica.journal.clone();
                 let read = move || journal.read_part(part, position, bytes as usize);
@@ -314,38 +318,5 @@ impl<R: Runtime> Receiver<R> {
         let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
         let copy = read.map_err(|error| refused(error.to_string()))?;
         Ok(Bytes::from(copy.ok_or_else(|| refused("it is being compacted"))?.to_wire()))
-    }
-
-    /// Pulls the snapshot's files, then installs it. What was pulled and is not needed goes again:
-    /// entries may have been faster, or another leader.
-    async fn install(&self, from: NodeId, vote: &[u8], manifest: SnapshotManifest) -> Result<Bytes, TransportError> {
-        // Two would write into each other's parts; the leader offers it again.
-        let _one_at_a_time = self.installing.try_lock().map_err(|_| refused("a snapshot is being pulled"))?;
-        self.introduce().await?;
-        // What is here already is not pulled, and must still be here when the snapshot is installed.
-        let _lease = self.replica.lease(&manifest);
-        let installed = self.pull_and_install(from, vote, manifest.clone()).await;
-        let journal = self.replica.journal.clone();
-        self.replica.environment.blocking(move || journal.discard_parts(&manifest)).await;
-        installed
-    }
-
-    async fn pull_and_install(
-        &self,
-        from: NodeId,
-        vote: &[u8],
-        manifest: SnapshotManifest,
-    ) -> Result<Bytes, TransportError> {
-        let io = |error: std::io::Error| refused(error.to_string());
-        self.replica.pull(from, &manifest).await.map_err(io)?;
-        let (journal, pulled) = (self.replica.journal.clone(), manifest.clone());
-        let read = self.replica.environment.blocking(move || journal.read_pulled(&pulled)).await;
-        let objects = read.ok_or_else(|| refused("the node stops"))?.map_err(|error| refused(error.to_string()))?;
-        let (_, membership) = rebuild::<R>(self.replica.shard, &objects).map_err(|error| refused(error.to_string()))?;
-        let vote = decode_vote::<R>(vote).map_err(|error| refused(error.to_string()))?;
-        let snapshot = snapshot::<R>(manifest.at, membership, Some(Arc::new(manifest)));
-        let response = self.ask(|raft| async move { raft.install_full_snapshot(vote, snapshot).await }).await?;
-        let response = response.map_err(|error| refused(error.to_string()))?;
-        Ok(encode_vote::<R>(&response.vote))
     }
 }

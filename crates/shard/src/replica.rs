@@ -2,7 +2,9 @@
 
 use crate::environment::Environment;
 use crate::hearing::Hearing;
+use crate::lease::Leases;
 use crate::membership::Membership;
+use crate::pull::Pulls;
 use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
 use crate::store::{encode_membership, log_id, position, take_membership};
@@ -59,6 +61,10 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) handed_over_in: AtomicU64,
     /// Changes taken out of the machine that no checkpoint holds yet.
     pub(crate) unsaved: Mutex<Unsaved>,
+    /// Snapshots that other replicas copy from here.
+    pub(crate) leases: Leases<R>,
+    /// What this one copies.
+    pub(crate) pulls: Pulls<R>,
 }
 
 /// Why a replica's state cannot be rebuilt.
@@ -147,6 +153,8 @@ impl<R: Runtime> Replica<R> {
             hearing: Mutex::default(),
             handed_over_in: AtomicU64::new(0),
             unsaved: Mutex::default(),
+            leases: Leases::default(),
+            pulls: Pulls::default(),
         })
     }
 

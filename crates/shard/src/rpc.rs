@@ -9,7 +9,7 @@ use crate::store::{decode_vote, encode_vote, from_journal, log_id, position, to_
 use bytes::{Buf, Bytes};
 use journal::file::FileId;
 use journal::frame::Kind;
-use journal::install::{Part, SnapshotManifest};
+use journal::install::{OfferKey, Part, SnapshotOffer};
 use journal::{LogEntry, LogPosition, Slice};
 use model::wire::{Input, Wire, WireError, put_varint};
 use model::{LeaderEpoch, NodeId, Offset, StreamId, Timestamp};
@@ -52,8 +52,7 @@ model::wire_enum! {
         1 = Vote { ballot: Ballot },
         2 = PreVote { ballot: Ballot },
         3 = TransferLeader { vote: Bytes, to: NodeId, last: LogPosition },
-        /// Please install this; pull its parts from me.
-        4 = Snapshot { vote: Bytes, manifest: SnapshotManifest },
+        // 4 was an offer of a snapshot, before 11 was.
         5 = Pull { part: Part, position: u64, bytes: u32 },
         /// How do you stand? A leader confirms first that it leads. `reverted` says that the asker
         /// may have lost the end of its log.
@@ -66,6 +65,25 @@ model::wire_enum! {
         9 = Clock,
         /// A stream as it is compacted at the asked, as much from the first offset on as fits an answer.
         10 = Form { stream: StreamId, from: Offset, to: Offset },
+        /// Please install this; pull its parts from me. Answered at once, by how far that is.
+        11 = Install { vote: Bytes, offer: SnapshotOffer },
+        /// How far is it with what I offered?
+        12 = Installing { vote: Bytes, offered: OfferKey },
+    }
+}
+
+model::wire_enum! {
+    /// How far a replica is with a snapshot that it was offered.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub(crate) enum Progress {
+        /// Parts are being pulled.
+        1 = Pulling { pulled: u64, of: u64 },
+        /// It is installed, or not needed. The vote is that of the replica.
+        2 = Installed { vote: Bytes },
+        /// It was given up; offer one again. A part was damaged where it came from, if one is named.
+        3 = Failed { why: String, damaged: Option<Part> },
+        /// It is not known here: offer it again.
+        4 = Unknown,
     }
 }
 
@@ -309,7 +327,8 @@ pub fn is_readable(bytes: &[u8]) -> bool {
     let entry = entry.is_some_and(|entry| from_journal::<R>(entry).is_ok());
     let slices = Vec::<SliceCopy>::from_wire(bytes).is_ok() || FormCopy::from_wire(bytes).is_ok();
     let kept = decode_vote::<R>(bytes).is_ok() || decode_stored::<R>(bytes).is_ok();
-    let answer = ballot || standing || chunk || appended || entry || slices;
+    let progress = Progress::from_wire(bytes).is_ok();
+    let answer = ballot || standing || chunk || appended || entry || slices || progress;
     decode::<R>(Bytes::copy_from_slice(bytes)).is_ok() || answer || kept
 }
 

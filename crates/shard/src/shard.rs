@@ -12,6 +12,7 @@ use crate::housekeeping::Housekeeping;
 use crate::leadership::WORD;
 use crate::membership::{Membership, MembershipError, is_founded};
 use crate::network::Network;
+use crate::pull::Copying;
 use crate::raft::{Raft, Runtime};
 use crate::receiver::Receiver;
 use crate::replica::{Replica, RestoreError};
@@ -242,6 +243,12 @@ impl Shard {
     #[must_use]
     pub fn silences(&self) -> BTreeMap<NodeId, Duration> {
         self.consensus.silences()
+    }
+
+    /// How far snapshots are that are being copied: by this replica, and by others from this one, as last heard.
+    #[must_use]
+    pub fn copying(&self) -> BTreeMap<NodeId, Copying> {
+        self.consensus.copying()
     }
 
     /// Returns when [`Shard::machine`] has seen the entry at `index`.

@@ -44,6 +44,7 @@ impl Node {
             on_role: Arc::new(|_| ()),
             upkeep: shard::Upkeep::default(),
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
+            catch_up: shard::CatchUp::default(),
         };
         let shard = Shard::start::<TokioRuntime>(NodeId(1), journal, false, environment).await.unwrap();
         shard.initialize(vec![NodeId(1)]).await.unwrap();

@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use crate::api::{Call, Inner};
 use crate::body;
 use crate::refusal::Refusal;
-use crate::shape::{AlterNode, ClusterNode, NodeList, NodeState, Replica, RestartSafety};
+use crate::shape::{AlterNode, ClusterNode, Copying, NodeList, NodeState, Replica, RestartSafety};
 use broker::members::{Member, Members, NodeState as State, ReplicaStatus};
 use model::NodeId;
 use std::sync::Arc;
@@ -67,7 +67,11 @@ fn node(member: Member, shards: &[ReplicaStatus]) -> ClusterNode {
 fn replica(node: NodeId, shard: &ReplicaStatus) -> Option<Replica> {
     let voter = shard.voters.contains(&node);
     let behind = if shard.leader == Some(node) { Some(0) } else { shard.lags.get(&node).copied() };
-    (voter || shard.learners.contains(&node)).then_some(Replica { shard: shard.shard.0, voter, behind })
+    let copying =
+        shard.copying.get(&node).map(|copying| Copying { copied_bytes: copying.pulled, total_bytes: copying.of });
+    // A new replica does not know yet that it is one, but it knows that it copies.
+    let is_there = voter || shard.learners.contains(&node) || copying.is_some();
+    is_there.then_some(Replica { shard: shard.shard.0, voter, behind, copying })
 }
 
 /// An IPv6 address has brackets around it.
@@ -90,8 +94,11 @@ mod tests {
             learners: nodes(learners),
             joint: false,
             lags: lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect(),
+            copying: lags.iter().filter(|(_, lag)| *lag == 40).map(|(node, _)| (NodeId(*node), COPYING)).collect(),
         }
     }
+
+    const COPYING: broker::members::Copying = broker::members::Copying { pulled: 5, of: 9 };
 
     fn member(node: u64) -> Member {
         let kafka = Advertised { protocol: "kafka".into(), host: "10.0.0.1".into(), port: 9092 };
@@ -112,6 +119,7 @@ mod tests {
             shard(0, Some(1), &[1], &[2], &[(1, 7), (2, 40)]),
             shard(1, Some(2), &[1, 2, 3], &[], &[]),
             shard(2, None, &[2, 3], &[], &[]),
+            ReplicaStatus { copying: [(NodeId(1), COPYING)].into(), ..shard(3, None, &[], &[], &[]) },
         ];
         let members = Members {
             me: NodeId(1),
@@ -128,10 +136,12 @@ mod tests {
         let endpoints: Vec<_> = first.endpoints.iter().map(|(name, address)| format!("{name}={address}")).collect();
         assert_eq!(endpoints, ["http=[fd00::1]:8080", "kafka=10.0.0.1:9092"]);
         assert_eq!((&first.leads[..], &second.leads[..]), (&[0][..], &[1][..]));
-        let replica = |shard, voter, behind| Replica { shard, voter, behind };
+        let replica = |shard, voter, behind| Replica { shard, voter, behind, copying: None };
+        let copying = Some(Copying { copied_bytes: 5, total_bytes: 9 });
+        let copies = |shard, behind| Replica { copying, ..replica(shard, false, behind) };
         // Who leads lacks nothing, whatever is counted.
-        assert_eq!(first.replicas, [replica(0, true, Some(0)), replica(1, true, None)]);
-        assert_eq!(second.replicas, [replica(0, false, Some(40)), replica(1, true, Some(0)), replica(2, true, None)]);
+        assert_eq!(first.replicas, [replica(0, true, Some(0)), replica(1, true, None), copies(3, None)]);
+        assert_eq!(second.replicas, [copies(0, Some(40)), replica(1, true, Some(0)), replica(2, true, None)]);
         assert_eq!((&second.rack, &second.peer, second.endpoints.len()), (&None, &None, 0));
     }
 }

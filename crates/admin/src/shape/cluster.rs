@@ -80,4 +80,16 @@ pub struct Replica {
     pub voter: bool,
     /// Entries of the shard that it lacks; null where that is not known: only the shard's leader does.
     pub behind: Option<u64>,
+    /// Where it copies from the leader what that has forgotten the log of: how far it is. Null when it does not, and
+    /// where that is not known: the shard's leader knows, and the node itself.
+    pub copying: Option<Copying>,
+}
+
+/// How far a replica is with what it copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Copying {
+    /// Bytes that it has.
+    pub copied_bytes: u64,
+    /// Bytes that there are.
+    pub total_bytes: u64,
 }

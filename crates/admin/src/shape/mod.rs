@@ -16,7 +16,7 @@ pub mod record;
 pub mod time;
 pub mod topic;
 
-pub use cluster::{AlterNode, ClusterNode, NodeList, NodeState, Replica, RestartSafety};
+pub use cluster::{AlterNode, ClusterNode, Copying, NodeList, NodeState, Replica, RestartSafety};
 pub use config::{ConfigSource, ConfigValue, Configs, TopicConfig};
 pub use data::Data;
 pub use error::{Code, ErrorBody, Problem};

@@ -60,6 +60,7 @@ impl Node {
             on_role: Arc::new(|_| ()),
             upkeep: shard::Upkeep::default(),
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
+            catch_up: shard::CatchUp::default(),
         };
         let shard = Shard::start::<Tokio>(NodeId(1), journal, recovered.in_doubt, environment).await?;
         shard.initialize(vec![NodeId(1)]).await?;

@@ -5,6 +5,7 @@ use journal::checkpoint::read_chain;
 use journal::disk::{Disk, DiskFile};
 use journal::file::{FileId, name, parse_name};
 use journal::manifest::{CheckpointFile, Manifest};
+use journal::progress::{self, RECORD_BYTES};
 use journal::scan::Scanner;
 use journal::table::TableHead;
 use journal::{compacted, skips};
@@ -84,10 +85,19 @@ pub(crate) fn run(data: &[u8]) {
         let sum = crc32c(&bytes[..end - 4]).to_le_bytes();
         bytes[end - 4..].copy_from_slice(&sum);
     }
+    if mend & 8 == 8 {
+        for record in bytes.as_chunks_mut::<RECORD_BYTES>().0 {
+            let sum = crc32c(&record[..RECORD_BYTES - 4]).to_le_bytes();
+            record[RECORD_BYTES - 4..].copy_from_slice(&sum);
+        }
+    }
     let disk = Memory(Arc::new(bytes));
     let _ = Manifest::read(&disk);
     let _ = skips::read(&disk);
     let _ = compacted::read(&disk);
+    if let Ok(Some(found)) = progress::read(&disk) {
+        assert!(found.progress.position <= found.length && found.records * RECORD_BYTES as u64 <= end as u64);
+    }
     let number = disk.0.get(16..24).map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().expect("eight bytes")));
     let _ = read_chain(&disk, &[CheckpointFile { number, length: end as u64 }]);
     if let Ok(table) = TableHead::read(&disk, end as u64, ID) {

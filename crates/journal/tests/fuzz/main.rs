@@ -16,12 +16,14 @@ fn golden(names: &[&str], before: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn every_sort_of_file() {
-    let names = ["checkpoint", "compacted", "log_file", "manifest", "open_log_file", "packed_file", "skips"];
+    let names =
+        ["checkpoint", "compacted", "log_file", "manifest", "open_log_file", "packed_file", "progress", "skips"];
     let names_of_files = ["00000000000000ff-0000000000000010.log", "00000000000000ff-0000000000000011.pack"];
     let names_of_files = names_of_files.map(|name| [&b"\0"[..], name.as_bytes()].concat());
     assert!(
         names_of_files.iter().all(|name| std::str::from_utf8(&name[1..]).is_ok_and(|name| parse_name(name).is_some()))
     );
-    let seeds = [golden(&names, &[0]), golden(&names, &[7]), names_of_files.to_vec()].concat();
+    let seeds = [golden(&names, &[0]), golden(&names, &[7]), golden(&["progress"], &[8]), names_of_files.to_vec()];
+    let seeds = seeds.concat();
     seeds::play(FOLDER, "files", &seeds, files::run);
 }

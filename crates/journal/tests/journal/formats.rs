@@ -8,11 +8,14 @@ use crate::fixture::{Fixture, value};
 use golden::golden;
 use journal::disk::{Disk, DiskFile, Folder};
 use journal::file::{FileId, FileKind, parse_name};
-use journal::manifest::{LogPosition, Manifest, NAME};
+use journal::install::{SnapshotManifest, SnapshotOffer};
+use journal::manifest::{CheckpointFile, LogPosition, Manifest, NAME};
+use journal::progress::RECORD_BYTES;
 use journal::scan::Scanner;
 use journal::skips::{self, Skip};
 use journal::table::TableHead;
 use journal::{CacheBudget, Journal, Liveness, Options};
+use model::checksum::crc32c_of;
 use model::record::Message;
 use model::{Offset, ShardId, StreamId, Timestamp};
 use proptest::prelude::*;
@@ -21,6 +24,24 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const HERE: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn what_says_how_much_of_a_part_is_here_is_as_drawn() {
+    let f = Fixture::new();
+    let checkpoint = vec![CheckpointFile { number: 3, length: 40 }];
+    let manifest = SnapshotManifest { at: LogPosition { term: 1, index: 3 }, checkpoint, files: Vec::new() };
+    let offer = SnapshotOffer { journal: 0xfeed, manifest };
+    let wanted = offer.wanted().next().unwrap();
+    let mut writer = f.journal.begin_part(&wanted, 10).unwrap().unwrap();
+    for chunk in [[1; 10], [2; 10]] {
+        writer.write(&chunk, crc32c_of(&[&writer.position().to_le_bytes(), &chunk])).unwrap();
+    }
+    let name = "pulled-000000000000feed-0000000000000003.checkpoint.progress";
+    let bytes = golden(HERE, "progress", &std::fs::read(f.path().join(name)).unwrap());
+    assert_eq!(bytes.len(), 3 * RECORD_BYTES);
+    assert_eq!(writer.position(), 20);
+}
+
 /// Only stream 1 lives.
 struct OneStream;
 

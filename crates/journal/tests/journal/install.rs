@@ -1,11 +1,14 @@
-//! A snapshot takes the place of what a replica has, and what follows it stays.
+//! A snapshot is copied part by part, whatever comes in between; it takes the place of what a replica has, and what
+//! follows it stays.
 
 use crate::fixture::{Fixture, entry};
-use journal::LogPosition;
-use journal::install::{CHUNK_BYTES, write_chunk};
-use journal::reclaim::Liveness;
-use model::{Offset, StreamId};
+use journal::install::{Part, SnapshotOffer, Wanted};
+use journal::parts::{Checked, ChunkError, PartWriter};
+use journal::{Liveness, LogPosition, Slice};
+use model::{Offset, StreamId, limit};
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// As if every record were removed.
 struct Nothing;
@@ -18,6 +21,11 @@ impl Liveness for Nothing {
         0
     }
 }
+
+/// How much is copied at a time: files have many chunks.
+const CHUNK: usize = 256;
+/// After how much of it what is here is made to survive.
+const SYNC_BYTES: u64 = 4 * CHUNK as u64;
 
 /// Entries of one record, applied and on stable storage.
 fn fill(f: &mut Fixture, offsets: std::ops::Range<u64>) {
@@ -32,21 +40,374 @@ fn checkpoint(f: &Fixture) {
     f.journal.write_checkpoint(at, &vec![(b"k".to_vec(), Some(vec![7]))]).unwrap();
 }
 
-/// Copies the sender's snapshot and installs it.
-fn install(from: &Fixture, to: &Fixture) -> u64 {
-    let manifest = from.journal.snapshot_manifest().unwrap();
-    for (part, length, name) in manifest.parts() {
-        let Some(file) = to.journal.create_part(&name).unwrap() else { continue };
-        let mut position = 0;
-        while position < length {
-            let (bytes, crc) = from.journal.read_part(part, position, CHUNK_BYTES).unwrap();
-            write_chunk(&*file, position, &bytes, crc).unwrap();
-            position += bytes.len() as u64;
+fn offer(from: &Fixture) -> SnapshotOffer {
+    SnapshotOffer { journal: from.journal.id(), manifest: from.journal.snapshot_manifest().unwrap() }
+}
+
+/// A chunk as it is sent.
+fn chunk(from: &Fixture, wanted: &Wanted, position: u64) -> (Vec<u8>, u32) {
+    from.journal.read_part(wanted.part, position, CHUNK).unwrap()
+}
+
+/// Copies a part from where it is on; `chunks` of it at most. Returns how many were copied, and the part when not all
+/// of it is here yet.
+fn copy(from: &Fixture, to: &Fixture, wanted: &Wanted, chunks: usize) -> (usize, Option<PartWriter>) {
+    let Some(mut writer) = to.journal.begin_part(wanted, SYNC_BYTES).unwrap() else { return (0, None) };
+    let mut copied = 0;
+    while writer.position() < wanted.length {
+        if copied == chunks {
+            return (copied, Some(writer));
         }
-        file.sync().unwrap();
+        let (bytes, crc) = chunk(from, wanted, writer.position());
+        writer.write(&bytes, crc).unwrap();
+        copied += 1;
     }
-    to.journal.install(&manifest).unwrap();
-    manifest.at.index
+    assert_eq!(to.journal.finish_part(writer, wanted, None).unwrap(), Checked::Whole);
+    (copied, None)
+}
+
+/// Copies what is missing of the sender's snapshot and installs it.
+fn install(from: &Fixture, to: &Fixture) -> u64 {
+    let offer = offer(from);
+    for wanted in offer.wanted() {
+        assert!(copy(from, to, &wanted, usize::MAX).1.is_none());
+    }
+    to.journal.install(&offer).unwrap();
+    to.journal.discard_parts(None);
+    offer.manifest.at.index
+}
+
+/// A sender with a snapshot of several files, and a receiver that has nothing.
+fn pair() -> (Fixture, Fixture) {
+    let mut sender = Fixture::with(1 << 20, 8 << 10);
+    fill(&mut sender, 0..60);
+    checkpoint(&sender);
+    sender.journal.roll();
+    fill(&mut sender, 60..61);
+    let files = offer(&sender).manifest.files.len();
+    assert!(files >= 2, "{files} files are too few");
+    (sender, Fixture::with(1 << 20, 8 << 10))
+}
+
+fn parts_on_disk(of: &Fixture) -> Vec<String> {
+    let names = std::fs::read_dir(of.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut parts: Vec<String> = names.filter(|name| name.starts_with("pulled-")).collect();
+    parts.sort();
+    parts
+}
+
+fn counted(of: &Fixture) -> [u64; 3] {
+    let counters = &of.journal.counters;
+    [&counters.parts_resumed, &counters.parts_reused, &counters.parts_refused].map(|count| count.load(Relaxed))
+}
+
+/// The first finished file of a snapshot.
+fn a_file(offer: &SnapshotOffer) -> Wanted {
+    offer.wanted().find(|wanted| matches!(wanted.part, Part::File { .. })).unwrap()
+}
+
+#[test]
+fn parts_are_gone_on_with_after_each_break_and_restart() {
+    let (sender, mut receiver) = pair();
+    let offer = offer(&sender);
+    let chunks: usize = offer.wanted().map(|wanted| (wanted.length as usize).div_ceil(CHUNK)).sum();
+    let mut copied = 0;
+    for wanted in offer.wanted() {
+        // The process dies again and again; its last chunks it has not made to survive.
+        loop {
+            let (more, rest) = copy(&sender, &receiver, &wanted, 30);
+            copied += more;
+            let Some(rest) = rest else { break };
+            drop(rest);
+            receiver = receiver.restart();
+        }
+    }
+    assert!(copied > chunks, "nothing was interrupted");
+    assert!(copied < 2 * chunks, "{copied} chunks were copied, there are {chunks}");
+    // Everything is here, whatever happens now.
+    receiver = receiver.restart();
+    assert_eq!(install(&sender, &receiver), 60);
+    let whole = offer.wanted().count() as u64;
+    assert_eq!(counted(&receiver), [0, whole, 0]);
+    assert_eq!(parts_on_disk(&receiver), Vec::<String>::new());
+    let receiver = receiver.restart();
+    assert_eq!(receiver.journal.floor().index, 60);
+    let slices = receiver.journal.read(StreamId(1), Offset(0), Offset(60), 1 << 20).unwrap();
+    assert_eq!(slices.last().map(Slice::end), Some(Offset(60)));
+}
+
+#[test]
+fn what_was_made_to_survive_is_gone_on_with_and_the_rest_is_not_believed() {
+    let (sender, receiver) = pair();
+    let wanted = a_file(&offer(&sender));
+    let (_, writer) = copy(&sender, &receiver, &wanted, 5);
+    let mut writer = writer.expect("the file has more than five chunks");
+    assert_eq!(writer.position(), 5 * CHUNK as u64);
+    drop(writer);
+    let receiver = receiver.restart();
+    writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+    assert_eq!(writer.position(), SYNC_BYTES, "of five chunks four were made to survive");
+    let (bytes, crc) = chunk(&sender, &wanted, writer.position());
+    writer.write(&bytes, crc).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    let receiver = receiver.restart();
+    writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+    assert_eq!(writer.position(), SYNC_BYTES + CHUNK as u64);
+    assert_eq!(counted(&receiver), [1, 0, 0]);
+}
+
+#[test]
+fn a_chunk_that_changed_on_the_way_is_refused_and_may_come_again() {
+    let (sender, receiver) = pair();
+    let wanted = a_file(&offer(&sender));
+    let mut writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+    let (mut bytes, crc) = chunk(&sender, &wanted, 0);
+    for bit in 0..8 {
+        bytes[CHUNK / 2] ^= 1 << bit;
+        assert!(matches!(writer.write(&bytes, crc), Err(ChunkError::Altered)));
+        bytes[CHUNK / 2] ^= 1 << bit;
+    }
+    // Right, but of another place.
+    let (other, other_crc) = chunk(&sender, &wanted, CHUNK as u64);
+    assert!(matches!(writer.write(&other, other_crc), Err(ChunkError::Altered)));
+    writer.write(&bytes, crc).unwrap();
+    writer.write(&other, other_crc).unwrap();
+}
+
+#[test]
+fn a_kept_part_that_has_changed_is_begun_anew() {
+    let (sender, mut receiver) = pair();
+    let offer = offer(&sender);
+    let wanted = a_file(&offer);
+    let name = format!("pulled-{}", journal::file::name(offer.manifest.files[0].id, offer.manifest.files[0].kind));
+    for (chunks, place, refused) in [(4, 100, 1), (usize::MAX, 100, 1), (usize::MAX, wanted.length - 20, 1)] {
+        drop(copy(&sender, &receiver, &wanted, chunks));
+        receiver = receiver.restart();
+        flip(&receiver, &name, place);
+        let writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().expect("it is not believed");
+        assert_eq!((writer.position(), counted(&receiver)), (0, [0, 0, refused]), "{chunks} chunks, byte {place}");
+        drop(writer);
+        receiver.journal.drop_part(&wanted);
+    }
+    // The same for what says how much is here: half a record, and none at all.
+    for (keep, position) in [(50, SYNC_BYTES), (30, 0)] {
+        drop(copy(&sender, &receiver, &wanted, 8));
+        receiver = receiver.restart();
+        let beside = receiver.path().join(format!("{name}.progress"));
+        std::fs::File::options().write(true).open(beside).unwrap().set_len(keep).unwrap();
+        let writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+        assert_eq!(writer.position(), position);
+        drop(writer);
+        receiver.journal.drop_part(&wanted);
+    }
+    assert_eq!(install(&sender, &receiver), 60);
+}
+
+#[test]
+fn a_part_without_what_belongs_to_it_is_removed_at_the_start() {
+    let (sender, receiver) = pair();
+    let wanted = a_file(&offer(&sender));
+    drop(copy(&sender, &receiver, &wanted, 4));
+    let names = parts_on_disk(&receiver);
+    assert!(names.len() == 2 && names[1] == format!("{}.progress", names[0]), "{names:?}");
+    std::fs::remove_file(receiver.path().join(&names[0])).unwrap();
+    let receiver = receiver.restart();
+    assert_eq!((parts_on_disk(&receiver), receiver.journal.kept_parts()), (Vec::new(), 0));
+    drop(copy(&sender, &receiver, &wanted, 4));
+    std::fs::remove_file(receiver.path().join(&parts_on_disk(&receiver)[1])).unwrap();
+    let receiver = receiver.restart();
+    assert_eq!((parts_on_disk(&receiver), receiver.journal.kept_parts()), (Vec::new(), 0));
+}
+
+/// What comes twice the same is so at the sender: the rest is worth having, and readers find it.
+#[test]
+fn damage_at_the_sender_is_copied_twice_and_then_taken_for_what_it_is() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    let wanted = a_file(&offer);
+    let listed = &offer.manifest.files[0];
+    flip(&sender, &journal::file::name(listed.id, listed.kind), listed.frames_end / 2);
+    let copy_all = |before| {
+        let mut writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+        assert_eq!(writer.position(), 0, "nothing is kept of it");
+        while writer.position() < wanted.length {
+            let (bytes, crc) = chunk(&sender, &wanted, writer.position());
+            writer.write(&bytes, crc).unwrap();
+        }
+        receiver.journal.finish_part(writer, &wanted, before).unwrap()
+    };
+    let Checked::Damaged(crc) = copy_all(None) else { panic!("a damaged frame is taken for whole") };
+    assert_eq!(copy_all(Some(!crc)), Checked::Damaged(crc), "it came differently the last time");
+    assert_eq!(copy_all(Some(crc)), Checked::Whole);
+    receiver.journal.drop_part(&wanted);
+    // Without its table it cannot be opened.
+    flip(&sender, &journal::file::name(listed.id, listed.kind), wanted.length - 20);
+    let Checked::Damaged(crc) = copy_all(None) else { panic!("a damaged table is taken for whole") };
+    assert_eq!(copy_all(Some(crc)), Checked::Damaged(crc));
+}
+
+/// Another replica may have made the table anew, and in another way.
+#[test]
+fn a_table_does_not_come_in_two_pieces() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    let (wanted, listed) = (a_file(&offer), &offer.manifest.files[0]);
+    let mut writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+    while writer.position() <= listed.frames_end {
+        let (bytes, crc) = chunk(&sender, &wanted, writer.position());
+        writer.write(&bytes, crc).unwrap();
+    }
+    assert!(writer.position() < wanted.length, "the table has several chunks");
+    writer.sync().unwrap();
+    drop(writer);
+    let receiver = receiver.restart();
+    let writer = receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().unwrap();
+    assert_eq!(writer.position(), listed.frames_end);
+    drop(writer);
+    let receiver = receiver.restart();
+    assert_eq!(install(&sender, &receiver), 60);
+}
+
+#[test]
+fn parts_that_a_snapshot_has_no_use_for_are_discarded() {
+    let (mut sender, receiver) = pair();
+    let before = offer(&sender);
+    for wanted in before.wanted() {
+        drop(copy(&sender, &receiver, &wanted, 2));
+    }
+    // The next snapshot has a checkpoint of its own, and the same files and more.
+    fill(&mut sender, 61..120);
+    let at = LogPosition { term: 1, index: sender.journal.applied() };
+    sender.journal.write_base(at, &vec![(b"k".to_vec(), Some(vec![8]))]).unwrap();
+    sender.journal.roll();
+    fill(&mut sender, 120..121);
+    let after = offer(&sender);
+    assert_eq!(receiver.journal.discard_parts(Some(&after)), before.manifest.checkpoint.len());
+    assert_eq!(receiver.journal.kept_parts(), before.manifest.files.len());
+    assert_eq!(receiver.journal.discard_parts(None), before.manifest.files.len());
+    assert_eq!(parts_on_disk(&receiver), Vec::<String>::new());
+}
+
+/// Leaders that offer other files take turns: what is kept of the others' is bounded.
+#[test]
+fn of_parts_that_a_snapshot_has_no_use_for_a_few_small_ones_stay() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    let wanted = a_file(&offer);
+    drop(copy(&sender, &receiver, &wanted, 2));
+    let lay = |sequence: usize, bytes: u64| {
+        let name = format!("pulled-0000000000000bad-{sequence:016x}.log");
+        std::fs::File::create(receiver.path().join(&name)).unwrap().set_len(bytes).unwrap();
+        std::fs::write(receiver.path().join(format!("{name}.progress")), "").unwrap();
+        name
+    };
+    let names: Vec<String> = (0..limit::PULL_PARTS_UNCLAIMED_MAX + 5).map(|sequence| lay(sequence, 1)).collect();
+    let receiver = receiver.restart();
+    assert_eq!(receiver.journal.kept_parts(), names.len() + 1, "after a start nobody knows what is asked for next");
+    assert_eq!(receiver.journal.trim_parts(&offer), 5);
+    let left = parts_on_disk(&receiver);
+    assert!(!left.contains(&names[4]) && left.contains(&names[5]), "the first go first");
+    let large = limit::PULL_PARTS_UNCLAIMED_BYTES_MAX / 2;
+    for name in &names[names.len() - 3..] {
+        std::fs::OpenOptions::new().write(true).open(receiver.path().join(name)).unwrap().set_len(large).unwrap();
+    }
+    receiver.journal.trim_parts(&offer);
+    let mut left = parts_on_disk(&receiver);
+    left.retain(|name| !name.ends_with(".progress"));
+    let own = format!("pulled-{}", journal::file::name(offer.manifest.files[0].id, offer.manifest.files[0].kind));
+    let mut stay = [&names[names.len() - 2], &names[names.len() - 1], &own].map(String::clone);
+    stay.sort();
+    assert_eq!(left, stay, "two are as large as all may be, and what is asked for does not count");
+    assert_eq!(receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().map(|part| part.position()), Some(0));
+}
+
+/// A table that was made anew may have made the file longer.
+#[test]
+fn a_whole_part_of_another_length_is_another_part() {
+    let (sender, receiver) = pair();
+    let wanted = a_file(&offer(&sender));
+    assert!(copy(&sender, &receiver, &wanted, usize::MAX).1.is_none());
+    assert!(receiver.journal.begin_part(&wanted, SYNC_BYTES).unwrap().is_none(), "it is here");
+    let mut longer = wanted;
+    longer.length += 1;
+    let begun = receiver.journal.begin_part(&longer, SYNC_BYTES).unwrap();
+    assert_eq!(begun.map(|part| part.position()), Some(0));
+}
+
+#[test]
+fn a_snapshot_that_lacks_a_part_is_not_installed_and_the_part_is_copied_again() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    for wanted in offer.wanted() {
+        assert!(copy(&sender, &receiver, &wanted, usize::MAX).1.is_none());
+    }
+    let listed = offer.manifest.files.last().unwrap();
+    let part = format!("pulled-{}", journal::file::name(listed.id, listed.kind));
+    std::fs::remove_file(receiver.path().join(part)).unwrap();
+    assert!(receiver.journal.read_pulled(&offer).is_err() && receiver.journal.install(&offer).is_err());
+    receiver.journal.drop_unusable_parts(&offer);
+    let left = offer.wanted().count() - offer.manifest.checkpoint.len() - 1;
+    assert_eq!(receiver.journal.kept_parts(), left);
+    assert_eq!(install(&sender, &receiver), 60);
+}
+
+/// The process dies when files have their own names already, and no manifest lists them.
+#[test]
+fn an_installation_that_was_cut_short_costs_no_part() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    for wanted in offer.wanted() {
+        assert!(copy(&sender, &receiver, &wanted, usize::MAX).1.is_none());
+    }
+    for listed in &offer.manifest.files {
+        let own = journal::file::name(listed.id, listed.kind);
+        std::fs::rename(receiver.path().join(format!("pulled-{own}")), receiver.path().join(own)).unwrap();
+    }
+    let receiver = receiver.restart();
+    assert_eq!(install(&sender, &receiver), 60);
+    assert_eq!(counted(&receiver), [0, offer.wanted().count() as u64, 0]);
+}
+
+/// Nothing lives.
+struct Nothing;
+
+impl Liveness for Nothing {
+    fn live(&self, _: StreamId, _: Offset, _: Offset) -> Vec<std::ops::Range<u64>> {
+        Vec::new()
+    }
+    fn expiry_class(&self, _: StreamId) -> u8 {
+        1
+    }
+}
+
+#[test]
+fn what_is_handed_out_stays_readable_until_it_is_let_go() {
+    let (sender, receiver) = pair();
+    let offer = offer(&sender);
+    let hold = sender.journal.hold(&offer.manifest).unwrap();
+    let at = LogPosition { term: 1, index: sender.journal.applied() };
+    sender.journal.write_base(at, &vec![(b"k".to_vec(), Some(vec![9]))]).unwrap();
+    sender.journal.purge(at);
+    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
+    sender.journal.reclaim(plan).unwrap();
+    for wanted in offer.wanted() {
+        assert!(copy(&sender, &receiver, &wanted, usize::MAX).1.is_none());
+    }
+    drop(hold);
+    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
+    assert!(sender.journal.reclaim(plan).unwrap() > 0);
+    let gone = offer.wanted().filter(|wanted| sender.journal.read_part(wanted.part, 0, CHUNK).is_err());
+    assert_eq!(gone.count(), offer.wanted().count());
+    assert!(sender.journal.hold(&offer.manifest).is_err(), "what is gone cannot be held");
+    receiver.journal.install(&offer).unwrap();
+}
+
+fn flip(of: &Fixture, name: &str, place: u64) {
+    let file = std::fs::File::options().read(true).write(true).open(of.path().join(name)).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, place).unwrap();
+    file.write_all_at(&[byte[0] ^ 4], place).unwrap();
 }
 
 /// Found by the simulator: the snapshot's last file reached above it, and a restart took what had

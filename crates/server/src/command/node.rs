@@ -8,7 +8,7 @@ use super::ranges::ranges;
 use super::server::ServerFlag;
 use super::table::Table;
 use super::{amount, visible};
-use admin::shape::{ClusterNode, NodeList, NodeState, Replica};
+use admin::shape::{ClusterNode, Copying, NodeList, NodeState, Replica};
 use clap::{Args, Subcommand};
 use std::collections::BTreeSet;
 use std::thread;
@@ -183,6 +183,12 @@ fn problems(list: &NodeList) -> Vec<String> {
         let (noun, ranges) = (if without.len() == 1 { "shard" } else { "shards" }, ranges(&without));
         problems.push(format!("problem: node {} knows no leader of {noun} {ranges}", list.node));
     }
+    for (node, replica) in list.nodes.iter().flat_map(|node| node.replicas.iter().map(move |replica| (node, replica))) {
+        if let Some(Copying { copied_bytes, total_bytes }) = replica.copying {
+            let (copied, total) = (amount::bytes(copied_bytes), amount::bytes(total_bytes));
+            problems.push(format!("node {} copies shard {}: {copied} of {total}", node.node, replica.shard));
+        }
+    }
     let follows = |node: &ClusterNode| node.replicas.iter().any(|replica| !replica.voter);
     if list.nodes.len() == 2 && list.nodes.iter().any(follows) {
         problems.push(
@@ -203,6 +209,7 @@ mod tests {
             shard: *shard,
             voter: *voter,
             behind: *behind,
+            copying: None,
         };
         ClusterNode {
             node,
@@ -254,6 +261,14 @@ mod tests {
         let nodes = vec![node(1, &[], &replicas), node(2, &[1], &replicas), node(3, &[], &replicas)];
         let text = text(&list(nodes));
         assert!(text.ends_with("\n\nproblem: node 1 knows no leader of shards 0,2\n"), "{text}");
+    }
+
+    #[test]
+    fn whoever_copies_a_shard_tells_how_far_it_is() {
+        let mut nodes: Vec<_> = [1, 2, 3].map(|id| node(id, &[], &[(4, true, None)])).into();
+        nodes[0].leads.push(4);
+        nodes[2].replicas[0].copying = Some(Copying { copied_bytes: 3 << 29, total_bytes: 5 << 30 });
+        assert_eq!(problems(&list(nodes)), ["node 3 copies shard 4: 1.5 GiB of 5.0 GiB"]);
     }
 
     #[test]

@@ -69,6 +69,17 @@ const NUMBERS: &[(Family, Read)] = &[
     (Family::counter("journal_scrubbed_bytes", LABELS, "Bytes read to look for damage"), |s| {
         s.counters.scrubbed_bytes.load(Relaxed).into()
     }),
+    (Family::counter("journal_pulled_bytes", LABELS, "Bytes of snapshots copied from other nodes"), |s| {
+        s.counters.pulled_bytes.load(Relaxed).into()
+    }),
+    (
+        Family::counter(
+            "journal_pulls_refused",
+            LABELS,
+            "Chunks and files of them that were damaged, and copied again",
+        ),
+        |s| (s.counters.chunks_refused.load(Relaxed) + s.counters.parts_refused.load(Relaxed)).into(),
+    ),
     (
         Family::counter("shard_possible_losses", LABELS, "Times it went on although acknowledged records may be lost"),
         |s| s.counters.possible_losses.load(Relaxed).into(),
@@ -95,6 +106,13 @@ const NUMBERS: &[(Family, Read)] = &[
     }),
     (Family::gauge("shard_in_doubt", LABELS, "1 while acknowledged records may be missing here"), |s| {
         u64::from(s.in_doubt).into()
+    }),
+    (
+        Family::gauge("shard_copying_bytes", LABELS, "Bytes of the snapshot that is being copied here, 0 when none is"),
+        |s| s.copying.map_or(0, |copying| copying.of).into(),
+    ),
+    (Family::gauge("shard_copied_bytes", LABELS, "Of these, bytes that are here"), |s| {
+        s.copying.map_or(0, |copying| copying.pulled).into()
     }),
     (Family::gauge("shard_applied_index", LABELS, "Raft index applied"), |s| s.applied.into()),
     (Family::gauge("shard_leads", LABELS, "1 when this node leads the shard"), |s| u64::from(s.leads).into()),

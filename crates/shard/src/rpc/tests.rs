@@ -7,6 +7,7 @@ use super::*;
 use crate::runtime::Tokio;
 use golden::golden;
 use journal::file::FileKind;
+use journal::install::SnapshotManifest;
 use journal::manifest::{CheckpointFile, Listed};
 use model::record::Message;
 use model::{EntryBuilder, Hlc, LeaderEpoch, Offset, PieceHead, StreamId};
@@ -40,7 +41,6 @@ fn questions() -> Vec<Question> {
         Question::Vote { ballot: ballot.clone() },
         Question::PreVote { ballot },
         Question::TransferLeader { vote: vote.clone(), to: NodeId(3), last: at(4, 77) },
-        Question::Snapshot { vote, manifest },
         Question::Pull { part: Part::Checkpoint { number: 3 }, position: 8, bytes: 1000 },
         Question::Pull { part: Part::File { id, kind: FileKind::Log }, position: 0, bytes: 1 },
         Question::Standing { asker: NodeId(2), reverted: true },
@@ -48,6 +48,8 @@ fn questions() -> Vec<Question> {
         Question::Records { stream: StreamId(3), from: Offset(5), to: Offset(9) },
         Question::Clock,
         Question::Form { stream: StreamId(3), from: Offset(5), to: Offset(9) },
+        Question::Install { vote: vote.clone(), offer: SnapshotOffer { journal: 0xfeed, manifest } },
+        Question::Installing { vote, offered: OfferKey { journal: 0xfeed, at: at(4, 70), crc: 0x1234_5678 } },
     ]
 }
 
@@ -119,6 +121,17 @@ fn answers_are_as_drawn() {
     let voters = vec![vec![NodeId(1)], vec![NodeId(1), NodeId(2)]];
     let standing = Standing { last: at(5, 80), in_doubt: true, leading: Some(vote.clone()), confirmed: false, voters };
     assert_eq!(Standing::from_wire(&golden(HERE, "standing", &standing.to_wire())), Ok(standing));
+    let part = Part::File { id: FileId { journal: 0xfeed, sequence: 9 }, kind: FileKind::Packed };
+    let progress = vec![
+        Progress::Pulling { pulled: 3, of: 100 },
+        Progress::Installed { vote: vote.clone() },
+        Progress::Failed { why: "why".into(), damaged: Some(part) },
+        Progress::Failed { why: "why".into(), damaged: None },
+        Progress::Unknown,
+    ];
+    let encoded: Vec<Bytes> = progress.iter().map(|progress| Bytes::from(progress.to_wire())).collect();
+    let kept: Vec<Bytes> = Wire::from_wire(&golden(HERE, "progress", &encoded.to_wire())).unwrap();
+    assert_eq!(kept.iter().map(|bytes| Progress::from_wire(bytes).unwrap()).collect::<Vec<_>>(), progress);
     let chunk = Chunk { crc: 0x1234_5678, bytes: Bytes::from_static(b"bytes") };
     assert_eq!(Chunk::from_wire(&golden(HERE, "chunk", &chunk.to_wire())), Ok(chunk));
     let copy = EntryCopy { kind: 1, meta_bytes: 3, payload: Bytes::from_static(b"metabody") };

@@ -21,6 +21,7 @@ fn calls_between_replicas() {
         "entry-copy",
         "form-copy",
         "heartbeat",
+        "progress",
         "questions",
         "slice-copies",
         "standing",

@@ -208,6 +208,7 @@ impl Node {
             on_role: Arc::new(move |_| rung.notify_waiters()),
             upkeep: setup.upkeep,
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
+            catch_up: shard::CatchUp::default(),
         };
         let shard = Shard::start::<TokioRuntime>(id, journal, false, environment).await.unwrap();
         net.0.lock().shards.insert(id, shard.clone());

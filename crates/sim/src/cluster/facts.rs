@@ -78,6 +78,14 @@ facts! {
     installs,
     /// Of these, those on a replica that had files already.
     installs_over_files,
+    /// Times that something went wrong while a snapshot was being copied.
+    installs_disturbed,
+    /// Parts of snapshots that were gone on with where an earlier try had ended.
+    parts_resumed,
+    /// Parts of snapshots that were there whole when they were asked for again.
+    parts_reused,
+    /// Parts of snapshots that were not what they should be.
+    parts_refused,
     /// Bytes of packed files written.
     bytes_packed,
     /// Files given back.

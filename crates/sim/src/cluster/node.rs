@@ -175,6 +175,7 @@ impl Node {
             on_role: Arc::new(|_| ()),
             upkeep: self.shape.upkeep,
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
+            catch_up: self.shape.catch_up(),
         }
     }
 
@@ -208,6 +209,9 @@ impl Node {
         facts.truncations_across_files += counters.truncations_across_files.load(Relaxed);
         facts.purges += counters.purges.load(Relaxed);
         facts.installs += counters.installs.load(Relaxed);
+        facts.parts_resumed += counters.parts_resumed.load(Relaxed);
+        facts.parts_reused += counters.parts_reused.load(Relaxed);
+        facts.parts_refused += counters.parts_refused.load(Relaxed);
         facts.installs_over_files += counters.installs.load(Relaxed) * u64::from(running.had_files);
         facts.repairs += counters.damage_mended.load(Relaxed);
         facts.takeovers += counters.takeovers.load(Relaxed);

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// How long a node is down while the others forget the log it needs.
 const ABSENCE: Duration = Duration::from_secs(6);
+/// How often it is looked whether a node copies a snapshot, and how many times.
+const COPYING_INTERVAL: Duration = Duration::from_millis(2);
+const WAITS_FOR_COPYING: usize = 1_000;
 
 impl Run {
     /// Something goes wrong for a while.
@@ -119,7 +122,70 @@ impl Run {
                 shard.checkpoint().await;
             }
         }
-        self.start(victim).await
+        self.start(victim).await?;
+        for _ in 0..self.rng.below(4) {
+            if !self.is_copying(victim).await {
+                break;
+            }
+            self.outcome.facts.installs_disturbed += 1;
+            self.disturb_install(victim).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits a while for a node to copy a snapshot, and then until it has some of it.
+    async fn is_copying(&mut self, victim: usize) -> bool {
+        for _ in 0..WAITS_FOR_COPYING {
+            SimRuntime::sleep(COPYING_INTERVAL).await;
+            let Some(shard) = self.nodes[victim].shard() else { return false };
+            if shard.journal().kept_parts() > 0 {
+                let some = Duration::from_micros(self.rng.below(40_000));
+                SimRuntime::sleep(some).await;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Something goes wrong while a node copies a snapshot.
+    async fn disturb_install(&mut self, victim: usize) -> Result<(), String> {
+        let moment = self.moment(400);
+        match self.rng.below(5) {
+            0 => self.isolate(victim, moment).await,
+            // What it has is still there...
+            1 => {
+                self.crash(victim, false).await;
+                self.flip_in_parts(victim);
+                SimRuntime::sleep(moment).await;
+                self.start(victim).await?;
+            }
+            // ... or some of it.
+            2 => {
+                self.outcome.facts.power_losses_of_one += 1;
+                self.down(victim, true, moment).await?;
+            }
+            // Who sends it dies, and somebody else may.
+            3 => self.restart_leader().await?,
+            _ => {
+                let other = (victim + 1 + self.rng.below(NODES - 1) as usize) % NODES as usize;
+                self.transfer(other).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then a bit flips in what a node that is down has of a snapshot: others have it.
+    fn flip_in_parts(&mut self, victim: usize) {
+        if self.rng.percent(50) {
+            return;
+        }
+        let files = self.nodes[victim].disk.files().into_iter();
+        let parts: Vec<_> = files.filter(|file| file.name.starts_with("pulled-") && file.content_end > 0).collect();
+        let Some(file) = self.rng.pick(&parts).cloned() else { return };
+        let (position, bit) = (self.rng.below(file.content_end), self.rng.below(8) as u32);
+        let node = &self.nodes[victim];
+        self.outcome.facts.bit_flips += u64::from(node.disk.flip(&file.name, position, bit));
+        self.note(format_args!("a bit of {} flips in {} at {position}", node.id, file.name));
     }
 
     async fn cut(&mut self, victim: usize, pause: Duration) {

@@ -194,6 +194,7 @@ impl Replica {
             on_role: Arc::new(move |_| on_role.send_replace(())),
             upkeep: Upkeep::default(),
             turns: Arc::new(Semaphore::new(1)),
+            catch_up: shard::CatchUp::default(),
         };
         let shard = Shard::start::<Tokio>(id, journal, false, environment).await.unwrap();
         Replica { links, shard, urgent, writer, _folder: folder }
