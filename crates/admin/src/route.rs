@@ -3,14 +3,15 @@
 
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
-use crate::mapping::{consume, groups, node, nodes, offsets, produce, topics, trim};
+use crate::mapping::{consume, groups, moves, node, nodes, offsets, produce, topics, trim};
 use crate::openapi;
 use crate::path;
 use crate::query::{Kind, OFFSET_MAX, Parameter};
 use crate::refusal::Refusal;
 use crate::shape::{
     AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, DeletedOffsets, Group, GroupList,
-    MoveOffsets, MovedOffsets, NewRecords, Node, NodeList, Records, RestartSafety, Topic, TopicList, Trimmed, Written,
+    MoveOffsets, MovePartition, MovedOffsets, MovedPartition, NewRecords, Node, NodeList, Records, RestartSafety,
+    Topic, TopicList, Trimmed, Written,
 };
 use futures::future::BoxFuture;
 use model::limit;
@@ -339,6 +340,17 @@ pub(crate) static ROUTES: &[Route] = &[
         successes: &[ok("Where the partition begins.", SchemaGenerator::subschema_for::<Trimmed>)],
         codes: changing![InvalidName, OffsetOutOfRange, UnknownTopic, UnknownPartition, NotAllowed],
         handle: handle!(trim::trim),
+    },
+    Route {
+        method: "PATCH",
+        path: "/v1/topics/{topic}/partitions/{partition}",
+        id: "movePartition",
+        summary: "Have a partition go on in another shard",
+        parameters: &[],
+        body: body(SchemaGenerator::subschema_for::<MovePartition>),
+        successes: &[ok("Where it is now.", SchemaGenerator::subschema_for::<MovedPartition>)],
+        codes: changing![InvalidName, UnknownTopic, UnknownPartition, UnknownShard, Moving, InvalidRecord],
+        handle: handle!(moves::move_partition),
     },
     Route {
         method: "GET",

@@ -29,8 +29,9 @@ pub enum Left {
 pub struct Horizon {
     /// Now, in milliseconds since 1970.
     pub now: i64,
-    /// For how long a removal stays from its first compaction on, in milliseconds.
-    pub keep_millis: i64,
+    /// For how long a removal stays from its first compaction on, in milliseconds. While there is none, that time does
+    /// not begin, and nothing's is over.
+    pub keep_millis: Option<i64>,
 }
 
 /// Leaves out the records of a batch that have a key and of which `is_last` says that there is a later one,
@@ -50,7 +51,7 @@ pub fn compact(
         return Ok(Left::Everything);
     }
     let known = batch.has_delete_horizon().then(|| batch.base_timestamp());
-    let over = known.is_some_and(|until| until <= horizon.now);
+    let over = horizon.keep_millis.is_some() && known.is_some_and(|until| until <= horizon.now);
     let mut kept = Vec::new();
     let (mut removed, mut removals) = (false, false);
     for record in batch.records(limit)? {
@@ -70,11 +71,11 @@ pub fn compact(
     if kept.is_empty() {
         return Ok(Left::Nothing);
     }
-    let begins = removals && known.is_none();
-    if !removed && !begins {
+    let begins = horizon.keep_millis.filter(|_| removals && known.is_none());
+    if !removed && begins.is_none() {
         return Ok(Left::Everything);
     }
-    let until = begins.then(|| horizon.now.saturating_add(horizon.keep_millis));
+    let until = begins.map(|keep| horizon.now.saturating_add(keep));
     Ok(Left::Some(rewritten(batch, kept, until)?))
 }
 
@@ -109,7 +110,7 @@ mod tests {
     use bytes::Bytes;
 
     const LIMIT: usize = 1 << 20;
-    const HORIZON: Horizon = Horizon { now: 5000, keep_millis: 100 };
+    const HORIZON: Horizon = Horizon { now: 5000, keep_millis: Some(100) };
 
     fn batch(records: &[(Option<&'static str>, Option<&'static str>)]) -> Batch {
         let record = |(nth, (key, value)): (usize, &(Option<&'static str>, Option<&'static str>))| Record {
@@ -182,6 +183,10 @@ mod tests {
         assert_eq!(seen.base_timestamp(), 5100);
         assert_eq!(content(&seen), content(&first));
         let at = |now| Horizon { now, ..HORIZON };
+        // While nobody may remove it, its time neither begins nor ends.
+        let for_ever = Horizon { now: 9000, keep_millis: None };
+        assert_eq!(compact(&first, LIMIT, for_ever, |_, _| true), Ok(Left::Everything));
+        assert_eq!(compact(&seen, LIMIT, for_ever, |_, _| true), Ok(Left::Everything));
         assert_eq!(compact(&seen, LIMIT, at(5099), |_, _| true), Ok(Left::Everything));
         let gone = left(compact(&seen, LIMIT, at(5100), |_, _| true));
         assert_eq!(content(&gone), [(100, 1000, Some(Bytes::from("a")))]);

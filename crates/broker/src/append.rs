@@ -4,8 +4,9 @@ use crate::broker::{Broker, Pending};
 use crate::request::{AppendPart, AppendRefusal, Appended, BrokerError, Inspect, PartitionRef, Reply};
 use bytes::Bytes;
 use futures::channel::oneshot;
-use machine::Reply as MachineReply;
+use machine::catalog::topic::Partition;
 use machine::messaging::sequencer::AppendRequest;
+use machine::{Refusal, Reply as MachineReply};
 use model::config::StreamConfig;
 use model::{TopicId, limit, piece};
 use shard::{ProposeError, Request as ShardRequest};
@@ -16,6 +17,7 @@ type Outcome = Result<MachineReply, ProposeError>;
 struct Queued {
     outcome: oneshot::Receiver<Outcome>,
     topic: TopicId,
+    place: Partition,
     records: u64,
     bytes: u64,
 }
@@ -39,21 +41,23 @@ impl Broker {
     }
 
     async fn outcome(&self, queued: Result<Queued, BrokerError>, timeout: Duration) -> Result<Appended, BrokerError> {
-        let Queued { outcome, topic, records, bytes } = queued?;
+        let Queued { outcome, topic, place, records, bytes } = queued?;
         let answer = self.inner.world.timeout(timeout, outcome).await.ok_or(BrokerError::Unknown)?;
         match answer.unwrap_or(Err(ProposeError::Unknown))? {
             MachineReply::Appended { base, start } => {
                 self.inner.traffic.note_in(topic, records, bytes);
+                self.inner.load.note(place.shard, place.stream, bytes);
                 Ok(Appended { base, start, duplicate: false })
             }
             MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
+            MachineReply::Refused(Refusal::Moved(to)) => Err(BrokerError::NotLeader(self.inner.leader_of(to))),
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => Err(BrokerError::Unavailable),
         }
     }
 
     fn refusal(&self, to: &PartitionRef, error: BrokerError) -> AppendRefusal {
-        let start = self.inner.find_stream(to, None).ok().map(|found| found.state.start);
+        let start = self.inner.find_stream(to, None).ok().map(|found| found.start());
         AppendRefusal { error, start }
     }
 
@@ -70,7 +74,7 @@ impl Broker {
             let _ = answer.send(outcome);
         });
         shard.propose(ShardRequest::Append(request), answer).await;
-        Ok(Queued { outcome, topic, records, bytes: length })
+        Ok(Queued { outcome, topic, place, records, bytes: length })
     }
 
     /// Has pieces looked into: here when it is little work, else on a thread of its own, of which there

@@ -4,6 +4,7 @@ use crate::cluster::ClusterConfig;
 use crate::cluster::desk::NodeDesk;
 use crate::cluster::entrance::Entrance;
 use crate::cluster::leaders::Leaders;
+use crate::cluster::load::Load;
 use crate::cluster::network::Network;
 use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
@@ -138,6 +139,8 @@ pub(crate) struct Inner {
     pub(crate) groups: Groups,
     /// What goes into topics and out of them.
     pub(crate) traffic: Traffic,
+    /// What the streams take that this node leads.
+    pub(crate) load: Load,
     /// What is remembered from one look at all groups to the next. Held by whoever looks.
     pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     pub(crate) memory: Memory,
@@ -275,6 +278,7 @@ impl Broker {
             changes,
             groups,
             traffic,
+            load: Load::default(),
             seen_groups: Arc::default(),
             inspecting: Arc::new(Semaphore::new(turns)),
             sizing: tokio::sync::Mutex::default(),
@@ -572,6 +576,10 @@ impl From<Refusal> for BrokerError {
             Refusal::UnknownStream | Refusal::UnknownTopic => BrokerError::UnknownTopic,
             // Sequenced against a state that did not come to be: nothing was written.
             Refusal::WrongOffset => BrokerError::NotLeader(None),
+            // Whoever looks again finds where it goes on.
+            Refusal::Moved(_) => BrokerError::NotLeader(None),
+            Refusal::Moving => BrokerError::Moving,
+            Refusal::UnknownShard => BrokerError::UnknownShard,
             Refusal::TooLarge => BrokerError::TooLarge,
             Refusal::OutOfOrderSequence => BrokerError::OutOfOrderSequence,
             Refusal::FencedProducer => BrokerError::FencedProducer,
@@ -588,11 +596,9 @@ impl From<Refusal> for BrokerError {
             Refusal::NodeInUse => BrokerError::NodeInUse,
             Refusal::NodeRemoved => BrokerError::NodeRemoved,
             // About nodes and shards, which no client asks for.
-            Refusal::TooNew
-            | Refusal::OtherIncarnation
-            | Refusal::UnknownShard
-            | Refusal::NodeIdTaken
-            | Refusal::TooOld => BrokerError::Unavailable,
+            Refusal::TooNew | Refusal::OtherIncarnation | Refusal::NodeIdTaken | Refusal::TooOld => {
+                BrokerError::Unavailable
+            }
         }
     }
 }

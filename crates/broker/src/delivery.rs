@@ -15,16 +15,16 @@ const BATCH: usize = 256;
 /// Looked again after this even when nobody rang.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long another node may take to log a batch.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn run(broker: Weak<Inner>) {
     loop {
         let Some(inner) = broker.upgrade() else { return };
-        for shard in inner.shards.all() {
-            if shard.leading().is_ok() {
-                while deliver(&inner, &shard).await {}
-            }
-        }
+        // At the same time: nobody waits for items of others that a node does not take.
+        let led = inner.shards.all().into_iter().filter(|shard| shard.leading().is_ok());
+        let inner_of = &inner;
+        let delivering = led.map(|shard| async move { while deliver(inner_of, &shard).await {} });
+        futures::future::join_all(delivering).await;
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.outbox.notified()).await;
@@ -34,21 +34,20 @@ pub(crate) async fn run(broker: Weak<Inner>) {
 /// Delivers some of what waits. Returns whether there may be more that can be delivered now.
 async fn deliver(inner: &Inner, from: &Shard) -> bool {
     let destinations = from.machine().outbox.destinations();
-    let mut progress = false;
-    for to in destinations {
-        let items = pending(from, to);
-        let logged = match inner.shards.get(to) {
-            Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
-            _ => match inner.whom_to_ask(to, 0) {
-                Some(leader) if leader != inner.me() => log_elsewhere(inner, leader, from.id(), to, items).await,
-                _ => Vec::new(),
-            },
-        };
-        if !logged.is_empty() {
-            progress |= from.command(Command::Delivered { to, items: logged }).await.is_ok();
-        }
-    }
-    progress
+    let delivered = destinations.into_iter().map(|to| deliver_to(inner, from, to));
+    futures::future::join_all(delivered).await.into_iter().any(|progress| progress)
+}
+
+async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> bool {
+    let items = pending(from, to);
+    let logged = match inner.shards.get(to) {
+        Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
+        _ => match inner.whom_to_ask(to, 0) {
+            Some(leader) if leader != inner.me() => log_elsewhere(inner, leader, from.id(), to, items).await,
+            _ => Vec::new(),
+        },
+    };
+    !logged.is_empty() && from.command(Command::Delivered { to, items: logged }).await.is_ok()
 }
 
 /// The oldest items for a shard: no more than go into a call to another node, but one at least.
@@ -101,7 +100,11 @@ async fn log_elsewhere(
             }
             Vec::new()
         }
-        _ => Vec::new(),
+        _ => {
+            // The next time another one is asked.
+            inner.leaders.forget(to);
+            Vec::new()
+        }
     }
 }
 

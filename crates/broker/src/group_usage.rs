@@ -234,9 +234,9 @@ impl Inner {
             }
         }
         let places: Vec<Partition> = streams.found.values().map(|found| found.place).collect();
-        self.look_at_streams(places.into_iter(), |id, stream| {
+        self.look_at_streams(places.into_iter(), |id, start, stream| {
             if let Some(found) = streams.found.get_mut(&id) {
-                found.bounds = Some((stream.start, stream.end));
+                found.bounds = Some((start, stream.end));
             }
         });
         streams

@@ -27,12 +27,13 @@ impl Broker {
     }
 
     fn behind(&self, query: &LagQuery) -> Result<Behind, BrokerError> {
-        let found = self.inner.find_stream(&query.partition, None)?;
-        let (start, end) = (found.state.start, found.state.end);
+        let mut found = self.inner.find_stream(&query.partition, None)?;
+        let (start, end) = (found.start(), found.state.end);
         // What is gone will not be consumed.
         let next = query.position.max(start);
         let records = end.since(next);
         let lag = Lag { start, end, records, millis: (records == 0).then_some(0) };
+        found.look_for_older(&self.inner, next);
         Ok(Behind { lag, search: (records > 0).then_some((found, next)) })
     }
 }
@@ -41,7 +42,14 @@ impl Behind {
     /// May read files: tables, not records.
     fn measured(self, now: Timestamp) -> Lag {
         let Behind { mut lag, search } = self;
-        let Some((Found { shard, id, .. }, next)) = search else { return lag };
+        let Some((found, next)) = search else { return lag };
+        let id = found.id;
+        let shard = match (found.older_here, next < found.state.start) {
+            (_, false) => found.shard,
+            (Some((older, _)), true) => older,
+            // Another node has it, and is not asked for so little.
+            (None, true) => return lag,
+        };
         // The first piece that holds it or follows it, whatever its timestamp.
         match shard.journal().find_timestamp(id, next, lag.end, Timestamp(i64::MIN)) {
             Ok(Some((_, time))) => lag.millis = age(time, now),

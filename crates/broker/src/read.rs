@@ -2,16 +2,18 @@
 
 use crate::broker::{Broker, Inner, leading, leading_for_sure};
 use crate::memory::Held;
+use crate::older::Wanted;
 use crate::request::{
     BrokerError, EpochEnd, EpochQuery, FindRecord, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart,
     ReadQuery, ReadRange, Reply, Search,
 };
 use crate::world::Moment;
 use bytes::Bytes;
-use journal::{Chunk, ReadError};
+use journal::{Chunk, ReadError, Slice};
+use machine::messaging::moving::Older;
 use machine::messaging::stream::Stream;
 use model::limit;
-use model::{LeaderEpoch, Offset, StreamId, Timestamp, TopicId};
+use model::{LeaderEpoch, Offset, ShardId, StreamId, Timestamp, TopicId};
 use shard::Shard;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +32,33 @@ pub(crate) struct Found {
     pub(crate) state: Stream,
     /// Whether this node leads it; else there may be more at whoever does.
     pub(crate) leads: bool,
+    /// The shard that it goes on in, when that is another one.
+    moved_to: Option<ShardId>,
+    /// Its records that are in the shard that it came from.
+    pub(crate) older: Option<Older>,
+    /// This node's replica of that shard, and up to where it has them: see [`Found::look_for_older`].
+    pub(crate) older_here: Option<(Shard, Offset)>,
+    /// What another node has read of them.
+    older_elsewhere: Vec<Slice>,
+}
+
+impl Found {
+    /// The first record, wherever it is.
+    pub(crate) fn start(&self) -> Offset {
+        self.older.map_or(self.state.start, |older| older.start)
+    }
+
+    /// Whether the record at `offset` is in the shard that the stream came from.
+    fn is_older(&self, offset: Offset) -> bool {
+        offset < self.state.start && self.older.is_some_and(|older| offset >= older.start)
+    }
+
+    /// Looks whether this node has the older record at `offset`, if it is one.
+    pub(crate) fn look_for_older(&mut self, inner: &Inner, offset: Offset) {
+        if let Some(older) = self.older.filter(|_| self.is_older(offset)) {
+            self.older_here = inner.older_here(older, self.id, offset, self.state.start);
+        }
+    }
 }
 
 impl Broker {
@@ -90,7 +119,8 @@ impl Broker {
         most: usize,
         held: Option<Held>,
     ) -> (Vec<Result<ReadPart, BrokerError>>, Option<Held>) {
-        let found: Vec<_> = query.parts.iter().map(|range| self.inner.find_to_read(range, query)).collect();
+        let mut found: Vec<_> = query.parts.iter().map(|range| self.inner.find_to_read(range, query)).collect();
+        self.read_elsewhere(query, &mut found, most).await;
         if query.parts.iter().zip(&found).all(|(range, found)| is_in_memory(range, found.as_ref())) {
             return (read_parts(query, found, most), held);
         }
@@ -99,6 +129,30 @@ impl Broker {
         let work = move || (read_parts(&theirs, found, most), held);
         let failed = || (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
         self.inner.world.blocking(work).await.unwrap_or_else(failed)
+    }
+
+    /// Has other nodes read what this one has no replica of.
+    async fn read_elsewhere(&self, query: &ReadQuery, found: &mut [Result<Found, BrokerError>], most: usize) {
+        let mut left = query.max_bytes.min(most);
+        for (range, part) in query.parts.iter().zip(found) {
+            let Ok(of) = part else { continue };
+            let Some(older) = of.older.filter(|_| of.is_older(range.offset) && of.older_here.is_none()) else {
+                continue;
+            };
+            if left == 0 {
+                continue;
+            }
+            let (stream, from, to) = (of.id, range.offset, of.state.start);
+            let bytes_max = range.max_bytes.min(left).min(limit::OLDER_BYTES_MAX);
+            let wanted = Wanted { stream, from, to, since: None, bytes_max };
+            match self.inner.read_elsewhere(older.shard, wanted).await {
+                Ok(slices) => {
+                    left = left.saturating_sub(slices.iter().map(|slice| slice.bytes.len()).sum());
+                    of.older_elsewhere = slices;
+                }
+                Err(error) => *part = Err(error),
+            }
+        }
     }
 
     pub(crate) async fn offsets(self, queries: Vec<OffsetQuery>) -> Reply {
@@ -118,7 +172,9 @@ impl Broker {
     }
 
     async fn find_offset(&self, query: &OffsetQuery, patience: Moment) -> Result<FoundOffset, BrokerError> {
-        let Found { shard, id, term, state, .. } = self.inner.find_stream(&query.partition, query.epoch)?;
+        let found = self.inner.find_stream(&query.partition, query.epoch)?;
+        let first = found.start();
+        let Found { shard, id, term, state, older, .. } = found;
         // Whoever asks goes by the answer as if there were no more: another leader may have more.
         leading_for_sure(&shard)?;
         let epoch_of = |offset: Offset| {
@@ -127,8 +183,8 @@ impl Broker {
         };
         let time = match query.which {
             OffsetSpec::Earliest => {
-                let epoch = epoch_of(state.start);
-                return Ok(FoundOffset { offset: Some(state.start), timestamp: None, epoch });
+                let epoch = epoch_of(first);
+                return Ok(FoundOffset { offset: Some(first), timestamp: None, epoch });
             }
             OffsetSpec::Latest => {
                 let epoch = Some(state.epoch_in(term));
@@ -141,18 +197,23 @@ impl Broker {
         // Taken before the piece is read that has the record, and held while it is looked into.
         let held = self.memory_to_read(state.config.piece_bytes_max as usize, patience).await;
         let held = held.ok_or(BrokerError::Unavailable)?;
+        let older = match older {
+            Some(older) => self.find_older(older, id, start, time).await?,
+            None => None,
+        };
         let (journal, find) = (shard.journal().clone(), query.find);
         let search = self.inner.world.blocking(move || {
-            let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
-            let Some(piece) = journal.read(id, base, base.plus(1), 0)?.into_iter().next() else { return Ok(None) };
+            let newest = || {
+                let Some((base, _)) = journal.find_timestamp(id, start, end, time)? else { return Ok(None) };
+                Ok::<_, ReadError>(journal.read(id, base, base.plus(1), 0)?.into_iter().next())
+            };
+            let Some(piece) = older.map_or_else(newest, |piece| Ok(Some(piece)))? else { return Ok(None) };
             let found = find(&piece.bytes, time, limit::INSPECT_INLINE_BYTES_MAX);
             Ok::<_, ReadError>(Some((piece, found, held)))
         });
-        let (piece, found, held) = match search.await.ok_or(BrokerError::Unavailable)? {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok(FoundOffset { offset: None, timestamp: None, epoch: None }),
-            Err(ReadError::Damaged { .. }) => return Err(BrokerError::Damaged),
-            Err(_) => return Err(BrokerError::Unavailable),
+        let (piece, found, held) = match search.await.ok_or(BrokerError::Unavailable)?? {
+            Some(found) => found,
+            None => return Ok(FoundOffset { offset: None, timestamp: None, epoch: None }),
         };
         let epoch = epoch_of(piece.base);
         let found = match found {
@@ -163,7 +224,7 @@ impl Broker {
             Search::Found(offset, timestamp) => (offset, Some(timestamp)),
             Search::Nothing | Search::TooMuch => (piece.base, None),
         };
-        Ok(FoundOffset { offset: Some(offset.max(start)), timestamp, epoch })
+        Ok(FoundOffset { offset: Some(offset.max(first)), timestamp, epoch })
     }
 
     /// Looks for a record where that takes much work, as others do when it is their turn.
@@ -191,7 +252,13 @@ impl Broker {
 /// Whether reading will not touch a file. What will find nothing does not, either.
 fn is_in_memory(range: &ReadRange, found: Result<&Found, &BrokerError>) -> bool {
     found.map_or(true, |found| {
-        range.offset >= found.state.end || found.shard.journal().in_memory(found.id, range.offset)
+        let journal = match &found.older_here {
+            Some((older, _)) => older.journal(),
+            None => found.shard.journal(),
+        };
+        range.offset >= found.state.end
+            || !found.older_elsewhere.is_empty()
+            || journal.in_memory(found.id, range.offset)
     })
 }
 
@@ -223,7 +290,7 @@ fn read_part(
     nothing_yet: bool,
     in_files: bool,
 ) -> Result<ReadPart, BrokerError> {
-    let (topic, start, end) = (found.topic, found.state.start, found.state.end);
+    let (topic, start, end) = (found.topic, found.start(), found.state.end);
     let agreed = range.last_epoch.map(|epoch| divergence(found, epoch, range.offset)).transpose()?;
     if let Some(agreed) = agreed.flatten() {
         return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: Some(agreed) });
@@ -239,23 +306,35 @@ fn read_part(
     if range.offset == end || (max_bytes == 0 && !nothing_yet) {
         return Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None });
     }
-    let (journal, id, from) = (found.shard.journal(), found.id, range.offset);
+    if found.is_older(range.offset) && found.older_here.is_none() {
+        let chunks = fitting(&found.older_elsewhere, max_bytes, nothing_yet);
+        return Ok(ReadPart { topic, end, start, chunks, diverges: None });
+    }
+    let (shard, to) = found.older_here.as_ref().map_or((&found.shard, end), |(older, to)| (older, *to));
+    let (journal, id, from) = (shard.journal(), found.id, range.offset);
     let chunks = match in_files {
-        true => journal.read_chunks(id, from, end, max_bytes),
-        false => journal.read(id, from, end, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect()),
+        true => journal.read_chunks(id, from, to, max_bytes),
+        false => journal.read(id, from, to, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect()),
     };
     let mut chunks = chunks.map_err(|error| {
         tracing::error!(stream = %id, %error, "cannot read");
-        match error {
-            ReadError::Damaged { .. } => BrokerError::Damaged,
-            ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
-        }
+        BrokerError::from(error)
     })?;
     // The first piece of an answer may be larger than asked for, the others not.
     if !nothing_yet && chunks.first().is_some_and(|chunk| chunk.len() > max_bytes) {
         chunks.clear();
     }
     Ok(ReadPart { topic, end, start, chunks, diverges: None })
+}
+
+/// As many of these as are not more bytes than asked for, but the first in any case where `nothing_yet` was read.
+fn fitting(slices: &[Slice], max_bytes: usize, nothing_yet: bool) -> Vec<Chunk> {
+    let mut bytes = 0;
+    let fits = |(nth, slice): &(usize, &Slice)| {
+        bytes += slice.bytes.len();
+        bytes <= max_bytes || (*nth == 0 && nothing_yet)
+    };
+    slices.iter().enumerate().take_while(fits).map(|(_, slice)| Chunk::Slice(slice.clone())).collect()
 }
 
 /// Up to where a reader and the stream agree, when they do not agree up to `offset`, the record before
@@ -324,7 +403,13 @@ impl Inner {
             Err(BrokerError::NotLeader(_)) if query.any_replica && !shard.is_in_doubt() => None,
             Err(error) => return Err(error),
         };
-        found(shard, place.stream, topic, range.epoch, term)
+        let mut found = self.found(shard, place.stream, topic, range.epoch, term)?;
+        // Of one that goes on elsewhere, what is left is read; what is to come, whoever has that knows.
+        if range.offset >= found.state.end {
+            self.check_newest(&found)?;
+        }
+        found.look_for_older(self, range.offset);
+        Ok(found)
     }
 
     /// The stream as its leader has it.
@@ -336,30 +421,50 @@ impl Inner {
         let (place, topic) = self.resolve_with(partition, |topic, _| topic)?;
         let shard = self.shard(place.shard)?;
         let term = leading(&shard)?;
-        found(shard, place.stream, topic, epoch, Some(term))
+        let found = self.found(shard, place.stream, topic, epoch, Some(term))?;
+        self.check_newest(&found)?;
+        Ok(found)
     }
-}
 
-/// A stream of a replica, which leads in this term if it leads, if whoever asks knows the same leader.
-fn found(
-    shard: Shard,
-    id: StreamId,
-    topic: TopicId,
-    epoch: Option<LeaderEpoch>,
-    leads_in: Option<u64>,
-) -> Result<Found, BrokerError> {
-    let state = shard.machine().messaging.stream(id).cloned().ok_or(BrokerError::UnknownTopic)?;
-    let term = leads_in.unwrap_or_else(|| shard.term());
-    if let Some(epoch) = epoch {
-        let ours = state.epoch_in(term);
-        if epoch < ours {
-            return Err(BrokerError::FencedEpoch);
+    /// A stream of a replica, which leads in this term if it leads, if whoever asks knows the same leader.
+    fn found(
+        &self,
+        shard: Shard,
+        id: StreamId,
+        topic: TopicId,
+        epoch: Option<LeaderEpoch>,
+        leads_in: Option<u64>,
+    ) -> Result<Found, BrokerError> {
+        let (state, moved_to, older) = {
+            let machine = shard.machine();
+            let messaging = &machine.messaging;
+            match (messaging.stream(id), messaging.moved_to(id)) {
+                (Some(state), moved_to) => (state.clone(), moved_to, messaging.older(id)),
+                (None, None) => return Err(BrokerError::UnknownTopic),
+                (None, Some(to)) => {
+                    drop(machine);
+                    return Err(BrokerError::NotLeader(self.leader_of(to)));
+                }
+            }
+        };
+        let term = leads_in.unwrap_or_else(|| shard.term());
+        if let Some(epoch) = epoch {
+            let ours = state.epoch_in(term);
+            if epoch < ours {
+                return Err(BrokerError::FencedEpoch);
+            }
+            if epoch > ours {
+                return Err(BrokerError::UnknownEpoch);
+            }
         }
-        if epoch > ours {
-            return Err(BrokerError::UnknownEpoch);
-        }
+        let (leads, older_here, older_elsewhere) = (leads_in.is_some(), None, Vec::new());
+        Ok(Found { topic, leads, shard, term, id, state, moved_to, older, older_here, older_elsewhere })
     }
-    Ok(Found { topic, leads: leads_in.is_some(), shard, term, id, state })
+
+    /// Refuses a stream that goes on in another shard.
+    fn check_newest(&self, found: &Found) -> Result<(), BrokerError> {
+        found.moved_to.map_or(Ok(()), |to| Err(BrokerError::NotLeader(self.leader_of(to))))
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::setting::{Change, Settings};
 use bytes::Bytes;
 use journal::Chunk;
 use model::config::StreamConfig;
-use model::{Durability, LeaderEpoch, NodeId, Offset, ProducerId, Timestamp, TopicId};
+use model::{Durability, LeaderEpoch, NodeId, Offset, ProducerId, ShardId, Timestamp, TopicId};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -204,6 +204,12 @@ pub enum BrokerError {
     /// The node was removed, which is for ever.
     #[error("the node was removed")]
     NodeRemoved,
+    /// No shard of this number that streams can be in.
+    #[error("no such shard")]
+    UnknownShard,
+    /// A stream does not move while it moves, or while some of it is where it was.
+    #[error("it moves, or records of it are still in the shard that it came from")]
+    Moving,
     /// The group coordinator's.
     #[error(transparent)]
     Group(#[from] crate::group::GroupError),
@@ -277,6 +283,10 @@ pub struct PartitionInfo {
     pub in_sync: Vec<NodeId>,
     /// Those of them that are known not to run.
     pub offline: Vec<NodeId>,
+    /// The shard that it is in, once it is in one.
+    pub shard: Option<ShardId>,
+    /// The shard that it came from, while that still has records of it.
+    pub older_shard: Option<ShardId>,
 }
 
 /// A topic to make.

@@ -25,12 +25,21 @@ impl Broker {
         let mut sizes = Vec::new();
         for (topic, partition, place) in asked {
             let Some(shard) = self.inner.shards.get(place.shard) else { continue };
-            let bounds = shard.machine().messaging.stream(place.stream).map(|stream| (stream.start, stream.end));
-            let Some((start, end)) = bounds else { continue };
+            let bounds = {
+                let machine = shard.machine();
+                let state = machine.messaging.stream(place.stream);
+                state.map(|state| (state.start, state.end, machine.messaging.older(place.stream)))
+            };
+            let Some((first, end, older)) = bounds else { continue };
+            let start = older.map_or(first, |older| older.start);
             let (journal, stream) = (shard.journal().clone(), place.stream);
-            let measured = self.inner.world.blocking(move || journal.bytes_of(stream, start, end)).await;
+            let older = older.and_then(|older| self.inner.older_here(older, stream, start, first));
+            let measured = self.inner.world.blocking(move || {
+                let older = older.map(|(shard, end)| shard.journal().bytes_of(stream, start, end)).transpose()?;
+                Ok::<_, journal::ReadError>(journal.bytes_of(stream, first, end)? + older.unwrap_or(0))
+            });
             // What cannot be read is not counted; whoever reads it is told.
-            let bytes = measured.and_then(Result::ok).unwrap_or(0);
+            let bytes = measured.await.and_then(Result::ok).unwrap_or(0);
             sizes.push(PartitionSize { topic, partition, bytes, start, end });
         }
         Reply::Sizes(sizes)

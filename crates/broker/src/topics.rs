@@ -6,7 +6,7 @@ use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
-use model::{LeaderEpoch, Name, NodeId, ProducerId, TopicId, limit};
+use model::{LeaderEpoch, Name, NodeId, ProducerId, ShardId, TopicId, limit};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -92,7 +92,8 @@ impl Broker {
             let replicas = takers.into_iter().take(replication as usize).collect();
             let (in_sync, offline) = (Vec::new(), Vec::new());
             let epoch = Some(LeaderEpoch(0));
-            let unplaced = PartitionInfo { leader: None, epoch, replicas, in_sync, offline };
+            let (shard, older_shard) = (None, None);
+            let unplaced = PartitionInfo { leader: None, epoch, replicas, in_sync, offline, shard, older_shard };
             let partitions = vec![unplaced; partitions as usize];
             return Ok(TopicInfo { name: name.to_string(), id, config, settings: topic.settings, partitions });
         }
@@ -209,7 +210,11 @@ impl Inner {
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
         // Many partitions are in few shards.
         let mut shards = BTreeMap::new();
-        let partition = |place: &Partition| {
+        let older: Vec<Option<ShardId>> = {
+            let machine = self.catalog().machine();
+            topic.partitions.iter().map(|place| machine.catalog.older_of(place.stream)).collect()
+        };
+        let partition = |(place, older_shard): (&Partition, Option<ShardId>)| {
             let (leader, replicas, in_sync) = shards.entry(place.shard).or_insert_with(|| {
                 let shard = place.shard;
                 (self.leader_of(shard), self.replicas_of(shard), self.in_sync(shard))
@@ -220,9 +225,11 @@ impl Inner {
                 replicas: replicas.clone(),
                 in_sync: in_sync.clone(),
                 offline: Vec::new(),
+                shard: Some(place.shard),
+                older_shard,
             }
         };
-        let partitions = topic.partitions.iter().map(partition).collect();
+        let partitions = topic.partitions.iter().zip(older).map(partition).collect();
         let settings = Settings::stored(&topic.settings);
         TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), settings, partitions }
     }

@@ -4,7 +4,7 @@ use crate::broker::{Broker, Inner};
 use crate::traffic::TopicCounters;
 use machine::catalog::topic::{Partition, Topic};
 use machine::messaging::stream::Stream;
-use model::{ShardId, StreamId, limit};
+use model::{Offset, ShardId, StreamId, limit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,8 +71,14 @@ impl Inner {
                 usages.push(TopicUsage { name, partitions: partitions.len(), bytes, counters });
             }
         }
-        let places = measured.iter().map(|(stream, (shard, _))| Partition { stream: *stream, shard: *shard });
-        self.look_at_streams(places, |id, stream| {
+        let newest = measured.iter().map(|(stream, (shard, _))| Partition { stream: *stream, shard: *shard });
+        let places: Vec<Partition> = {
+            let machine = self.catalog().machine();
+            let older =
+                |stream: &StreamId| machine.catalog.older_of(*stream).map(|shard| Partition { stream: *stream, shard });
+            newest.chain(measured.keys().filter_map(older)).collect()
+        };
+        self.look_at_streams(places.into_iter(), |id, _, stream| {
             if let Some(bytes) = usages[measured[&id].1].bytes.as_mut() {
                 *bytes += bytes_kept(stream);
             }
@@ -81,11 +87,12 @@ impl Inner {
         TopicUsages { shown: usages, others: self.traffic.shared(folded > 0), count, folded }
     }
 
-    /// Looks at the states of streams that this node has, some at a time: `apply` waits meanwhile.
+    /// Looks at the states of streams that this node has, and where they start, older records included, some at a
+    /// time: `apply` waits meanwhile.
     pub(crate) fn look_at_streams(
         &self,
         places: impl Iterator<Item = Partition>,
-        mut look: impl FnMut(StreamId, &Stream),
+        mut look: impl FnMut(StreamId, Offset, &Stream),
     ) {
         let mut by_shard: BTreeMap<ShardId, Vec<StreamId>> = BTreeMap::new();
         for place in places {
@@ -97,7 +104,7 @@ impl Inner {
                 let machine = shard.machine();
                 for id in some {
                     if let Some(stream) = machine.messaging.stream(*id) {
-                        look(*id, stream);
+                        look(*id, machine.messaging.start_of(*id).unwrap_or(stream.start), stream);
                     }
                 }
             }

@@ -7,7 +7,7 @@ use broker::request::{PartitionInfo, PartitionRef, TopicInfo, TopicRef};
 use broker::{BrokerError, Members, Settings};
 use gateway::Seats;
 use model::config::StreamConfig;
-use model::{LeaderEpoch, NodeId, TopicId, limit};
+use model::{LeaderEpoch, NodeId, ShardId, TopicId, limit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,7 +43,8 @@ fn member(node: u64) -> Member {
 pub(crate) fn topic(name: &str, partitions: usize) -> TopicInfo {
     let (me, epoch) = (NodeId(1), Some(LeaderEpoch(0)));
     let (replicas, in_sync, offline) = (vec![me], vec![me], Vec::new());
-    let partition = PartitionInfo { leader: Some(me), epoch, replicas, in_sync, offline };
+    let (shard, older_shard) = (Some(ShardId(1)), None);
+    let partition = PartitionInfo { leader: Some(me), epoch, replicas, in_sync, offline, shard, older_shard };
     TopicInfo {
         name: name.to_owned(),
         id: TopicId::default(),

@@ -2,10 +2,12 @@
 //! never renumbered, never reused; what changes gets a new tag.
 
 use crate::catalog::{Endpoint, NodeState};
-use crate::machine::VERSION_OF_NODES;
+use crate::machine::{VERSION_OF_MOVES, VERSION_OF_NODES};
+use crate::messaging::dedup::Seen;
+use crate::messaging::producer::Producer;
 use bytes::Bytes;
 use model::config::StreamConfig;
-use model::{Incarnation, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
+use model::{Incarnation, LeaderEpoch, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId, limit};
 
 model::wire_struct! {
     /// An idempotent producer's numbering of what it appends (KIP-98).
@@ -52,6 +54,63 @@ model::wire_struct! {
         /// What was set by whoever made it, for people: names and values, by name. `config` is what
         /// follows from it.
         pub settings: Vec<(String, String)>,
+    }
+}
+
+model::wire_struct! {
+    /// What a stream takes along that moves: a producer.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AdoptedProducer {
+        /// Which.
+        pub id: ProducerId,
+        /// What is known of it.
+        pub known: Producer,
+    }
+}
+
+model::wire_struct! {
+    /// What a stream takes along that moves: a message id within its window.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AdoptedId {
+        /// The id.
+        pub id: Bytes,
+        /// Where it was seen.
+        pub seen: Seen,
+    }
+}
+
+model::wire_struct! {
+    /// A stream that goes on in another shard, from its end on.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Adoption {
+        /// The shard it comes from, which keeps its records.
+        pub from: ShardId,
+        /// Its configuration.
+        pub config: StreamConfig,
+        /// The first of these records, or the end when there is none.
+        pub start: Offset,
+        /// One past the last.
+        pub end: Offset,
+        /// Leader epochs and the first offset written under each, ascending.
+        pub epochs: Vec<(LeaderEpoch, Offset)>,
+        /// The one that it goes on under.
+        pub epoch: LeaderEpoch,
+        /// Greatest timestamp ever appended.
+        pub max_timestamp: Timestamp,
+        /// Bytes ever appended.
+        pub bytes_appended: u64,
+    }
+}
+
+impl Adoption {
+    /// Whether there can be such a stream.
+    #[must_use]
+    pub(crate) fn fits_together(&self) -> bool {
+        let ascend = |pair: &[(LeaderEpoch, Offset)]| pair[0].0 < pair[1].0 && pair[0].1 <= pair[1].1;
+        self.start <= self.end
+            && self.epochs.len() <= limit::STREAM_EPOCHS_MAX
+            && self.epochs.windows(2).all(ascend)
+            && self.epochs.last().is_none_or(|(last, base)| *last < self.epoch && *base <= self.end)
     }
 }
 
@@ -160,6 +219,45 @@ model::wire_enum! {
             streams: Vec<StreamId>,
             /// Only those that were not committed later.
             committed_until: Option<Timestamp>,
+        },
+
+        /// Ends a stream here: it goes on in another shard, which is told all that is known of it. Its records stay
+        /// until they expire.
+        20 = FenceStream {
+            /// Which.
+            stream: StreamId,
+            /// Where it goes on.
+            to: ShardId,
+        },
+        /// Takes over producers of a stream that is about to come.
+        21 = AdoptProducers {
+            /// The stream.
+            stream: StreamId,
+            /// Some of its producers.
+            producers: Vec<AdoptedProducer>,
+        },
+        /// Takes over message ids of a stream that is about to come.
+        22 = AdoptIds {
+            /// The stream.
+            stream: StreamId,
+            /// Some of its ids.
+            ids: Vec<AdoptedId>,
+        },
+        /// Takes over a stream.
+        23 = AdoptStream {
+            /// Which.
+            stream: StreamId,
+            /// From where, and where it goes on.
+            adoption: Adoption,
+        },
+        /// Says where the older records of a stream start, which are in another shard.
+        24 = OlderStarts {
+            /// The stream.
+            stream: StreamId,
+            /// The shard that has them.
+            from: ShardId,
+            /// The first of them; none is left when it is the stream's first record here.
+            start: Offset,
         },
 
         /// Catalog: adds shards that streams and slots can be placed on. The first ones get all slots, from
@@ -274,6 +372,30 @@ model::wire_enum! {
             revision: u64,
         },
 
+        /// Catalog: moves a partition's stream to another shard.
+        45 = MoveStream {
+            /// The topic.
+            id: TopicId,
+            /// The partition.
+            partition: u32,
+            /// Where to.
+            to: ShardId,
+        },
+        /// Catalog: a shard has taken over a stream.
+        46 = StreamAdopted {
+            /// The stream.
+            stream: StreamId,
+            /// The shard.
+            by: ShardId,
+            /// Whether records of it are still in the shard that it was in.
+            has_older: bool,
+        },
+        /// Catalog: of a stream nothing is left in the shard that it was in before.
+        47 = OlderGone {
+            /// The stream.
+            stream: StreamId,
+        },
+
         /// Carries an outbox item of another shard. Repeated ones are dropped, and one that comes
         /// before its predecessor is refused.
         64 = Deliver {
@@ -317,7 +439,12 @@ impl Command {
             | Command::CreateStreams { .. }
             | Command::DeleteStreams { .. }
             | Command::ConfigureStreams { .. }
-            | Command::DeleteOffsets { .. } => shard != ShardId::CATALOG,
+            | Command::DeleteOffsets { .. }
+            | Command::FenceStream { .. }
+            | Command::AdoptProducers { .. }
+            | Command::AdoptIds { .. }
+            | Command::AdoptStream { .. }
+            | Command::OlderStarts { .. } => shard != ShardId::CATALOG,
             Command::AddShards { .. }
             | Command::CreateTopic { .. }
             | Command::DeleteTopic { .. }
@@ -329,7 +456,10 @@ impl Command {
             | Command::SetNodeState { .. }
             | Command::PlaceShard { .. }
             | Command::AssignSlots { .. }
-            | Command::GiveUpShard { .. } => shard == ShardId::CATALOG,
+            | Command::GiveUpShard { .. }
+            | Command::MoveStream { .. }
+            | Command::StreamAdopted { .. }
+            | Command::OlderGone { .. } => shard == ShardId::CATALOG,
             Command::Tick | Command::Deliver { .. } | Command::Delivered { .. } | Command::Barrier { .. } => true,
         }
     }
@@ -345,6 +475,14 @@ impl Command {
             | Command::PlaceShard { .. }
             | Command::AssignSlots { .. }
             | Command::GiveUpShard { .. } => VERSION_OF_NODES,
+            Command::FenceStream { .. }
+            | Command::AdoptProducers { .. }
+            | Command::AdoptIds { .. }
+            | Command::AdoptStream { .. }
+            | Command::OlderStarts { .. }
+            | Command::MoveStream { .. }
+            | Command::StreamAdopted { .. }
+            | Command::OlderGone { .. } => VERSION_OF_MOVES,
             _ => 1,
         }
     }

@@ -21,9 +21,11 @@ mod tag {
 }
 
 /// The newest behaviour this build knows; a [`Command::Barrier`] switches to it.
-pub const VERSION_MAX: u32 = VERSION_OF_NODES + cfg!(feature = "next-version") as u32;
+pub const VERSION_MAX: u32 = VERSION_OF_MOVES + cfg!(feature = "next-version") as u32;
 /// The behaviour from which on the catalog knows nodes, where shards are placed, and slots.
 pub const VERSION_OF_NODES: u32 = 2;
+/// The behaviour from which on streams move from shard to shard.
+pub const VERSION_OF_MOVES: u32 = 3;
 
 model::wire_struct! {
     #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -271,7 +273,7 @@ impl Step<'_> {
         if !command.is_for(self.machine.shard) {
             return Err(Refusal::Invalid(Fault::ShardKind));
         }
-        let version = self.machine.version();
+        let (version, me) = (self.machine.version(), self.machine.shard);
         if command.version() > version {
             return Err(Refusal::TooNew);
         }
@@ -288,7 +290,7 @@ impl Step<'_> {
             Command::DeleteStreams { streams } => Ok(messaging.delete(&streams, self.forgets, effects)),
             Command::ConfigureStream { stream, config } => messaging.configure(&[stream], &config),
             Command::ConfigureStreams { streams, config } => messaging.configure(&streams, &config),
-            Command::Trim { stream, to } => messaging.trim(stream, to, effects),
+            Command::Trim { stream, to } => messaging.trim(stream, to, me, outbox, effects),
             Command::Settle { stream, ranges } => messaging.settle(stream, &ranges, effects),
             Command::Tick => {
                 messaging.tick(self.now, self.forgets);
@@ -306,6 +308,20 @@ impl Step<'_> {
                 messaging.groups.delete_offsets(&group, &streams, committed_until);
                 Ok(Reply::Done)
             }
+            Command::FenceStream { stream, to } => messaging.fence(stream, to, (me, self.at.term), outbox, effects),
+            Command::AdoptProducers { stream, producers } => messaging.adopt_producers(stream, producers),
+            Command::AdoptIds { stream, ids } => messaging.adopt_ids(stream, ids),
+            Command::AdoptStream { stream, adoption } => {
+                messaging.adopt(stream, adoption, (me, self.at.term), outbox, effects)
+            }
+            Command::OlderStarts { stream, from, start } => {
+                Ok(messaging.older_starts(stream, from, start, outbox, effects))
+            }
+            Command::MoveStream { id, partition, to } => catalog.move_stream(id, partition, to, outbox, effects),
+            Command::StreamAdopted { stream, by, has_older } => {
+                Ok(catalog.stream_adopted(stream, by, has_older, outbox, effects))
+            }
+            Command::OlderGone { stream } => Ok(catalog.older_gone(stream, effects)),
             Command::AddShards { shards } => {
                 let reply = catalog.add_shards(&shards, effects)?;
                 if version >= VERSION_OF_NODES {

@@ -1,5 +1,6 @@
 //! Why commands are refused.
 
+use model::ShardId;
 use std::fmt;
 
 model::wire_enum! {
@@ -79,6 +80,12 @@ model::wire_enum! {
         /// The id belongs to another node, or did, or is none.
         #[error("the node id was given to another node, or is none")]
         23 = NodeIdTaken,
+        /// The stream goes on in this shard.
+        #[error("the stream goes on in {0}")]
+        24 = Moved(ShardId),
+        /// The stream cannot move while it moves, or while records of it are where it was before.
+        #[error("the stream moves, or records of it are still in the shard that it came from")]
+        25 = Moving,
     }
 }
 
@@ -118,6 +125,8 @@ model::wire_enum! {
         15 = NodeRows,
         /// Endpoints of a node.
         16 = Endpoints,
+        /// Streams that move at a time.
+        17 = Moves,
     }
 }
 
@@ -142,6 +151,7 @@ impl Limit {
             Limit::Nodes => "nodes",
             Limit::NodeRows => "nodes, with those that were removed",
             Limit::Endpoints => "endpoints of a node",
+            Limit::Moves => "streams that move",
         }
     }
 }
@@ -207,6 +217,12 @@ model::wire_enum! {
         /// No slots, or beyond the last one.
         #[error("there are no such slots")]
         17 = Slots,
+        /// Records that are settled one by one stay where they are.
+        #[error("a queue does not move")]
+        18 = Queue,
+        /// No stream is like this.
+        #[error("what is said of a stream that moves does not fit together")]
+        19 = Adoption,
     }
 }
 

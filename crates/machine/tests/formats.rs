@@ -8,7 +8,9 @@ mod golden;
 use bytes::Bytes;
 use golden::golden;
 use machine::catalog::{Endpoint, NodeState};
-use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
+use machine::command::{AdoptedId, AdoptedProducer, Adoption, CommittedOffset, NewTopic, ProducerBatch};
+use machine::messaging::dedup::Seen;
+use machine::messaging::producer::{Producer, Remembered};
 use machine::refusal::{Fault, Limit};
 use machine::{Command, Machine, Position, Refusal, Reply};
 use model::checksum::crc32c;
@@ -53,9 +55,31 @@ fn endpoint(protocol: &'static str, port: u16) -> Endpoint {
     Endpoint { protocol: Bytes::from(protocol), host: Bytes::from("a.example"), port }
 }
 
+fn adopted_producer() -> AdoptedProducer {
+    let batches = vec![Remembered { first_sequence: 10, last_sequence: 12, base: Offset(4) }];
+    AdoptedProducer { id: ProducerId(5), known: Producer { epoch: 2, last_seen: Hlc(9 << 16), batches } }
+}
+
+fn adopted_id() -> AdoptedId {
+    AdoptedId { id: Bytes::from_static(b"id"), seen: Seen { base: Offset(4), until: Timestamp(77) } }
+}
+
+fn adoption() -> Adoption {
+    Adoption {
+        from: ShardId(3),
+        config: StreamConfig { dedup_window_millis: 5000, ..StreamConfig::default() },
+        start: Offset(3),
+        end: Offset(7),
+        epochs: vec![(LeaderEpoch(0), Offset(3)), (LeaderEpoch(2), Offset(5))],
+        epoch: LeaderEpoch(4),
+        max_timestamp: Timestamp(66),
+        bytes_appended: 700,
+    }
+}
+
 /// One of each, ascending by tag.
 fn commands() -> Vec<Command> {
-    let (stream, streams) = (StreamId(7), vec![StreamId(7), StreamId(8)]);
+    let (stream, moved, streams) = (StreamId(7), StreamId(9), vec![StreamId(7), StreamId(8)]);
     let producer = Some(ProducerBatch { producer: ProducerId(5), epoch: 2, first_sequence: 10, last_sequence: 12 });
     let message_id = Some(Bytes::from_static(b"id"));
     let position = CommittedOffset { stream, offset: Offset(42), leader_epoch: -1, metadata: "where".into() };
@@ -77,6 +101,11 @@ fn commands() -> Vec<Command> {
         Command::CreateStreams { streams: streams.clone(), config: config() },
         Command::ConfigureStreams { streams: streams.clone(), config: config() },
         Command::DeleteOffsets { group: "g".into(), streams, committed_until: Some(Timestamp(99)) },
+        Command::FenceStream { stream, to: ShardId(2) },
+        Command::AdoptProducers { stream: moved, producers: vec![adopted_producer()] },
+        Command::AdoptIds { stream: moved, ids: vec![adopted_id()] },
+        Command::AdoptStream { stream: moved, adoption: adoption() },
+        Command::OlderStarts { stream: moved, from: ShardId(3), start: Offset(4) },
         Command::AddShards { shards: vec![ShardId(1), ShardId(2)] },
         Command::DeleteTopic { id: TopicId([0xab; 16]) },
         Command::AllocateProducerIds { count: 1000 },
@@ -95,6 +124,9 @@ fn commands() -> Vec<Command> {
         Command::SetNodeState { node, state: NodeState::Draining },
         Command::PlaceShard { shard: ShardId(1), revision: 0, replicas: vec![node], preferred: node },
         Command::AssignSlots { first: 5, count: 2, shard: ShardId(2), revision: 0 },
+        Command::MoveStream { id: TopicId([0xab; 16]), partition: 1, to: ShardId(1) },
+        Command::StreamAdopted { stream: StreamId(2), by: ShardId(1), has_older: true },
+        Command::OlderGone { stream: StreamId(2) },
         Command::GiveUpShard { shard: ShardId(3), revision: 1 },
         Command::Deliver { from: ShardId(2), item: 1, command: Bytes::from_static(&[8]) },
         Command::Delivered { to: ShardId(1), items: vec![1, 2, 3] },
@@ -140,6 +172,8 @@ fn refusals() -> Vec<Refusal> {
         Refusal::UnknownShard,
         Refusal::TooOld,
         Refusal::NodeIdTaken,
+        Refusal::Moved(ShardId(2)),
+        Refusal::Moving,
     ]
 }
 
@@ -162,6 +196,7 @@ fn limits() -> Vec<Limit> {
         Limit::Nodes,
         Limit::NodeRows,
         Limit::Endpoints,
+        Limit::Moves,
     ]
 }
 
@@ -185,6 +220,8 @@ fn faults() -> Vec<Fault> {
         Fault::Replicas,
         Fault::Preferred,
         Fault::Slots,
+        Fault::Queue,
+        Fault::Adoption,
     ]
 }
 
@@ -223,9 +260,9 @@ fn every_reason_to_refuse_is_among_the_replies_as_drawn() {
     fn known<T: Wire>() -> usize {
         (0..=u8::MAX).filter(|tag| !matches!(T::from_wire(&[*tag]), Err(WireError::Tag { .. }))).count()
     }
-    assert_eq!([known::<Refusal>(), refusals().len()], [23, 23]);
-    assert_eq!([known::<Limit>(), limits().len()], [16, 16]);
-    assert_eq!([known::<Fault>(), faults().len()], [17, 17]);
+    assert_eq!([known::<Refusal>(), refusals().len()], [25, 25]);
+    assert_eq!([known::<Limit>(), limits().len()], [17, 17]);
+    assert_eq!([known::<Fault>(), faults().len()], [19, 19]);
     assert_eq!(known::<Reply>(), 8);
 }
 
@@ -321,6 +358,31 @@ fn objects_of_a_catalog_with_nodes_are_as_drawn() {
     check("objects_nodes", machine(ShardId::CATALOG, &script), &[1, 65, 68, 69, 70, 72]);
 }
 
+#[test]
+fn objects_of_a_shard_with_streams_that_move_are_as_drawn() {
+    let create = Command::CreateStream { stream: StreamId(7), config: StreamConfig::default() };
+    let barrier = Command::Barrier { version: 3 };
+    let append = Command::Append { first: 0, pieces: 3, producer: None, message_id: None };
+    let list = commands();
+    let of = |tags: std::ops::Range<u8>| list.iter().filter(move |command| tags.contains(&command.to_wire()[0]));
+    let moves: Vec<&Command> = of(20..25).collect();
+    let script = [(&barrier, 0), (&create, 0), (&append, 3)].into_iter();
+    let script: Vec<_> = script.chain(moves.into_iter().map(|command| (command, 0))).collect();
+    let restored = check("objects_moves", machine(ShardId(1), &script), &[1, 2, 3, 23, 17, 19, 24, 25]);
+    assert_eq!(restored.messaging.moved_to(StreamId(7)), Some(ShardId(2)));
+    assert_eq!(restored.messaging.start_of(StreamId(9)), Some(Offset(4)));
+}
+
+#[test]
+fn objects_of_a_catalog_with_streams_that_move_are_as_drawn() {
+    let list = commands();
+    let one = |tag: u8| list.iter().find(|command| command.to_wire()[0] == tag).unwrap();
+    let barrier = Command::Barrier { version: 3 };
+    let other = Command::MoveStream { id: TopicId([0xab; 16]), partition: 0, to: ShardId(2) };
+    let script = [&barrier, one(32), one(37), one(45), one(46), &other].map(|command| (command, 0));
+    check("objects_moves_catalog", machine(ShardId::CATALOG, &script), &[1, 2, 3, 67, 65, 66, 70, 71, 73]);
+}
+
 fn apply(machine: &mut Machine, command: &Command) -> Reply {
     let mut builder = EntryBuilder::new();
     builder.add_command(command);
@@ -368,7 +430,7 @@ fn a_checkpoint_of_a_behaviour_that_is_not_known_is_refused() {
         let (key, value) = ([1], clock(version));
         Machine::restore(ShardId(1), [(&key[..], &value[..])].into_iter()).map(|machine| machine.version())
     };
-    assert_eq!([0, 1, 2].map(|version| restore(version).unwrap()), [1, 1, 2]);
-    let said = restore(3).unwrap_err().to_string();
-    assert_eq!(said, "checkpoint: behaviour 3 is in force, this build knows up to 2");
+    assert_eq!([0, 1, 2, 3].map(|version| restore(version).unwrap()), [1, 1, 2, 3]);
+    let said = restore(4).unwrap_err().to_string();
+    assert_eq!(said, "checkpoint: behaviour 4 is in force, this build knows up to 3");
 }

@@ -79,6 +79,10 @@ pub const PRODUCER_BATCHES_MAX: usize = 5;
 pub const DEDUP_IDS_MAX: usize = 256 * KIB;
 /// Bytes of one message id.
 pub const DEDUP_ID_BYTES_MAX: usize = 128;
+/// Streams that move from shard to shard at a time.
+pub const MOVES_MAX: usize = 16;
+/// Producers, or message ids, of a stream that moves that one command takes along.
+pub const ADOPTED_ROWS_MAX: usize = 1024;
 /// Intervals in a settled set before further acknowledgements out of order are refused.
 pub const SETTLED_INTERVALS_MAX: usize = 1 << 20;
 /// Keys that one pass of compaction remembers, about 60 bytes each. What comes after them is for the next.
@@ -105,6 +109,12 @@ pub const TOPICS_MADE_AT_ONCE_MAX: usize = 100;
 /// How far the clock of a shard's leader may differ from that of most replicas, in milliseconds.
 /// Beyond it leadership is handed away.
 pub const CLOCK_SKEW_MILLIS_MAX: u64 = 10_000;
+/// Bytes of a stream's older records that one node reads for another at once, beyond the first piece.
+pub const OLDER_BYTES_MAX: usize = MIB;
+/// Streams of which a node counts what each takes, from one look to the next.
+pub const LOAD_STREAMS_MAX: usize = 4096;
+/// Streams of one shard of which it tells others.
+pub const LOAD_STREAMS_TOLD_MAX: usize = 16;
 /// What other nodes ask of a node that it has not answered yet.
 pub const FORWARDS_MAX: usize = 256;
 /// Bytes of outbox items that go to another node at once, if there is more than one.
@@ -301,7 +311,17 @@ const _: () = {
         "neither the catalog's appends nor a shard's find the lane full of those of others"
     );
     assert!(LANE_BYTES_WAITING_MAX >= 2 * APPEND_BYTES_IN_FLIGHT_MAX, "nor when two shards send all that they may");
+    assert!(
+        OLDER_BYTES_MAX <= ANSWER_BYTES_ORDINARY && OLDER_BYTES_MAX < APPEND_BYTES_MAX,
+        "older records fit a frame"
+    );
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
+    assert!(ADOPTED_ROWS_MAX * (DEDUP_ID_BYTES_MAX + 32) <= ENTRY_BYTES_TARGET, "what moves at once fits an entry");
+    assert!(ADOPTED_ROWS_MAX * (32 + PRODUCER_BATCHES_MAX * 16) <= ENTRY_BYTES_TARGET, "nor are producers too many");
+    assert!(
+        MOVES_MAX * (2 + (STREAM_PRODUCERS_MAX + DEDUP_IDS_MAX) / ADOPTED_ROWS_MAX) <= OUTBOX_ITEMS_MAX / 8,
+        "the items of moves, which find room in any case, are few"
+    );
     assert!(OUTBOX_ITEMS_MAX >= SHARDS_MAX as usize, "an empty outbox takes a decision about any topic");
     assert!(NODE_ROWS_MAX >= NODES_MAX);
     assert!(REPLICAS_MAX <= NODES_MAX && CATALOG_VOTERS_MAX <= REPLICAS_MAX, "the catalog's shard is placed like any");

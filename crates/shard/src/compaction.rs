@@ -93,7 +93,8 @@ impl Compaction {
             let much = new * 1000 > u64::from(stream.config.dirty_permille) * (new + seen.clean_bytes);
             let long = stream.config.compaction_lag_max_millis.is_some_and(|max| since.plus(max) <= now);
             if much || long {
-                due.push(Due { id, stream: stream.clone(), seen: *seen });
+                let keeps_removals = machine.messaging.older(id).is_some();
+                due.push(Due { id, stream: stream.clone(), seen: *seen, keeps_removals });
             }
         }
         due
@@ -118,6 +119,8 @@ pub(crate) struct Due {
     id: StreamId,
     stream: Stream,
     seen: Seen,
+    /// Another shard has older records, which may be what a removal is of.
+    keeps_removals: bool,
 }
 
 impl Pass {
@@ -128,7 +131,7 @@ impl Pass {
     pub(crate) fn plan<R: Runtime>(replica: &Replica<R>, due: Vec<Due>, now: Timestamp) -> Result<Pass, ReclaimError> {
         let journal = &replica.journal;
         let mut pass = Pass { installs: journal.installs(), ..Pass::default() };
-        let mut by_key = ByKey::new(journal, now);
+        let mut by_key = ByKey::new(journal);
         for due in due {
             let stream = due.id;
             match pass.plan_stream(journal, &mut by_key, due, now) {
@@ -149,7 +152,7 @@ impl Pass {
         &mut self,
         journal: &Journal,
         by_key: &mut ByKey,
-        Due { id, stream, seen }: Due,
+        Due { id, stream, seen, keeps_removals }: Due,
         now: Timestamp,
     ) -> Result<(), ReadError> {
         let finished = journal.compactable_end(id)?.min(stream.end);
@@ -167,7 +170,10 @@ impl Pass {
         if end <= seen.to.max(stream.start) {
             return Ok(());
         }
-        let end = by_key.learn(journal, id, &stream, seen.to.max(stream.start), end)?;
+        let end = by_key.learn(journal, id, seen.to.max(stream.start), end)?;
+        let tombstone_millis = i64::try_from(stream.config.tombstone_millis).unwrap_or(i64::MAX);
+        let keep_millis = (!keeps_removals).then_some(tombstone_millis);
+        by_key.streams.insert(id, Target { end, horizon: Horizon { now: now.0, keep_millis } });
         if journal.faulty(Fault::CompactUncommitted) {
             by_key.learn_uncommitted(journal, id);
         }
@@ -219,7 +225,6 @@ struct ByKey {
     /// By a hash of stream and key that nobody can aim at.
     last: BTreeMap<u128, Offset>,
     secret: (u64, u64),
-    now: Timestamp,
     /// Known faults.
     to_first: bool,
     removals_at_once: bool,
@@ -232,23 +237,16 @@ impl std::fmt::Debug for ByKey {
 }
 
 impl ByKey {
-    fn new(journal: &Journal, now: Timestamp) -> Self {
+    fn new(journal: &Journal) -> Self {
         let secret = (journal.id(), !journal.id());
         let to_first = journal.faulty(Fault::CompactToFirst);
         let removals_at_once = journal.faulty(Fault::CompactRemovalsAtOnce);
-        ByKey { streams: BTreeMap::new(), last: BTreeMap::new(), secret, now, to_first, removals_at_once }
+        ByKey { streams: BTreeMap::new(), last: BTreeMap::new(), secret, to_first, removals_at_once }
     }
 
     /// Notes the keys of a part of a stream. Returns how far it came: not to the end when there are too
     /// many.
-    fn learn(
-        &mut self,
-        journal: &Journal,
-        id: StreamId,
-        stream: &Stream,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Offset, ReadError> {
+    fn learn(&mut self, journal: &Journal, id: StreamId, from: Offset, to: Offset) -> Result<Offset, ReadError> {
         let mut next = from;
         while next < to && self.last.len() < limit::COMPACTION_KEYS_MAX {
             let slices = journal.read(id, next, to, READ_BYTES)?;
@@ -259,10 +257,7 @@ impl ByKey {
             slices.iter().for_each(|slice| self.learn_slice(id, slice));
             next = end;
         }
-        let end = next.min(to);
-        let keep_millis = i64::try_from(stream.config.tombstone_millis).unwrap_or(i64::MAX);
-        self.streams.insert(id, Target { end, horizon: Horizon { now: self.now.0, keep_millis } });
-        Ok(end)
+        Ok(next.min(to))
     }
 
     fn learn_slice(&mut self, id: StreamId, slice: &Slice) {

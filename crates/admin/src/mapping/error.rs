@@ -69,6 +69,8 @@ pub(crate) fn code(error: &BrokerError) -> Code {
         BrokerError::UnknownNode => Code::UnknownNode,
         BrokerError::NodeInUse => Code::NodeInUse,
         BrokerError::NodeRemoved => Code::NodeRemoved,
+        BrokerError::UnknownShard => Code::UnknownShard,
+        BrokerError::Moving => Code::Moving,
         // Nothing here has to do with them.
         BrokerError::InvalidPlacement(_)
         | BrokerError::OutOfOrderSequence
@@ -127,6 +129,7 @@ fn message(error: &BrokerError, subject: Subject<'_>) -> String {
         Code::UnknownNode => format!("there is no {name}; GET /v1/nodes lists those that there are"),
         Code::NodeInUse => format!("{name} has replicas: drain it, and remove it when it has none"),
         Code::NodeRemoved => format!("{name} has been removed, which is for ever; its machine can join as a new one"),
+        Code::UnknownShard => "there is no such shard; GET /v1/nodes tells which there are".into(),
         Code::UnknownGroup => format!("there is no group {group}"),
         Code::GroupNotEmpty => format!("group {group} has members; stop its consumers first"),
         Code::GroupConsumesTopic => {

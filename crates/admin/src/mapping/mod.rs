@@ -3,6 +3,7 @@
 pub(crate) mod consume;
 mod error;
 pub(crate) mod groups;
+pub(crate) mod moves;
 pub(crate) mod node;
 pub(crate) mod nodes;
 pub(crate) mod offsets;

@@ -235,7 +235,8 @@ mod tests {
 
     fn topic(partitions: usize, piece_bytes_max: u32) -> TopicInfo {
         let (replicas, in_sync, offline) = (vec![NodeId(1)], vec![NodeId(1)], Vec::new());
-        let partition = PartitionInfo { leader: None, epoch: Some(LeaderEpoch(0)), replicas, in_sync, offline };
+        let (leader, epoch, shard, older_shard) = (None, Some(LeaderEpoch(0)), None, None);
+        let partition = PartitionInfo { leader, epoch, replicas, in_sync, offline, shard, older_shard };
         TopicInfo {
             name: "t".into(),
             id: TopicId([1; 16]),

@@ -86,6 +86,8 @@ codes! {
     404 UnknownGroup,
     /// There is no such node.
     404 UnknownNode,
+    /// There is no such shard, or no partitions can be in it.
+    404 UnknownShard,
     /// The path does not take this method.
     405 MethodNotAllowed,
     /// The body took too long to arrive.
@@ -104,6 +106,8 @@ codes! {
     409 NodeInUse,
     /// The node was removed, which is for ever.
     409 NodeRemoved,
+    /// The partition moves, or records of it are still in the shard that it came from.
+    409 Moving,
     /// A configuration does not allow it.
     409 NotAllowed,
     /// There are as many as there may be.

@@ -28,4 +28,7 @@ pub use record::{
     WrittenRecord,
 };
 pub use time::Time;
-pub use topic::{AlterTopic, AlteredTopic, CreateTopic, CreatedTopic, Partition, Topic, TopicEntry, TopicList};
+pub use topic::{
+    AlterTopic, AlteredTopic, CreateTopic, CreatedTopic, MovePartition, MovedPartition, Partition, Topic, TopicEntry,
+    TopicList,
+};

@@ -92,12 +92,35 @@ pub struct Partition {
     pub epoch: u32,
     /// The nodes that have it.
     pub replicas: Vec<u64>,
+    /// The shard that it is in.
+    pub shard: Option<u32>,
+    /// The shard that it came from, while that still has records of it.
+    pub older_shard: Option<u32>,
     /// The first offset; null when its leader cannot be asked.
     pub start: Option<u64>,
     /// One past the last offset; null when its leader cannot be asked.
     pub end: Option<u64>,
     /// Bytes of its records as they are stored; null when it is not on this node.
     pub bytes: Option<u64>,
+}
+
+/// Where a partition shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MovePartition {
+    /// The shard that it goes on in. Its records stay where they are until they expire.
+    pub shard: u32,
+}
+
+/// Where a partition is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MovedPartition {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: u32,
+    /// The shard that it goes on in.
+    pub shard: u32,
 }
 
 /// What to change about a topic. What is absent stays.

@@ -1,8 +1,8 @@
 //! An answer, as whoever asks reads it: as each kind that there is. What can be read is written and read again.
 
 use admin::shape::{
-    AlteredTopic, CreatedTopic, DeletedOffsets, ErrorBody, Group, GroupList, MovedOffsets, Node, NodeList, Records,
-    RestartSafety, Topic, TopicList, Trimmed, Written,
+    AlteredTopic, CreatedTopic, DeletedOffsets, ErrorBody, Group, GroupList, MovedOffsets, MovedPartition, Node,
+    NodeList, Records, RestartSafety, Topic, TopicList, Trimmed, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -28,6 +28,7 @@ pub(crate) fn read(data: &[u8]) -> usize {
         same::<Trimmed>(data),
         same::<GroupList>(data),
         same::<MovedOffsets>(data),
+        same::<MovedPartition>(data),
         same::<DeletedOffsets>(data),
         same::<NodeList>(data),
         same::<RestartSafety>(data),

@@ -8,31 +8,33 @@ mod request;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 
-use admin::shape::{AlterNode, AlterTopic, CreateTopic, MoveOffsets, NewRecords};
+use admin::shape::{AlterNode, AlterTopic, CreateTopic, MoveOffsets, MovePartition, NewRecords};
 use admin::{Claims, body, openapi};
 use serde_json::Value;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 
-const BODIES: [&str; 5] = [
+const BODIES: [&str; 6] = [
     r#"{"name":"t","partitions":3,"replicas":1,"configs":{"retention.ms":86400000,"cleanup.policy":"compact"},"validate_only":true}"#,
     r#"{"partitions":6,"configs":{"retention.ms":null}}"#,
     r#"{"records":[{"key":"k","value":{"json":{"a":[1.50,"\u0000"]}},"headers":[{"name":"h","value":"v"}]},{"value":{"base64":"AAEC"},"partition":0,"timestamp":"2026-11-30T12:00:00.5+01:00"},{"value":null,"timestamp":1}],"acks":"1","compression":"zstd"}"#,
     r#"{"topics":[{"topic":"t","partitions":[0,1]},{"topic":"u"}],"to":{"shift_by":-5},"dry_run":true}"#,
     r#"{"state":"draining"}"#,
+    r#"{"shard":2}"#,
 ];
 
 /// One of each kind, with everything that it may have and what it may lack.
-const ANSWERS: [&str; 15] = [
+const ANSWERS: [&str; 16] = [
     r#"{"error":{"code":"invalid_body","message":"found the text \"a\", expected a list"}}"#,
     r#"{"node":1,"cluster":"AAAAAAAAAAAAAAAAAAAABw","version":"0.1.0","started":1796040000000,"uptime_seconds":1.5,"data_folder":"/data","disk":{"total_bytes":2,"free_bytes":1},"listeners":{"http":"127.0.0.1:1"},"default_partitions":1,"auto_create_topics":true,"topics":1,"shards":[{"shard":0,"leads":true,"applied":9,"streams":1,"disk_bytes":5,"live_bytes":4,"bound_bytes":6,"in_doubt":false,"damaged":0}],"problems":["shard 1 has no leader"]}"#,
     r#"{"topics":[{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","partitions":1,"bytes":2,"records":3}],"next":"t"}"#,
-    r#"{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","bytes":1,"records":2,"partitions":[{"partition":0,"leader":null,"epoch":0,"replicas":[1],"start":null,"end":7,"bytes":1}],"configs":[{"name":"retention.ms","value":"5","source":"topic","default":"604800000","documentation":""}]}"#,
+    r#"{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","bytes":1,"records":2,"partitions":[{"partition":0,"leader":null,"epoch":0,"replicas":[1],"shard":1,"older_shard":2,"start":null,"end":7,"bytes":1}],"configs":[{"name":"retention.ms","value":"5","source":"topic","default":"604800000","documentation":""}]}"#,
     r#"{"name":"t","id":null,"partitions":1,"replicas":1,"validate_only":true}"#,
     r#"{"name":"t","partitions":2,"partitions_added":1,"configs":{"retention.ms":"1"},"validate_only":false}"#,
     r#"{"topic":"t","partition":0,"records":[{"offset":5,"timestamp":-1,"timestamp_type":"append","key":null,"value":{"base64":"AAEC"},"headers":[{"name":"h","value":"v"}]}],"next_offset":6,"start":1,"end":6}"#,
     r#"{"records":[{"partition":0,"offset":1},{"partition":1,"error":{"code":"invalid_record","message":"too much"}}],"failed":1}"#,
     r#"{"topic":"t","partition":0,"start":9}"#,
+    r#"{"topic":"t","partition":0,"shard":2}"#,
     r#"{"groups":[{"group":"g","type":"classic","state":"preparing_rebalance","protocol_type":""}],"next":null}"#,
     r#"{"group":"g","type":"classic","state":"stable","protocol_type":"consumer","protocol":"range","coordinator":1,"members":[{"member":"m","instance":null,"client_id":"c","client_host":"/127.0.0.1","assignment":[{"topic":"t","partitions":[0]}]}],"offsets":[{"topic":"t","partition":0,"committed":1,"committed_at":2,"metadata":"","start":0,"end":3,"lag":2,"lag_seconds":0.25,"member":"m"}],"offsets_left_out":1}"#,
     r#"{"group":"g","dry_run":true,"offsets":[{"topic":"t","partition":0,"old":null,"new":1,"start":0,"end":2}]}"#,
@@ -97,6 +99,7 @@ fn requests_of_every_route() {
     assert!(body::read::<NewRecords>(BODIES[2].as_bytes()).is_ok());
     assert!(body::read::<MoveOffsets>(BODIES[3].as_bytes()).is_ok());
     assert!(body::read::<AlterNode>(BODIES[4].as_bytes()).is_ok());
+    assert!(body::read::<MovePartition>(BODIES[5].as_bytes()).is_ok());
     let lines = lines.into_iter().map(|line| format!("{line}\n").into_bytes());
     let bodies = BODIES.iter().map(|body| format!("POST /v1/topics\n{body}").into_bytes());
     let seeds: Vec<Vec<u8>> = lines.chain(bodies).collect();

@@ -1,7 +1,7 @@
 //! A request: a line with method, path and query, and behind it a body, which is read as each kind of body
 //! that there is. What can be read is written and read again; what cannot is refused in a short sentence.
 
-use admin::shape::{AlterNode, AlterTopic, CreateTopic, ErrorBody, MoveOffsets, NewRecords};
+use admin::shape::{AlterNode, AlterTopic, CreateTopic, ErrorBody, MoveOffsets, MovePartition, NewRecords};
 use admin::{Answer, Call, Claims, Gate, Head, api, body};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ pub(crate) fn run(data: &[u8]) {
     read::<NewRecords>(body);
     read::<MoveOffsets>(body);
     read::<AlterNode>(body);
+    read::<MovePartition>(body);
 }
 
 /// The request of a line, as the API takes it.

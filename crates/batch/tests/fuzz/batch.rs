@@ -7,7 +7,7 @@ use ::batch::{Batch, BatchError, Batches, Compression};
 use bytes::{Bytes, BytesMut};
 
 const LIMIT: usize = 1 << 20;
-const HORIZON: Horizon = Horizon { now: 1_700_000_000_000, keep_millis: 1000 };
+const HORIZON: Horizon = Horizon { now: 1_700_000_000_000, keep_millis: Some(1000) };
 
 /// See the module's documentation.
 pub(crate) fn run(data: &[u8]) {

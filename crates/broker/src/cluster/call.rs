@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use machine::Reply;
 use machine::catalog::Endpoint;
-use model::{NodeId, ShardId};
+use model::{LeaderEpoch, NodeId, Offset, ShardId, StreamId, Timestamp};
 
 model::wire_enum! {
     /// What a node asks another.
@@ -53,6 +53,40 @@ model::wire_enum! {
             /// The node that shall lead.
             to: NodeId,
         },
+        /// Asks for records of a stream that goes on in another shard.
+        5 = ReadOlder {
+            /// The shard that has them.
+            shard: ShardId,
+            /// The stream.
+            stream: StreamId,
+            /// From this offset on.
+            from: Offset,
+            /// Below this one.
+            to: Offset,
+            /// Only the first piece that has something this new.
+            since: Option<Timestamp>,
+            /// No more bytes than this, beyond the first piece.
+            bytes_max: u64,
+        },
+        /// Asks what the shards take that a node leads.
+        7 = Load,
+    }
+}
+
+model::wire_struct! {
+    /// Pieces of a stream, back to back.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct OlderPieces {
+        /// Offset of the first record.
+        pub base: Offset,
+        /// Offsets taken.
+        pub count: u32,
+        /// Leader epoch of the first piece.
+        pub epoch: LeaderEpoch,
+        /// Greatest timestamp.
+        pub max_timestamp: Timestamp,
+        /// The pieces' bytes.
+        pub bytes: Bytes,
     }
 }
 
@@ -112,6 +146,18 @@ model::wire_enum! {
             /// Who.
             leader: NodeId,
         },
+        /// Records of a stream that goes on in another shard.
+        9 = Older {
+            /// In order. None when no piece is as new as was asked for.
+            pieces: Vec<OlderPieces>,
+        },
+        /// What the shards take that a node leads, in bytes a second.
+        11 = Load {
+            /// Each of them.
+            shards: Vec<(ShardId, u64)>,
+            /// Their streams that take most.
+            streams: Vec<(StreamId, ShardId, u64)>,
+        },
     }
 }
 
@@ -140,6 +186,15 @@ mod tests {
             NodeCall::Deliver { from: ShardId(0), to: ShardId(2), items: vec![(7, Bytes::from_static(&[8]))] },
             NodeCall::Standing { shard: ShardId(2) },
             NodeCall::HandOver { shard: ShardId(2), to: NodeId(3) },
+            NodeCall::ReadOlder {
+                shard: ShardId(2),
+                stream: StreamId(7),
+                from: Offset(3),
+                to: Offset(9),
+                since: Some(Timestamp(500)),
+                bytes_max: 1024,
+            },
+            NodeCall::Load,
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -167,6 +222,16 @@ mod tests {
                 version: 2,
             },
             NodeAnswer::HandedOver { leader: NodeId(3) },
+            NodeAnswer::Older {
+                pieces: vec![OlderPieces {
+                    base: Offset(3),
+                    count: 2,
+                    epoch: LeaderEpoch(1),
+                    max_timestamp: Timestamp(600),
+                    bytes: Bytes::from_static(b"piece"),
+                }],
+            },
+            NodeAnswer::Load { shards: vec![(ShardId(2), 900)], streams: vec![(StreamId(7), ShardId(2), 800)] },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

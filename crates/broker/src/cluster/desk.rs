@@ -4,6 +4,7 @@ use super::call::{NodeAnswer, NodeCall};
 use super::standing::Standing;
 use crate::broker::Inner;
 use crate::links::Desk;
+use crate::older::Wanted;
 use crate::shards::Shards;
 use bytes::Bytes;
 use futures::channel::oneshot;
@@ -118,6 +119,11 @@ async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
             },
             None => NodeAnswer::NotLeader { leader: None },
         },
+        NodeCall::ReadOlder { shard, stream, from, to, since, bytes_max } => {
+            let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+            broker.read_for_another(shard, Wanted { stream, from, to, since, bytes_max }).await
+        }
+        NodeCall::Load => broker.own_load().answer(),
     }
 }
 

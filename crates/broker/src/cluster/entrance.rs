@@ -208,7 +208,9 @@ async fn try_to_join(
         | NodeAnswer::Proposed { .. }
         | NodeAnswer::Delivered { .. }
         | NodeAnswer::Standing { .. }
-        | NodeAnswer::HandedOver { .. } => Err(Failure::Later("the answer is not known".to_owned())),
+        | NodeAnswer::HandedOver { .. }
+        | NodeAnswer::Older { .. }
+        | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }
 

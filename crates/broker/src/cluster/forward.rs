@@ -106,7 +106,9 @@ impl Inner {
             | NodeAnswer::Joined { .. }
             | NodeAnswer::Delivered { .. }
             | NodeAnswer::Standing { .. }
-            | NodeAnswer::HandedOver { .. } => Err(ProposeError::Unknown),
+            | NodeAnswer::HandedOver { .. }
+            | NodeAnswer::Older { .. }
+            | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
     }
 

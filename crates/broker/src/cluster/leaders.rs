@@ -9,17 +9,25 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(crate) struct Leaders {
     heard: Mutex<BTreeMap<ShardId, NodeId>>,
+    /// How often in a row nobody was found to lead a shard: the next one is asked then.
+    misses: Mutex<BTreeMap<ShardId, usize>>,
 }
 
 impl Leaders {
     /// Remembers who leads.
     pub(crate) fn hear(&self, shard: ShardId, leader: NodeId) {
         self.heard.lock().insert(shard, leader);
+        self.misses.lock().remove(&shard);
     }
 
     /// Forgets it: who was asked does not lead, and does not know who does.
     pub(crate) fn forget(&self, shard: ShardId) {
         self.heard.lock().remove(&shard);
+        *self.misses.lock().entry(shard).or_default() += 1;
+    }
+
+    fn misses(&self, shard: ShardId) -> usize {
+        self.misses.lock().get(&shard).copied().unwrap_or(0)
     }
 
     fn get(&self, shard: ShardId) -> Option<NodeId> {
@@ -31,14 +39,20 @@ impl Inner {
     /// Whom to ask about what only a shard's leader can do: who leads or did when last heard of, or else one
     /// after the other of those that have a replica and may know.
     pub(crate) fn whom_to_ask(&self, shard: ShardId, attempt: usize) -> Option<NodeId> {
-        self.leader_of(shard).or_else(|| self.leaders.get(shard).filter(|leader| *leader != self.me())).or_else(|| {
-            let known = match self.shards.get(shard) {
-                Some(shard) => shard.membership().nodes(),
-                None => self.replicas_of(shard).into_iter().collect(),
-            };
-            let others: Vec<NodeId> = known.into_iter().filter(|node| *node != self.me()).collect();
-            others.get(attempt.checked_rem(others.len())?).copied()
-        })
+        let replica = self.shards.get(shard);
+        let heard = || self.leaders.get(shard).filter(|leader| *leader != self.me());
+        if let Some(leader) = replica.as_ref().and_then(|_| self.leader_of(shard)).or_else(heard) {
+            return Some(leader);
+        }
+        let known = match replica {
+            Some(replica) => replica.membership().nodes().into_iter().collect(),
+            None => self.replicas_of(shard),
+        };
+        // Whoever is to lead comes first.
+        let preferred = self.leader_of(shard);
+        let mut others: Vec<NodeId> = known.into_iter().filter(|node| *node != self.me()).collect();
+        others.sort_by_key(|node| Some(*node) != preferred);
+        others.get(attempt.max(self.leaders.misses(shard)).checked_rem(others.len())?).copied()
     }
 
     /// Who leads a shard, as far as is known here.
@@ -47,7 +61,8 @@ impl Inner {
         match self.shards.get(shard).map(|shard| shard.leading()) {
             Some(Ok(_)) => Some(self.me()),
             Some(Err(leader)) => leader,
-            None => self.leaders.get(shard).or_else(|| {
+            // Without a replica this node does not lead it, whatever was heard before it had none.
+            None => self.leaders.get(shard).filter(|leader| *leader != self.me()).or_else(|| {
                 let machine = self.catalog().machine();
                 machine.catalog.placement(shard).map(|placement| placement.preferred)
             }),

@@ -14,8 +14,10 @@ mod election;
 pub(crate) mod entrance;
 mod forward;
 pub(crate) mod leaders;
+pub(crate) mod load;
 pub mod network;
 pub mod plan;
+pub mod shed;
 pub(crate) mod standing;
 
 pub use config::{Advertised, ClusterConfig};

@@ -276,6 +276,12 @@ fn given_up(catalog: &Catalog) -> impl Iterator<Item = (ShardId, u64)> {
     leaving.map(|(shard, placed)| (shard, placed.revision))
 }
 
+/// Whether there are so many nodes that one can be lost: with fewer, load is not spread by itself.
+#[must_use]
+pub fn can_spare_one(catalog: &Catalog) -> bool {
+    active(catalog).len() >= NODES_THAT_SURVIVE
+}
+
 /// The shards that have been placed and do not count yet.
 #[must_use]
 pub fn growing(catalog: &Catalog) -> Vec<ShardId> {

@@ -6,4 +6,5 @@ mod elections;
 mod forming;
 mod founding;
 mod identity;
+mod moving;
 mod nodes;

@@ -84,7 +84,7 @@ pub(crate) async fn describe(broker: &Broker, name: &str) -> Result<TopicInfo, B
     found.remove(0)
 }
 
-fn partition(topic: &str, partition: u32) -> PartitionRef {
+pub(crate) fn partition(topic: &str, partition: u32) -> PartitionRef {
     PartitionRef { topic: TopicRef::Name(topic.to_owned()), partition }
 }
 

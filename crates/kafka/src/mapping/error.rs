@@ -31,7 +31,11 @@ pub(crate) fn code(error: &BrokerError) -> i16 {
         BrokerError::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
         BrokerError::LimitReached(_) => ErrorCode::PolicyViolation,
         // No request of this protocol is about them.
-        BrokerError::UnknownNode | BrokerError::NodeInUse | BrokerError::NodeRemoved => ErrorCode::InvalidRequest,
+        BrokerError::UnknownNode
+        | BrokerError::NodeInUse
+        | BrokerError::NodeRemoved
+        | BrokerError::UnknownShard
+        | BrokerError::Moving => ErrorCode::InvalidRequest,
         BrokerError::Group(error) => return group_code(error),
     };
     code.code()

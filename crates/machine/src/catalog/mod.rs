@@ -1,6 +1,7 @@
 //! What every node knows: shards, topics and where their streams are, producer ids; and from behaviour 2 on
 //! nodes, where the replicas of shards are to be, and which shard the name of a group belongs to.
 
+pub mod moves;
 pub mod node;
 pub mod placement;
 pub mod slots;
@@ -14,6 +15,7 @@ use crate::table::{Single, Table, Taken};
 use model::config::StreamConfig;
 use model::wire::WireError;
 use model::{Name, NodeId, ProducerId, ShardId, StreamId, TopicId, limit};
+use moves::Move;
 use node::Nodes;
 pub use node::{Endpoint, Node, NodeState};
 pub use placement::Placement;
@@ -32,6 +34,8 @@ mod tag {
     pub(super) const PLACEMENTS: u8 = 69;
     pub(super) const SLOTS: u8 = 70;
     pub(super) const GIVEN_UP: u8 = 72;
+    pub(super) const MOVES: u8 = 71;
+    pub(super) const OLDER: u8 = 73;
 }
 
 model::wire_struct! {
@@ -63,6 +67,10 @@ pub struct Catalog {
     slots: Table<(), Slots>,
     /// The greatest number of a shard that was given up, if one was.
     given_up: Table<(), ShardId>,
+    /// Streams that are on their way to another shard.
+    moves: Table<StreamId, Move>,
+    /// The shards that have older records of streams.
+    older: Table<StreamId, ShardId>,
     /// Topics by name; made from the table.
     names: BTreeMap<Name, TopicId>,
     /// Topics by their streams, of which those that were made at once have numbers one after the other: by the first
@@ -80,6 +88,8 @@ impl Catalog {
             placements: Table::new(tag::PLACEMENTS),
             slots: Table::new(tag::SLOTS),
             given_up: Table::new(tag::GIVEN_UP),
+            moves: Table::new(tag::MOVES),
+            older: Table::new(tag::OLDER),
             names: BTreeMap::new(),
             rows: BTreeMap::new(),
         }
@@ -453,6 +463,8 @@ impl Catalog {
             if let Some(streams) = self.shards.get_mut(&partition.shard) {
                 *streams = streams.saturating_sub(1);
             }
+            self.moves.remove(&partition.stream);
+            self.older.remove(&partition.stream);
         }
         effects.extend(shards.into_iter().map(Effect::OutboxFor));
         self.names.remove(&topic.name);
@@ -479,7 +491,8 @@ impl Catalog {
         }
         check_settings(&settings)?;
         if topic.config != config {
-            let shards = by_shard(&topic.partitions);
+            let mut shards: Vec<_> = by_shard(&topic.partitions).into_iter().collect();
+            shards.extend(self.older_by_shard(&topic.partitions));
             if !outbox.has_room(shards.len()) {
                 return Err(Refusal::LimitReached(Limit::Outbox));
             }
@@ -512,6 +525,8 @@ impl Catalog {
         self.placements.take_changes(into);
         self.slots.take_changes(into);
         self.given_up.take_changes(into);
+        self.moves.take_changes(into);
+        self.older.take_changes(into);
     }
 
     /// Puts back an object of a checkpoint; `None` when the tag is not of these tables.
@@ -524,6 +539,8 @@ impl Catalog {
             tag::PLACEMENTS => self.placements.restore(key, value),
             tag::SLOTS => self.slots.restore(key, value),
             tag::GIVEN_UP => self.given_up.restore(key, value),
+            tag::MOVES => self.moves.restore(key, value),
+            tag::OLDER => self.older.restore(key, value),
             _ => return None,
         })
     }
@@ -542,6 +559,8 @@ impl Catalog {
         self.placements.dump(&mut *each);
         self.slots.dump(&mut *each);
         self.given_up.dump(&mut *each);
+        self.moves.dump(&mut *each);
+        self.older.dump(&mut *each);
     }
 }
 

@@ -53,6 +53,12 @@ impl Dedup {
         self.ids.get(&(stream, id.clone())).map(|seen| seen.base)
     }
 
+    /// The ids of `stream`, ascending.
+    pub(crate) fn of_stream(&self, stream: StreamId) -> impl Iterator<Item = (&Bytes, &Seen)> {
+        let of_it = self.ids.range((stream, Bytes::new())..).take_while(move |((of, _), _)| *of == stream);
+        of_it.map(|((_, id), seen)| (id, seen))
+    }
+
     /// Whether one more id of `stream` can be remembered at `now`, behind `ahead` others. Expired
     /// ones take no room: they go when theirs is needed.
     #[must_use]

@@ -2,6 +2,7 @@
 
 pub mod dedup;
 pub mod group;
+pub mod moving;
 mod pending;
 pub mod producer;
 mod producers;

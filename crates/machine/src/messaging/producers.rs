@@ -23,24 +23,28 @@ impl Producers {
         self.rows.get(&(stream, producer))
     }
 
-    /// Remembers `batch`, which was judged to be next. At the limit the longest idle producer makes
-    /// room for a new one.
+    /// Remembers `batch`, which was judged to be next.
     pub(crate) fn remember(&mut self, stream: StreamId, batch: &ProducerBatch, base: Offset, now: Hlc) {
         let known = self.rows.get(&(stream, batch.producer)).cloned();
+        self.put(stream, batch.producer, Producer::remember(known, batch, base, now));
+    }
+
+    /// Remembers a producer. At the limit the longest idle one makes room for a new one.
+    pub(crate) fn put(&mut self, stream: StreamId, id: ProducerId, producer: Producer) {
         let others = self.by_idleness.entry(stream).or_default();
-        let makes_room = match &known {
-            Some(known) => Some((known.last_seen, batch.producer)),
+        let makes_room = match self.rows.get(&(stream, id)) {
+            Some(known) => Some((known.last_seen, id)),
             None if others.len() >= limit::STREAM_PRODUCERS_MAX => others.first().copied(),
             None => None,
         };
-        if let Some((seen, producer)) = makes_room {
-            others.remove(&(seen, producer));
-            if producer != batch.producer {
-                self.rows.remove(&(stream, producer));
+        if let Some((seen, idle)) = makes_room {
+            others.remove(&(seen, idle));
+            if idle != id {
+                self.rows.remove(&(stream, idle));
             }
         }
-        others.insert((now, batch.producer));
-        self.rows.insert((stream, batch.producer), Producer::remember(known, batch, base, now));
+        others.insert((producer.last_seen, id));
+        self.rows.insert((stream, id), producer);
     }
 
     /// Forgets producers of `stream`, at most `left` of them, which it counts down. Returns whether

@@ -113,7 +113,8 @@ impl Sequencer {
         now: Hlc,
     ) -> Result<Sequenced, Refusal> {
         let id = request.stream;
-        let stream = state.stream(id).ok_or(Refusal::UnknownStream)?;
+        let stream = state.newest(id)?;
+        let start = state.start_of(id).unwrap_or(stream.start);
         if let Some(pending) = self.streams.get_mut(&id) {
             pending.believe(stream.end);
         }
@@ -141,7 +142,7 @@ impl Sequencer {
         match self.judge(state, &asked)? {
             Repeat::No => {}
             Repeat::Applied(base) => {
-                return Ok(Sequenced::Answer(Reply::Duplicate { base, start: stream.start }));
+                return Ok(Sequenced::Answer(Reply::Duplicate { base, start }));
             }
             Repeat::Ask => return self.recall(state, &asked, entry),
         }

@@ -1,5 +1,6 @@
 //! A stream's state: where it starts and ends, and under which leader epochs it was written.
 
+use crate::command::Adoption;
 use model::config::StreamConfig;
 use model::{LeaderEpoch, Offset, Timestamp, limit};
 
@@ -39,6 +40,16 @@ impl Stream {
         }
     }
 
+    /// A stream that goes on where it was fenced in another shard, under the epoch that it was given.
+    pub(crate) fn adopted(adoption: Adoption, term: u64) -> Self {
+        let Adoption { config, end, mut epochs, epoch, max_timestamp, bytes_appended, .. } = adoption;
+        if epochs.len() == limit::STREAM_EPOCHS_MAX {
+            epochs.remove(0);
+        }
+        epochs.push((epoch, end));
+        Stream { config, start: end, end, epochs, epoch_term: term, max_timestamp, bytes_appended }
+    }
+
     /// The epoch a leader of Raft term `term` writes under: a new one for a new term.
     #[must_use]
     pub fn epoch_in(&self, term: u64) -> LeaderEpoch {
@@ -64,7 +75,12 @@ impl Stream {
     /// Moves the start to `to`, which lies within the stream.
     pub(crate) fn trim(&mut self, to: Offset) {
         self.start = to;
-        // The epoch that covers the start stays, now beginning there.
+        self.forget_epochs_below(to);
+    }
+
+    /// Forgets the leader epochs of records below `to`.
+    pub(crate) fn forget_epochs_below(&mut self, to: Offset) {
+        // The epoch that covers it stays, now beginning there.
         let covering = self.epochs.partition_point(|(_, base)| *base <= to).saturating_sub(1);
         self.epochs.drain(..covering);
         if let Some((_, base)) = self.epochs.first_mut() {

@@ -2,17 +2,19 @@
 
 use super::dedup::Dedup;
 use super::group::Groups;
+use super::moving::Older;
 use super::producer::{Producer, Verdict};
 use super::producers::Producers;
 use super::stream::Stream;
 use crate::command::ProducerBatch;
+use crate::outbox::Outbox;
 use crate::refusal::{Fault, Limit, Refusal};
 use crate::reply::{Effect, Reply};
 use crate::table::{Table, Taken};
 use bytes::Bytes;
 use model::config::{Settlement, StreamConfig};
 use model::wire::WireError;
-use model::{Hlc, IntervalSet, Offset, PieceDesc, ProducerId, StreamId, Timestamp, limit};
+use model::{Hlc, IntervalSet, Offset, PieceDesc, ProducerId, ShardId, StreamId, Timestamp, limit};
 
 /// Table tags. On disk: never reused.
 mod tag {
@@ -24,16 +26,22 @@ mod tag {
     pub(super) const GROUPS: u8 = 20;
     pub(super) const OFFSETS: u8 = 21;
     pub(super) const GONE: u8 = 22;
+    pub(super) const MOVED: u8 = 24;
+    pub(super) const OLDER: u8 = 25;
 }
 
 /// All of a shard's streams, and positions over streams of any shard.
 #[derive(Debug)]
 pub struct Messaging {
-    streams: Table<StreamId, Stream>,
-    producers: Producers,
+    pub(super) streams: Table<StreamId, Stream>,
+    pub(super) producers: Producers,
     settled: Table<StreamId, IntervalSet>,
     /// Deleted streams of which something is still to be forgotten.
-    gone: Table<StreamId, ()>,
+    pub(super) gone: Table<StreamId, ()>,
+    /// Where streams are continued that were here. Records of them may still be here.
+    pub(super) moved: Table<StreamId, ShardId>,
+    /// Where the older records of streams are that came here.
+    pub(super) older: Table<StreamId, Older>,
     /// Message ids within their windows.
     pub dedup: Dedup,
     /// Consumer groups.
@@ -47,6 +55,8 @@ impl Messaging {
             producers: Producers::new(tag::PRODUCERS),
             settled: Table::new(tag::SETTLED),
             gone: Table::new(tag::GONE),
+            moved: Table::new(tag::MOVED),
+            older: Table::new(tag::OLDER),
             dedup: Dedup::new(tag::DEDUP),
             groups: Groups::new(tag::GROUPS, tag::OFFSETS),
         }
@@ -93,7 +103,7 @@ impl Messaging {
         config: &StreamConfig,
         effects: &mut Vec<Effect>,
     ) -> Result<Reply, Refusal> {
-        if ids.iter().any(|id| self.gone.get(id).is_some()) {
+        if ids.iter().any(|id| self.gone.get(id).is_some() || self.moved.get(id).is_some()) {
             return Err(Refusal::Invalid(Fault::StreamIdUsed));
         }
         for id in ids {
@@ -108,7 +118,7 @@ impl Messaging {
 
     /// Configures all of `ids` or none.
     pub(crate) fn configure(&mut self, ids: &[StreamId], config: &StreamConfig) -> Result<Reply, Refusal> {
-        if ids.iter().any(|id| self.streams.get(id).is_none()) {
+        if ids.iter().any(|id| self.streams.get(id).is_none() && self.moved.get(id).is_none()) {
             return Err(Refusal::UnknownStream);
         }
         for id in ids {
@@ -126,6 +136,8 @@ impl Messaging {
     /// Deletes streams. Whatever is known about them beyond `left` rows is forgotten by later ticks.
     pub(crate) fn delete(&mut self, ids: &[StreamId], left: &mut usize, effects: &mut Vec<Effect>) -> Reply {
         for id in ids {
+            self.moved.remove(id);
+            self.older.remove(id);
             if self.streams.remove(id) {
                 self.settled.remove(id);
                 effects.push(Effect::StreamGone(*id));
@@ -172,7 +184,8 @@ impl Messaging {
             return Err(Refusal::Invalid(Fault::NoPieces));
         };
         let id = first.stream;
-        let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
+        let stream = self.newest(id)?;
+        let start = self.start_of(id).unwrap_or(stream.start);
         let (mut next, epoch) = (stream.end, stream.epoch_in(term));
         for piece in pieces {
             if piece.stream != id {
@@ -189,13 +202,12 @@ impl Messaging {
         if let Some(batch) = &producer {
             let known = self.producers.get(id, batch.producer);
             if let Verdict::Duplicate(base) = Producer::judge(known, batch)? {
-                return Ok(Reply::Duplicate { base, start: stream.start });
+                return Ok(Reply::Duplicate { base, start });
             }
         }
         let window = stream.config.dedup_window_millis;
         if let Some(message) = message_id.as_ref().filter(|_| window > 0) {
             if let Some(base) = self.dedup.find(id, message, now) {
-                let start = stream.start;
                 self.remember_number(id, producer, base, now);
                 return Ok(Reply::Duplicate { base, start });
             }
@@ -213,7 +225,7 @@ impl Messaging {
             stream.bytes_appended += u64::from(piece.length);
         }
         effects.push(Effect::StreamGrew(id));
-        Ok(Reply::Appended { base: first.base, start: stream.start })
+        Ok(Reply::Appended { base: first.base, start })
     }
 
     /// Whether a message id can be remembered, with `ahead` others before it.
@@ -249,7 +261,8 @@ impl Messaging {
         message_id: Option<&Bytes>,
         now: Hlc,
     ) -> Result<Reply, Refusal> {
-        let start = self.streams.get(&id).ok_or(Refusal::UnknownStream)?.start;
+        self.newest(id)?;
+        let start = self.start_of(id).ok_or(Refusal::UnknownStream)?;
         if let Some(batch) = &producer {
             match Producer::judge(self.producers.get(id, batch.producer), batch) {
                 Ok(Verdict::Duplicate(base)) => return Ok(Reply::Duplicate { base, start }),
@@ -266,16 +279,34 @@ impl Messaging {
         Ok(Reply::Duplicate { base, start })
     }
 
-    pub(crate) fn trim(&mut self, id: StreamId, to: Offset, effects: &mut Vec<Effect>) -> Result<Reply, Refusal> {
-        let stream = self.streams.get(&id).ok_or(Refusal::UnknownStream)?;
+    /// `me` is this shard.
+    pub(crate) fn trim(
+        &mut self,
+        id: StreamId,
+        to: Offset,
+        me: ShardId,
+        outbox: &mut Outbox,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Reply, Refusal> {
+        // Of a stream that was here, what is left.
+        let elsewhere = self.moved_to(id).map_or(Refusal::UnknownStream, Refusal::Moved);
+        let stream = self.streams.get(&id).ok_or(elsewhere)?;
         if to > stream.end {
             return Err(Refusal::OffsetOutOfRange);
         }
-        if to > stream.start {
-            self.move_start(id, to);
+        let first = stream.start;
+        if self.start_of(id).is_some_and(|start| to > start) {
+            self.trim_moved(id, to, me, outbox, effects)?;
+            // What lies below may be older records, which are elsewhere.
+            if to > first {
+                self.move_start(id, to);
+            }
             effects.push(Effect::StreamShrank(id));
         }
-        let start = self.streams.get(&id).map_or(to, |stream| stream.start);
+        let start = self.start_of(id).unwrap_or(to);
+        if self.moved.get(&id).is_some() && self.streams.get(&id).is_some_and(|stream| stream.start == stream.end) {
+            self.forget_range(id, effects);
+        }
         Ok(Reply::Trimmed { start })
     }
 
@@ -343,6 +374,8 @@ impl Messaging {
         self.groups.states.take_changes(into);
         self.groups.offsets.take_changes(into);
         self.gone.take_changes(into);
+        self.moved.take_changes(into);
+        self.older.take_changes(into);
     }
 
     /// Puts back an object of a checkpoint; `None` when the tag is not of these tables.
@@ -355,6 +388,8 @@ impl Messaging {
             tag::GROUPS => self.groups.states.restore(key, value),
             tag::OFFSETS => self.groups.offsets.restore(key, value),
             tag::GONE => self.gone.restore(key, value),
+            tag::MOVED => self.moved.restore(key, value),
+            tag::OLDER => self.older.restore(key, value),
             _ => return None,
         })
     }
@@ -374,5 +409,7 @@ impl Messaging {
         self.groups.states.dump(&mut *each);
         self.groups.offsets.dump(&mut *each);
         self.gone.dump(&mut *each);
+        self.moved.dump(&mut *each);
+        self.older.dump(&mut *each);
     }
 }

@@ -25,7 +25,10 @@ fn objects_of_checkpoints() {
     seeds::play(
         FOLDER,
         "objects",
-        &golden(&["objects_streams", "objects_catalog", "objects_nodes"], &[]),
+        &golden(
+            &["objects_streams", "objects_catalog", "objects_nodes", "objects_moves", "objects_moves_catalog"],
+            &[],
+        ),
         objects::run,
     );
 }

@@ -32,7 +32,14 @@ pub(super) fn command() -> impl Strategy<Value = Command> {
         1 => (id(), 0u32..9).prop_map(|(id, partitions)| Command::AddPartitions { id, partitions }),
         1 => (0u32..9).prop_map(|count| Command::AllocateProducerIds { count }),
         2 => (1u32..5, vec(1u64..9, 1..5)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
-        2 => (0u32..3).prop_map(|version| Command::Barrier { version }),
+        2 => (0u32..4).prop_map(|version| Command::Barrier { version }),
+        2 => (id(), 0u32..6, 1u32..5).prop_map(|(id, partition, to)| {
+            Command::MoveStream { id, partition, to: ShardId(to) }
+        }),
+        2 => (1u64..9, 1u32..5, any::<bool>()).prop_map(|(stream, by, has_older)| {
+            Command::StreamAdopted { stream: StreamId(stream), by: ShardId(by), has_older }
+        }),
+        1 => (1u64..9).prop_map(|stream| Command::OlderGone { stream: StreamId(stream) }),
         9 => about_nodes(),
     ]
 }

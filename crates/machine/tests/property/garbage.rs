@@ -4,7 +4,9 @@ use super::checkpoint::Checkpoint;
 use crate::piece::Batch;
 use bytes::Bytes;
 use machine::catalog::{Endpoint, NodeState};
-use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
+use machine::command::{AdoptedId, AdoptedProducer, Adoption, CommittedOffset, NewTopic, ProducerBatch};
+use machine::messaging::dedup::Seen;
+use machine::messaging::producer::{Producer, Remembered};
 use machine::{Command, Machine, Position};
 use model::config::{Settlement, StreamConfig};
 use model::wire::{Input, Wire, WireError};
@@ -107,8 +109,52 @@ fn command() -> impl Strategy<Value = Command> {
         }),
         1 => number32().prop_map(|count| Command::AllocateProducerIds { count }),
         1 => (number32(), vec(number(), 0..3)).prop_map(|(to, items)| Command::Delivered { to: ShardId(to), items }),
-        2 => prop_oneof![8 => 0u32..3, 1 => number32()].prop_map(|version| Command::Barrier { version }),
+        2 => prop_oneof![8 => 0u32..4, 1 => number32()].prop_map(|version| Command::Barrier { version }),
+        4 => about_moves(),
         4 => about_nodes(),
+    ]
+}
+
+fn about_moves() -> impl Strategy<Value = Command> {
+    let stream = || number().prop_map(StreamId);
+    let shard = || number32().prop_map(ShardId);
+    let offset = || number().prop_map(Offset);
+    let producer = (number(), -1i16..3, vec((signed(), signed(), offset()), 0..7), number()).prop_map(
+        |(id, epoch, batches, seen)| {
+            let batch = |(first_sequence, last_sequence, base)| Remembered { first_sequence, last_sequence, base };
+            let batches = batches.into_iter().map(batch).collect();
+            AdoptedProducer { id: ProducerId(id), known: Producer { epoch, last_seen: Hlc(seen), batches } }
+        },
+    );
+    let id = (vec(any::<u8>(), 0..3), offset(), any::<i64>())
+        .prop_map(|(id, base, until)| AdoptedId { id: Bytes::from(id), seen: Seen { base, until: Timestamp(until) } });
+    let epochs = vec((number32().prop_map(LeaderEpoch), offset()), 0..3);
+    let adoption = (shard(), config(), (offset(), offset()), epochs, number32(), any::<i64>(), number()).prop_map(
+        |(from, config, (start, end), epochs, epoch, newest, bytes_appended)| Adoption {
+            from,
+            config,
+            start,
+            end,
+            epochs,
+            epoch: LeaderEpoch(epoch),
+            max_timestamp: Timestamp(newest),
+            bytes_appended,
+        },
+    );
+    prop_oneof![
+        (stream(), shard()).prop_map(|(stream, to)| Command::FenceStream { stream, to }),
+        (stream(), vec(producer, 0..3)).prop_map(|(stream, producers)| Command::AdoptProducers { stream, producers }),
+        (stream(), vec(id, 0..3)).prop_map(|(stream, ids)| Command::AdoptIds { stream, ids }),
+        (stream(), adoption).prop_map(|(stream, adoption)| Command::AdoptStream { stream, adoption }),
+        (stream(), shard(), offset()).prop_map(|(stream, from, start)| Command::OlderStarts { stream, from, start }),
+        ((0u8..3), number32(), shard())
+            .prop_map(|(id, partition, to)| { Command::MoveStream { id: TopicId([id; 16]), partition, to } }),
+        (stream(), shard(), any::<bool>()).prop_map(|(stream, by, has_older)| Command::StreamAdopted {
+            stream,
+            by,
+            has_older
+        }),
+        stream().prop_map(|stream| Command::OlderGone { stream }),
     ]
 }
 
@@ -216,4 +262,5 @@ proptest! {
 }
 
 /// First bytes of the keys of every table, and of one that there is not.
-const TAGS: &[u8] = &[1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23, 64, 65, 66, 67, 68, 69, 70, 99];
+const TAGS: &[u8] =
+    &[1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 99];

@@ -4,6 +4,7 @@ mod catalog;
 mod checkpoint;
 mod garbage;
 mod leader;
+mod moving;
 mod replica;
 mod reply;
 mod surprise;

@@ -3,10 +3,12 @@
 use super::checkpoint::Checkpoint;
 use crate::piece::Batch;
 use bytes::Bytes;
-use machine::command::{CommittedOffset, ProducerBatch};
+use machine::command::{AdoptedId, AdoptedProducer, Adoption, CommittedOffset, ProducerBatch};
+use machine::messaging::dedup::Seen;
+use machine::messaging::producer::{Producer, Remembered};
 use machine::{Command, Machine, Position};
 use model::config::{Settlement, StreamConfig};
-use model::{Entry, EntryBuilder, Hlc, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, Wire};
+use model::{Entry, EntryBuilder, Hlc, LeaderEpoch, Offset, PieceHead, ProducerId, ShardId, StreamId, Timestamp, Wire};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -93,6 +95,33 @@ fn position() -> impl Strategy<Value = CommittedOffset> {
     })
 }
 
+/// A stream that comes from another shard, and what it brings.
+fn adopted() -> impl Strategy<Value = Command> {
+    let producer = (1u64..4, 0i32..4).prop_map(|(id, first_sequence)| {
+        let batches = vec![Remembered { first_sequence, last_sequence: first_sequence, base: Offset(1) }];
+        AdoptedProducer { id: ProducerId(id), known: Producer { epoch: 0, last_seen: Hlc(7), batches } }
+    });
+    let id = (0u8..4, 1_000i64..1_400).prop_map(|(id, until)| AdoptedId {
+        id: Bytes::from(vec![id]),
+        seen: Seen { base: Offset(2), until: Timestamp(until) },
+    });
+    let adoption = (0u64..9, 0u64..9, config()).prop_map(|(start, records, config)| Adoption {
+        from: ShardId(2),
+        config,
+        start: Offset(start),
+        end: Offset(start + records),
+        epochs: vec![(LeaderEpoch(0), Offset(start))],
+        epoch: LeaderEpoch(1),
+        max_timestamp: Timestamp(5),
+        bytes_appended: records * 70,
+    });
+    prop_oneof![
+        (stream(), vec(producer, 1..3)).prop_map(|(stream, producers)| Command::AdoptProducers { stream, producers }),
+        (stream(), vec(id, 1..3)).prop_map(|(stream, ids)| Command::AdoptIds { stream, ids }),
+        (stream(), adoption).prop_map(|(stream, adoption)| Command::AdoptStream { stream, adoption }),
+    ]
+}
+
 fn messaging_step() -> impl Strategy<Value = Step> {
     let ranges = vec((0u64..30, 1u64..6).prop_map(|(from, len)| (from, from + len)), 1..4);
     let state = vec(any::<u8>(), 0..4).prop_map(Bytes::from);
@@ -115,7 +144,12 @@ fn messaging_step() -> impl Strategy<Value = Step> {
             committed_until: None,
         }),
         1 => group().prop_map(|group| Command::DeleteGroup { group }),
-        1 => (0u32..3).prop_map(|version| Command::Barrier { version }),
+        1 => (0u32..4).prop_map(|version| Command::Barrier { version }),
+        2 => (stream(), (1u32..3)).prop_map(|(stream, to)| Command::FenceStream { stream, to: ShardId(to) }),
+        2 => adopted(),
+        1 => (stream(), (1u32..3), 0u64..30).prop_map(|(stream, from, start)| {
+            Command::OlderStarts { stream, from: ShardId(from), start: Offset(start) }
+        }),
     ];
     let command = command.boxed();
     let delivered = (0u32..2, 1u64..9, command.clone()).prop_map(|(from, item, command)| Command::Deliver {

@@ -2,7 +2,7 @@
 
 use machine::refusal::{Fault, Limit};
 use machine::{Refusal, Reply};
-use model::{NodeId, Offset, ProducerId, TopicId, Wire};
+use model::{NodeId, Offset, ProducerId, ShardId, TopicId, Wire};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -23,6 +23,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         limit.prop_map(Refusal::LimitReached),
         fault.prop_map(Refusal::Invalid),
         any::<u32>().prop_map(Refusal::EnoughPartitions),
+        any::<u32>().prop_map(|shard| Refusal::Moved(ShardId(shard))),
     ]
 }
 

@@ -23,6 +23,10 @@
 //! set-node-state 1 draining
 //! place-shard 1 on=1,2,3 preferred=1 [revision=0]
 //! assign-slots 1 first=0 count=10 [revision=0]
+//! move-stream 7 partition=0 to=2, stream-adopted 1 by=2 [older=true], older-gone 1
+//! fence-stream 1 to=2, older-starts 1 from=2 start=5
+//! adopt-stream 1 from=2 start=3 end=5 epoch=1 [as create-stream]
+//! adopt-producers 1 producer=9 epoch=0 seq=0 last=0 base=4, adopt-ids 1 id=message base=4 until=9
 //! give-up-shard 1 [revision=1]
 //! deliver from=0 item=4 <command>
 //! delivered to=1 4 5
@@ -34,10 +38,12 @@ use super::line::{Line, parse};
 use bytes::Bytes;
 use machine::Command;
 use machine::catalog::{Endpoint, NodeState};
-use machine::command::{CommittedOffset, NewTopic, ProducerBatch};
+use machine::command::{AdoptedId, AdoptedProducer, Adoption, CommittedOffset, NewTopic, ProducerBatch};
+use machine::messaging::dedup::Seen;
+use machine::messaging::producer::{Producer, Remembered};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
 use model::wire::{Input, Wire, WireError};
-use model::{Incarnation, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
+use model::{Hlc, Incarnation, LeaderEpoch, Name, NodeId, Offset, ProducerId, ShardId, StreamId, Timestamp, TopicId};
 
 /// A command's bytes, which need not be a command.
 pub(crate) struct Raw(pub(crate) Vec<u8>);
@@ -161,6 +167,48 @@ pub(crate) fn read(mut line: Line<'_>) -> Result<Raw, String> {
             count: line.or("count", 0)?,
             revision: line.or("revision", 0)?,
         },
+        "move-stream" => {
+            let (id, partition) = (topic(line.word()?)?, line.or("partition", 0)?);
+            Command::MoveStream { id, partition, to: ShardId(line.or("to", 0)?) }
+        }
+        "stream-adopted" => {
+            let (stream, by) = (stream(&mut line)?, ShardId(line.or("by", 0)?));
+            Command::StreamAdopted { stream, by, has_older: line.or("older", false)? }
+        }
+        "older-gone" => Command::OlderGone { stream: stream(&mut line)? },
+        "fence-stream" => Command::FenceStream { stream: stream(&mut line)?, to: ShardId(line.or("to", 0)?) },
+        "older-starts" => {
+            let (stream, from) = (stream(&mut line)?, ShardId(line.or("from", 0)?));
+            Command::OlderStarts { stream, from, start: Offset(line.or("start", 0)?) }
+        }
+        "adopt-stream" => {
+            let stream = stream(&mut line)?;
+            let adoption = Adoption {
+                from: ShardId(line.or("from", 0)?),
+                start: Offset(line.or("start", 0)?),
+                end: Offset(line.or("end", 0)?),
+                epochs: Vec::new(),
+                epoch: LeaderEpoch(line.or("epoch", 0)?),
+                max_timestamp: Timestamp(line.or("newest", -1)?),
+                bytes_appended: line.or("appended", 0)?,
+                config: config(&mut line)?,
+            };
+            Command::AdoptStream { stream, adoption }
+        }
+        "adopt-producers" => {
+            let stream = stream(&mut line)?;
+            let of = numbering(&mut line)?.ok_or("adopt-producers needs producer=")?;
+            let ProducerBatch { producer: id, epoch, first_sequence, last_sequence } = of;
+            let batches = vec![Remembered { first_sequence, last_sequence, base: Offset(line.or("base", 0)?) }];
+            let known = Producer { epoch, last_seen: Hlc(0), batches };
+            Command::AdoptProducers { stream, producers: vec![AdoptedProducer { id, known }] }
+        }
+        "adopt-ids" => {
+            let stream = stream(&mut line)?;
+            let id = message_id(&mut line).ok_or("adopt-ids needs id=")?;
+            let seen = Seen { base: Offset(line.or("base", 0)?), until: Timestamp(line.or("until", 0)?) };
+            Command::AdoptIds { stream, ids: vec![AdoptedId { id, seen }] }
+        }
         "give-up-shard" => Command::GiveUpShard { shard: ShardId(line.value()?), revision: line.or("revision", 1)? },
         "deliver" => {
             let from = ShardId(line.or("from", 0)?);

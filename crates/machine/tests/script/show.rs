@@ -1,7 +1,7 @@
 //! What a script prints.
 
 use machine::catalog::{Endpoint, Node, Placement, Slots};
-use machine::command::Command;
+use machine::command::{Adoption, Command};
 use machine::messaging::stream::Stream;
 use machine::{Effect, Reply};
 use model::config::{Durability, Settlement, StreamConfig, TimestampSource};
@@ -83,6 +83,24 @@ pub(crate) fn item(bytes: &[u8]) -> String {
             format!("configure-streams{}{}", numbers(&streams), self::config(&config))
         }
         Ok(Command::DeleteStreams { streams }) => format!("delete-streams{}", numbers(&streams)),
+        Ok(Command::FenceStream { stream, to }) => format!("fence-stream {} to={}", stream.0, to.0),
+        Ok(Command::AdoptStream { stream, adoption }) => {
+            let Adoption { from, config, start, end, epochs, epoch, .. } = adoption;
+            let epochs: Vec<String> = epochs.iter().map(|(epoch, base)| format!("{epoch}{base}")).collect();
+            let range = format!("from={} start={} end={} epoch={}", from.0, start.0, end.0, epoch.0);
+            format!("adopt-stream {} {range}{} [{}]", stream.0, self::config(&config), epochs.join(" "))
+        }
+        Ok(Command::OlderStarts { stream, from, start }) => {
+            format!("older-starts {} from={} start={}", stream.0, from.0, start.0)
+        }
+        Ok(Command::StreamAdopted { stream, by, has_older }) => {
+            format!("stream-adopted {} by={} older={has_older}", stream.0, by.0)
+        }
+        Ok(Command::OlderGone { stream }) => format!("older-gone {}", stream.0),
+        Ok(Command::Trim { stream, to }) => format!("trim {} {}", stream.0, to.0),
+        Ok(Command::ConfigureStream { stream, config }) => {
+            format!("configure-stream {}{}", stream.0, self::config(&config))
+        }
         other => format!("{other:?}"),
     }
 }
@@ -129,12 +147,16 @@ pub(crate) fn key(key: &[u8]) -> String {
         20 => format!("group {}", one::<String>(rest)),
         21 => format!("position {}", pair::<String, u64>(rest)),
         22 => format!("gone {}", one::<u64>(rest)),
+        24 => format!("moved {}", one::<u64>(rest)),
+        25 => format!("older {}", one::<u64>(rest)),
         64 => format!("topic {}", rest[0]),
         65 => format!("shard {}", one::<u32>(rest)),
         66 => "counters".into(),
         68 => format!("node {}", one::<u64>(rest)),
         69 => format!("placement {}", one::<u32>(rest)),
         70 => "slots".into(),
+        71 => format!("move {}", one::<u64>(rest)),
+        73 => format!("older {}", one::<u64>(rest)),
         72 => "given up".into(),
         other => format!("table {other}?"),
     }

@@ -255,10 +255,18 @@ impl World {
     }
 
     fn stream(&self, id: StreamId) -> String {
-        match self.machine.messaging.stream(id) {
-            Some(stream) => format!("{id}: {}", show::stream(stream, self.machine.messaging.settled(id))),
+        let messaging = &self.machine.messaging;
+        let mut text = match messaging.stream(id) {
+            Some(stream) => format!("{id}: {}", show::stream(stream, messaging.settled(id))),
             None => format!("{id}: none"),
+        };
+        if let Some(older) = messaging.older(id) {
+            text += &format!(", older from {} on in {}", older.start, older.shard);
         }
+        if let Some(to) = messaging.moved_to(id) {
+            text += &format!(", goes on in {to}");
+        }
+        text
     }
 
     fn producer(&self, stream: StreamId, id: ProducerId) -> String {
@@ -285,8 +293,18 @@ impl World {
             out.push(format!("{name}: none"));
             return;
         };
-        let partitions: Vec<String> =
-            topic.partitions.iter().map(|partition| format!("{} on {}", partition.stream, partition.shard)).collect();
+        let catalog = &self.machine.catalog;
+        let partition = |partition: &machine::catalog::topic::Partition| {
+            let mut text = format!("{} on {}", partition.stream, partition.shard);
+            if let Some((_, moving)) = catalog.moves().find(|(stream, _)| *stream == partition.stream) {
+                text += &format!(" going to {}", moving.to);
+            }
+            if let Some(older) = catalog.older_of(partition.stream) {
+                text += &format!(" and {older}");
+            }
+            text
+        };
+        let partitions: Vec<String> = topic.partitions.iter().map(partition).collect();
         out.push(format!("{name}: topic {}, {}", show::topic(id), partitions.join(", ")));
         out.extend(topic.settings.iter().map(|(name, value)| format!("  {name}: {value}")));
     }

@@ -7,8 +7,8 @@ use super::server::{Ask, Refusal, Server, path};
 use super::visible;
 use admin::shape::{
     AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState,
-    MoveOffsets, MovedOffsets, Node, NodeList, NodeState, Records, RestartSafety, Topic, TopicEntry, TopicList,
-    Written,
+    MoveOffsets, MovePartition, MovedOffsets, MovedPartition, Node, NodeList, NodeState, Records, RestartSafety, Topic,
+    TopicEntry, TopicList, Written,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -114,6 +114,11 @@ impl Api {
 
     pub(crate) fn alter_topic(&self, name: &str, change: &AlterTopic) -> Result<AlteredTopic, Refusal> {
         self.send(Method::PATCH, &["topics", name], change)
+    }
+
+    pub(crate) fn move_partition(&self, topic: &str, partition: u32, shard: u32) -> Result<MovedPartition, Refusal> {
+        let segments = ["topics", topic, "partitions", &partition.to_string()];
+        self.send(Method::PATCH, &segments, &MovePartition { shard })
     }
 
     pub(crate) fn delete_topic(&self, name: &str) -> Result<(), Refusal> {

@@ -309,6 +309,8 @@ mod tests {
             leader: Some(1),
             epoch: 0,
             replicas: vec![1],
+            shard: Some(1),
+            older_shard: None,
             start: Some(10),
             end: Some(20),
             bytes: None,

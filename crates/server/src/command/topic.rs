@@ -24,6 +24,7 @@ const EXAMPLES: &str = "Examples:
   mainstem topic describe orders
   mainstem topic alter orders --config cleanup.policy=compact --reset retention.ms
   mainstem topic peek orders -n 3
+  mainstem topic move orders --partition 2 --to-shard 3
   mainstem topic delete orders --yes";
 /// Stands for what nobody can say at the moment.
 const UNKNOWN: &str = "-";
@@ -73,6 +74,8 @@ enum Action {
     },
     /// Show the newest records; nothing is consumed
     Peek(PeekOptions),
+    /// Have a partition go on in another shard; its records stay where they are until they expire
+    Move(MoveOptions),
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +126,20 @@ struct PeekOptions {
     partition: Option<u32>,
 }
 
+#[derive(Debug, Args)]
+struct MoveOptions {
+    /// The topic
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Which partition
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true, value_parser = number::between(0, u32::MAX))]
+    partition: u32,
+    /// Where it goes on
+    #[arg(long, value_name = "SHARD", allow_negative_numbers = true,
+          value_parser = number::between(1, limit::SHARDS_MAX))]
+    to_shard: u32,
+}
+
 /// Reads `name=value`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -141,6 +158,7 @@ pub(crate) fn run(options: TopicOptions, output: &mut Output) -> Result<(), Fail
         Action::Alter(options) => alter(&api, &options, json, output),
         Action::Delete { names, yes } => delete(&api, &names, yes, json, output),
         Action::Peek(options) => peek(&api, &options, json, output),
+        Action::Move(options) => move_partition(&api, &options, json, output),
     }
 }
 
@@ -206,7 +224,7 @@ fn description(topic: &Topic, all: bool) -> String {
     ]);
     let shown = |number: Option<u64>| number.map_or(UNKNOWN.into(), amount::count);
     let mut partitions =
-        Table::new(&["#partition", "#leader", "#epoch", "replicas", "#start", "#end", "#records", "#size"]);
+        Table::new(&["#partition", "#leader", "#epoch", "replicas", "shard", "#start", "#end", "#records", "#size"]);
     for partition in &topic.partitions {
         let replicas: Vec<_> = partition.replicas.iter().map(u64::to_string).collect();
         partitions.row([
@@ -214,6 +232,7 @@ fn description(topic: &Topic, all: bool) -> String {
             partition.leader.map_or(UNKNOWN.into(), |node| node.to_string()),
             partition.epoch.to_string(),
             replicas.join(","),
+            shards(partition),
             shown(partition.start),
             shown(partition.end),
             shown(records(partition)),
@@ -231,6 +250,13 @@ fn description(topic: &Topic, all: bool) -> String {
     }
     let configs = if configs.is_empty() { "every configuration has its default\n".into() } else { configs.text() };
     format!("{about}\n{}\n{configs}", partitions.text())
+}
+
+/// The shard of a partition, and the one that has older records of it.
+fn shards(partition: &Partition) -> String {
+    let shards = [partition.shard, partition.older_shard].into_iter().flatten().map(|shard| shard.to_string());
+    let shards: Vec<String> = shards.collect();
+    if shards.is_empty() { UNKNOWN.into() } else { shards.join(",") }
 }
 
 /// Offsets between start and end.
@@ -296,6 +322,16 @@ fn delete(api: &Api, names: &[String], yes: bool, as_json: bool, output: &mut Ou
         output.json(&json!({ "deleted": deleted }))?;
     }
     outcome.and(looked)
+}
+
+fn move_partition(api: &Api, options: &MoveOptions, as_json: bool, output: &mut Output) -> Result<(), Failure> {
+    let MoveOptions { name, partition, to_shard } = options;
+    let moved = api.move_partition(name, *partition, *to_shard);
+    let moved = moved.map_err(|refusal| api.failure_of_topic(name, refusal))?;
+    if as_json {
+        return output.json(&moved);
+    }
+    output.text(&format!("partition {partition} of {} is in shard {}\n", visible::line(name), moved.shard))
 }
 
 fn peek(api: &Api, options: &PeekOptions, as_json: bool, output: &mut Output) -> Result<(), Failure> {
@@ -374,6 +410,8 @@ mod tests {
             leader: end.map(|_| 1),
             epoch: 0,
             replicas: vec![1],
+            shard: Some(1),
+            older_shard: end.map(|_| 2),
             start: end.map(|_| 2),
             end,
             bytes: Some(2048),
@@ -400,9 +438,9 @@ mod tests {
         assert_eq!(
             description(&topic(), false),
             "topic    orders\nid       abc\nrecords  1,000\nsize     4.0 KiB\n\n\
-             partition  leader  epoch  replicas  start    end  records     size\n        \
-             0       1      0  1             2  1,002    1,000  2.0 KiB\n        \
-             1       -      0  1             -      -        -  2.0 KiB\n\n\
+             partition  leader  epoch  replicas  shard  start    end  records     size\n        \
+             0       1      0  1         1,2        2  1,002    1,000  2.0 KiB\n        \
+             1       -      0  1         1          -      -        -  2.0 KiB\n\n\
              configuration  value  set by\nretention.ms   1      topic\n"
         );
         assert!(description(&topic(), true).contains("segment.ms     1      default"));
