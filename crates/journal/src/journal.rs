@@ -6,7 +6,7 @@ use crate::canary::Fault;
 use crate::cursors::Cursors;
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile};
-use crate::file::FileId;
+use crate::file::{FileId, FileKind};
 use crate::frame::HEAD_BYTES;
 use crate::log::LogEntry;
 use crate::manifest::LogPosition;
@@ -626,8 +626,13 @@ impl Journal {
             state.describe()
         };
         manifest.write(&*self.disk)?;
-        // Nothing on disk speaks of them any more.
-        let leftovers = std::mem::take(&mut self.state.lock().leftovers);
+        // Nothing on disk speaks of them any more, except where a snapshot has brought one back.
+        let leftovers = {
+            let mut state = self.state.lock();
+            let mut leftovers = std::mem::take(&mut state.leftovers);
+            leftovers.retain(|name| !state.counts(name));
+            leftovers
+        };
         for name in leftovers {
             match self.disk.remove(&name) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => self.state.lock().leftovers.push(name),
@@ -668,6 +673,13 @@ impl Journal {
 }
 
 impl State {
+    /// Whether there is a file of this name that counts.
+    fn counts(&self, name: &str) -> bool {
+        let open = self.open_files.values().map(|file| (file.id, FileKind::Log));
+        let finished = self.finished.iter().map(|file| (file.id, file.kind));
+        open.chain(finished).any(|(id, kind)| crate::file::name(id, kind) == *name)
+    }
+
     /// The own log file with this sequence, finished or not.
     pub(crate) fn log_file(&self, sequence: u64) -> Option<Arc<dyn DiskFile>> {
         if let Some(file) = self.open_files.get(&sequence) {

@@ -6,21 +6,8 @@ use journal::install::{Part, SnapshotOffer, Wanted};
 use journal::parts::{Checked, ChunkError, PartWriter};
 use journal::{Liveness, LogPosition, Slice};
 use model::{Offset, StreamId, limit};
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering::Relaxed;
-
-/// As if every record were removed.
-struct Nothing;
-
-impl Liveness for Nothing {
-    fn live(&self, _: StreamId, _: Offset, _: Offset) -> Vec<Range<u64>> {
-        Vec::new()
-    }
-    fn expiry_class(&self, _: StreamId) -> u8 {
-        0
-    }
-}
 
 /// How much is copied at a time: files have many chunks.
 const CHUNK: usize = 256;
@@ -433,6 +420,34 @@ fn what_follows_a_snapshot_survives_a_restart() {
     let receiver = receiver.restart();
     assert_eq!(receiver.journal.last().index, reach + 5);
     assert_eq!(receiver.indexes().len() as u64, reach + 5 - at);
+}
+
+/// A file that did not count any more could not be removed, and another snapshot brought it back.
+#[test]
+fn what_a_snapshot_brings_back_is_not_removed_later() {
+    let (mut sender, receiver) = pair();
+    install(&sender, &receiver);
+    let finished = receiver.journal.finished();
+    let paths: Vec<_> =
+        finished.iter().map(|file| receiver.path().join(journal::file::name(file.id, file.kind))).collect();
+    for path in &paths {
+        std::fs::remove_file(path).unwrap();
+        std::fs::create_dir(path).unwrap();
+    }
+    let plan = receiver.journal.plan_reclaim(&Nothing).unwrap();
+    receiver.journal.reclaim(plan).unwrap();
+    assert!(receiver.journal.finished().is_empty());
+    paths.iter().for_each(|path| std::fs::remove_dir(path).unwrap());
+    fill(&mut sender, 61..62);
+    checkpoint(&sender);
+    sender.journal.roll();
+    fill(&mut sender, 62..63);
+    install(&sender, &receiver);
+    receiver.journal.remove_leftovers().unwrap();
+    assert!(paths.iter().all(|path| path.is_file()), "{paths:?}");
+    let receiver = receiver.restart();
+    let slices = receiver.journal.read(StreamId(1), Offset(0), Offset(62), 1 << 20).unwrap();
+    assert_eq!(slices.last().map(Slice::end), Some(Offset(62)));
 }
 
 /// A leader whose own entries nobody has yet: those who are to get them need what lies before, in the same file.
