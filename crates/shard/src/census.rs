@@ -42,7 +42,7 @@ pub(crate) type Standings = BTreeMap<NodeId, Standing>;
 /// What they mean.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Census {
-    /// Not everybody has answered, or those who are free can elect a leader by themselves.
+    /// Not everybody has answered, somebody leads, or those who are free can elect a leader by themselves.
     Wait,
     /// No leader can come about otherwise: this is the longest surviving log.
     Longest(LogPosition),
@@ -64,7 +64,9 @@ pub(crate) fn unasked(standings: &Standings, silent: &BTreeSet<NodeId>) -> BTree
 pub(crate) fn census(standings: &Standings) -> Census {
     let voters = voters(standings);
     let all_answered = voters.iter().flatten().all(|node| standings.contains_key(node));
-    if voters.is_empty() || !all_answered || the_free_suffice(standings) {
+    // Somebody may be answered yet, on the word of this replica, by whoever leads.
+    let led = standings.values().any(|standing| standing.leading.is_some());
+    if voters.is_empty() || !all_answered || led || the_free_suffice(standings) {
         return Census::Wait;
     }
     standings.values().map(|standing| standing.last).max().map_or(Census::Wait, Census::Longest)

@@ -177,6 +177,9 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
         }
         for voter in unasked {
             if let Some(standing) = ask(replica, voter, false).await {
+                if standing.leading.is_some() {
+                    doubt.leaders.lock().heard = Some(voter);
+                }
                 standings.insert(voter, standing);
             } else {
                 silent.insert(voter);

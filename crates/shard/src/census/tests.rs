@@ -1,4 +1,5 @@
 use super::*;
+use bytes::Bytes;
 use proptest::prelude::*;
 
 mod model;
@@ -40,6 +41,14 @@ fn the_longest_log_is_looked_for_only_when_too_few_are_free_and_all_have_answere
         "what one in doubt has besides is not needed"
     );
     assert_eq!(census(&standings(&[(5, true)], &[&[1]])), longest(5));
+}
+
+#[test]
+fn whoever_leads_is_asked_and_not_replaced() {
+    let mut all = standings(&[(5, true), (7, true), (6, true)], &[&[1, 2, 3]]);
+    assert_eq!(census(&all), longest(7));
+    all.entry(NodeId(2)).and_modify(|standing| standing.leading = Some(Bytes::from_static(b"vote")));
+    assert_eq!(census(&all), Census::Wait, "on the word of this replica it may answer reads yet");
 }
 
 #[test]
