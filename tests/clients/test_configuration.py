@@ -115,6 +115,7 @@ IN_FORCE = {
     "cluster.key-file": ("off", "default"),
     "cluster.authority-file": ("off", "default"),
     "cluster.catch-up-bytes-per-second": (64 << 20, "default"),
+    "cluster.shed": (True, "default"),
     "replication": (3, "default"),
     "shards": ("auto", "default"),
     "topics.auto-create": (True, "default"),

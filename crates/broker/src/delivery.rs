@@ -6,8 +6,10 @@ use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::{Command, Refusal, Reply};
 use model::{NodeId, ShardId, limit};
+use parking_lot::Mutex;
 use shard::{ProposeError, Request, Shard};
-use std::sync::Weak;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Items sent before their delivery is logged.
@@ -17,27 +19,45 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long another node may take to log a batch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// Which shard's items are being delivered to which.
+type UnderWay = Arc<Mutex<BTreeSet<(ShardId, ShardId)>>>;
+
+/// Delivers each shard's items to each of its destinations by themselves: nobody waits for items of others that a node
+/// does not take.
 pub(crate) async fn run(broker: Weak<Inner>) {
+    let under_way = UnderWay::default();
     loop {
         let Some(inner) = broker.upgrade() else { return };
-        // At the same time: nobody waits for items of others that a node does not take.
-        let led = inner.shards.all().into_iter().filter(|shard| shard.leading().is_ok());
-        let inner_of = &inner;
-        let delivering = led.map(|shard| async move { while deliver(inner_of, &shard).await {} });
-        futures::future::join_all(delivering).await;
+        for from in inner.shards.all().into_iter().filter(|shard| shard.leading().is_ok()) {
+            let destinations = from.machine().outbox.destinations();
+            for to in destinations {
+                if under_way.lock().insert((from.id(), to)) {
+                    inner.world.spawn(deliver(broker.clone(), from.clone(), to, under_way.clone()));
+                }
+            }
+        }
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.outbox.notified()).await;
     }
 }
 
-/// Delivers some of what waits. Returns whether there may be more that can be delivered now.
-async fn deliver(inner: &Inner, from: &Shard) -> bool {
-    let destinations = from.machine().outbox.destinations();
-    let delivered = destinations.into_iter().map(|to| deliver_to(inner, from, to));
-    futures::future::join_all(delivered).await.into_iter().any(|progress| progress)
+/// Delivers what waits for one shard, until there is no more or no more can be delivered now.
+async fn deliver(broker: Weak<Inner>, from: Shard, to: ShardId, under_way: UnderWay) {
+    let mut some = false;
+    while let Some(inner) = broker.upgrade()
+        && deliver_to(&inner, &from, to).await
+    {
+        some = true;
+    }
+    under_way.lock().remove(&(from.id(), to));
+    if some && let Some(inner) = broker.upgrade() {
+        // What has come since the last look was passed over.
+        inner.changes.outbox.notify_one();
+    }
 }
 
+/// Delivers some of what waits. Returns whether there may be more that can be delivered now.
 async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> bool {
     let items = pending(from, to);
     let logged = match inner.shards.get(to) {

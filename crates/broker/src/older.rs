@@ -5,6 +5,8 @@ use crate::broker::{Broker, Inner};
 use crate::cluster::call::{NodeAnswer, NodeCall, OlderPieces};
 use crate::request::BrokerError;
 use crate::world::Moment;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use journal::{Journal, ReadError, Slice};
 use machine::messaging::moving::Older;
 use model::{NodeId, Offset, ShardId, StreamId, Timestamp, limit};
@@ -14,6 +16,8 @@ use std::time::Duration;
 
 /// How long other nodes are asked for what they have.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A node that has not answered for so long is not waited for alone.
+const HANGS: Duration = Duration::from_millis(150);
 
 /// Older records that are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -45,26 +49,40 @@ impl Inner {
     }
 
     /// Has another node read older records of a stream.
-    pub(crate) async fn read_elsewhere(&self, shard: ShardId, wanted: Wanted) -> Result<Vec<Slice>, BrokerError> {
+    pub(crate) async fn read_elsewhere(
+        &self,
+        shard: ShardId,
+        wanted: Wanted,
+        deadline: Moment,
+    ) -> Result<Vec<Slice>, BrokerError> {
         let network = self.network.clone().ok_or(BrokerError::Unavailable)?;
-        let deadline = self.world.now() + PATIENCE;
         let Wanted { stream, from, to, since, bytes_max } = wanted;
         let bytes_max = bytes_max as u64;
         let call = NodeCall::ReadOlder { shard, stream, from, to, since, bytes_max };
-        for node in self.who_has(shard) {
-            match self.ask(&*network, node, &call, deadline).await {
-                Ok(NodeAnswer::Older { pieces }) => return Ok(pieces.into_iter().map(slice).collect()),
-                Ok(NodeAnswer::NotNow { why }) => {
+        let (mut nodes, mut asked) = (self.who_has(shard).into_iter(), FuturesUnordered::new());
+        loop {
+            if let Some(node) = nodes.next() {
+                let (network, call) = (&network, &call);
+                asked.push(async move { (node, self.ask(&**network, node, call, deadline).await) });
+            } else if asked.is_empty() || self.is_over(deadline) {
+                break;
+            }
+            let patience = if nodes.len() > 0 { HANGS } else { deadline.since(self.world.now()) };
+            match self.world.timeout(patience, asked.next()).await.flatten() {
+                Some((_, Ok(NodeAnswer::Older { pieces }))) => return Ok(pieces.into_iter().map(slice).collect()),
+                Some((node, Ok(NodeAnswer::NotNow { why }))) => {
                     tracing::debug!(%node, %stream, why, "older records are not read there")
                 }
                 _ => {}
             }
-            if self.is_over(deadline) {
-                break;
-            }
         }
         // An invitation to ask again.
         Err(BrokerError::Unavailable)
+    }
+
+    /// Until when others may be waited for.
+    pub(crate) fn older_deadline(&self) -> Moment {
+        self.world.now() + PATIENCE
     }
 
     /// The other nodes that have a replica of a shard, whoever leads it first.
@@ -122,7 +140,12 @@ impl Broker {
                 let found = self.inner.world.blocking(move || read(&journal, wanted)).await;
                 found.ok_or(BrokerError::Unavailable)?.map(|found| found.into_iter().next()).map_err(BrokerError::from)
             }
-            None => Ok(self.inner.read_elsewhere(older.shard, wanted).await?.into_iter().next()),
+            None => Ok(self
+                .inner
+                .read_elsewhere(older.shard, wanted, self.inner.older_deadline())
+                .await?
+                .into_iter()
+                .next()),
         }
     }
 }

@@ -86,7 +86,9 @@ impl Broker {
                 let most = held.as_ref().map_or(query.max_bytes, Held::bytes);
                 let (parts, held) = self.read_now(&query, most, held).await;
                 let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
-                if last || bytes >= query.min_bytes || parts.iter().any(Result::is_err) {
+                // What follows older records is read next time, and is there already.
+                let enough = bytes >= query.min_bytes || bytes > 0 && self.inner.reads_older(&query);
+                if last || enough || parts.iter().any(Result::is_err) {
                     self.inner.note_read(&parts);
                     return Reply::Read { parts, waited };
                 }
@@ -133,7 +135,7 @@ impl Broker {
 
     /// Has other nodes read what this one has no replica of.
     async fn read_elsewhere(&self, query: &ReadQuery, found: &mut [Result<Found, BrokerError>], most: usize) {
-        let mut left = query.max_bytes.min(most);
+        let (mut left, deadline) = (query.max_bytes.min(most), self.inner.older_deadline());
         for (range, part) in query.parts.iter().zip(found) {
             let Ok(of) = part else { continue };
             let Some(older) = of.older.filter(|_| of.is_older(range.offset) && of.older_here.is_none()) else {
@@ -145,7 +147,7 @@ impl Broker {
             let (stream, from, to) = (of.id, range.offset, of.state.start);
             let bytes_max = range.max_bytes.min(left).min(limit::OLDER_BYTES_MAX);
             let wanted = Wanted { stream, from, to, since: None, bytes_max };
-            match self.inner.read_elsewhere(older.shard, wanted).await {
+            match self.inner.read_elsewhere(older.shard, wanted, deadline).await {
                 Ok(slices) => {
                     left = left.saturating_sub(slices.iter().map(|slice| slice.bytes.len()).sum());
                     of.older_elsewhere = slices;
@@ -391,6 +393,11 @@ impl Inner {
             }
         }
         (bytes > 0 || !tells).then_some(bytes)
+    }
+
+    /// Whether some of what is asked for is in the shard that its stream came from.
+    fn reads_older(&self, query: &ReadQuery) -> bool {
+        query.parts.iter().any(|part| self.find_to_read(part, query).is_ok_and(|found| found.is_older(part.offset)))
     }
 
     /// The stream to read from: as the leader has it or, where that is enough, as this replica has it. One

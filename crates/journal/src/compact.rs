@@ -87,9 +87,7 @@ impl Journal {
 
     fn is_rewritable(&self, file: &Finished) -> bool {
         let state = self.state.lock();
-        file.table.last_index <= state.floor.index
-            && !state.is_pinned(file)
-            && !state.unpackable.contains(&file.id)
+        file.table.last_index <= state.floor.index && !state.is_pinned(file) && !state.unpackable.contains(&file.id)
     }
 
     /// A known fault: what is behind a file that has to stay is compacted all the same.

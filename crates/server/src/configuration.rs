@@ -97,6 +97,7 @@ pub(crate) struct Settings {
     pub(crate) key_file: Option<PathBuf>,
     pub(crate) authority_file: Option<PathBuf>,
     pub(crate) catch_up_bytes_per_second: u64,
+    pub(crate) sheds: bool,
     pub(crate) replication: u64,
     /// None: as many as there are processors.
     pub(crate) shards: Option<u64>,
@@ -250,12 +251,10 @@ impl Configuration {
             key_file: self.get("cluster.key-file", file),
             authority_file: self.get("cluster.authority-file", file),
             catch_up_bytes_per_second: self.get("cluster.catch-up-bytes-per-second", size),
+            sheds: self.get("cluster.shed", switch),
             replication: self.get("replication", |value| count_or_auto(value).flatten()),
             shards: self.get("shards", count_or_auto),
-            auto_create_topics: self.get("topics.auto-create", |value| match value {
-                Value::Switch(on) => Some(*on),
-                _ => None,
-            }),
+            auto_create_topics: self.get("topics.auto-create", switch),
             partitions: self.get("topics.partitions", |value| count_or_auto(value).flatten()),
             topic_defaults: self.topic_defaults(),
             compaction_seconds: self.get("compaction.seconds", |value| count_or_auto(value).flatten()),
@@ -357,6 +356,13 @@ fn file(value: &Value) -> Option<Option<PathBuf>> {
 fn size(value: &Value) -> Option<u64> {
     match value {
         Value::Size(bytes) => Some(*bytes),
+        _ => None,
+    }
+}
+
+fn switch(value: &Value) -> Option<bool> {
+    match value {
+        Value::Switch(on) => Some(*on),
         _ => None,
     }
 }
@@ -485,7 +491,7 @@ mod tests {
         assert_eq!((settings.advertise_kafka, settings.shards, settings.connections), (None, None, None));
         assert_eq!((settings.advertise_peer, settings.node_id, settings.join, settings.rack), (None, None, None, None));
         assert_eq!(settings.replication, 3);
-        assert!(settings.auto_create_topics && !settings.log_as_json);
+        assert!(settings.auto_create_topics && settings.sheds && !settings.log_as_json);
         assert_eq!((settings.partitions, settings.cache_bytes), (1, 32 << 20));
         assert_eq!(settings.catch_up_bytes_per_second, limit::CATCH_UP_BYTES_PER_SECOND_DEFAULT);
         assert_eq!(settings.topic_defaults, broker::Settings::default(), "nobody has given any");
@@ -493,7 +499,7 @@ mod tests {
 
         let file = "data-dir = 'd'\nshards = 2\nlisten = { kafka = '[::1]:1', http = 'off', peer = '[::1]:4' }\n\
                     advertise = { kafka = '[::2]:3', peer = 'n7:5' }\nnode-id = 7\njoin = 'n1:9190'\nrack = 'r1'\n\
-                    replication = 5\ncluster = { secret-file = 's', certificate-file = 'c', key-file = 'k', authority-file = 'a', catch-up-bytes-per-second = '1GiB' }\n\
+                    replication = 5\ncluster = { secret-file = 's', certificate-file = 'c', key-file = 'k', authority-file = 'a', catch-up-bytes-per-second = '1GiB', shed = false }\n\
                     topics = { auto-create = false, partitions = 4, defaults = { retention.ms = 604_800_000 } }\ncache.bytes = 5_000_000\n\
                     limits = { connections = 6, memory = '64MiB', stall-seconds = 7, idle-seconds = 8 }\nlog = { format = 'json', level = 'off' }";
         let reading = read(file, &[], &[]);
@@ -513,6 +519,7 @@ mod tests {
             key_file: Some("k".into()),
             authority_file: Some("a".into()),
             catch_up_bytes_per_second: 1 << 30,
+            sheds: false,
             replication: 5,
             shards: Some(2),
             auto_create_topics: false,

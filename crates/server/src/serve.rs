@@ -190,6 +190,7 @@ fn broker_config(settings: &Settings, endpoints: Vec<Advertised>) -> Config {
             node: settings.node_id.map(NodeId),
             rack: settings.rack.clone(),
             replication: settings.replication as u32,
+            sheds: settings.sheds,
             endpoints,
             secret: None,
             tls: None,
@@ -297,6 +298,7 @@ mod tests {
         settings.advertise_peer = Some(Endpoint { host: "b".into(), port: 2 });
         settings.join = Some(Endpoint { host: "fd00::1".into(), port: 3 });
         (settings.node_id, settings.rack, settings.replication) = (Some(4), Some("r".into()), 5);
+        settings.sheds = false;
         let told = vec![Advertised { protocol: "kafka".into(), host: "c".into(), port: 6 }];
         let config = broker_config(&settings, told.clone());
         assert_eq!((config.shards, config.default_partitions), (7, 12));
@@ -310,6 +312,7 @@ mod tests {
             node: Some(NodeId(4)),
             rack: Some("r".into()),
             replication: 5,
+            sheds: false,
             endpoints: told,
             secret: None,
             tls: None,

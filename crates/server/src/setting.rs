@@ -70,7 +70,7 @@ fn topic_default(topic: &'static broker::setting::Setting) -> Setting {
     }
 }
 
-const OF_THE_NODE: [Setting; 27] = [
+const OF_THE_NODE: [Setting; 28] = [
     Setting {
         key: Cow::Borrowed("data-dir"),
         kind: Kind::Folder,
@@ -173,6 +173,14 @@ const OF_THE_NODE: [Setting; 27] = [
         default: "64MiB",
         about: "How much a second this node copies from others of shards that it is too far behind in for their log, all \
                 of them together. What clients and replication send does not count and is not held up",
+        secret: false,
+    },
+    Setting {
+        key: Cow::Borrowed("cluster.shed"),
+        kind: Kind::Switch,
+        default: "true",
+        about: "Whether partitions leave a shard that takes much more than others by themselves; as the node has it that \
+                leads the catalog, so the same on all",
         secret: false,
     },
     Setting {

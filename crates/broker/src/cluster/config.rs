@@ -19,6 +19,8 @@ pub struct ClusterConfig {
     pub rack: Option<String>,
     /// How many replicas a shard shall have, where there are as many nodes.
     pub replication: u32,
+    /// Whether streams leave a hot shard by themselves, while this node leads the catalog.
+    pub sheds: bool,
     /// Where clients reach it, by protocol.
     pub endpoints: Vec<Advertised>,
     /// Certificates, if what nodes say to each other is encrypted.
@@ -37,6 +39,7 @@ impl Default for ClusterConfig {
             node,
             rack,
             replication: 3,
+            sheds: true,
             endpoints: Vec::new(),
             tls: None,
             secret: None,

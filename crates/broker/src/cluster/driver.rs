@@ -297,7 +297,7 @@ impl Inner {
     /// Has a stream leave a hot shard, if this node leads the catalog.
     async fn shed_load(&self, looks: &mut Looks) {
         let now = self.world.now();
-        if looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
+        if !self.config.cluster.sheds || looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
             return;
         }
         looks.last = Some(now);

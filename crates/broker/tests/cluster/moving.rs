@@ -76,6 +76,10 @@ fn pieces(chunks: Vec<Chunk>) -> Vec<(u64, (u64, i32))> {
     slices.flat_map(of).collect()
 }
 
+fn range_from(topic: &str, from: u64) -> ReadRange {
+    ReadRange { from: partition(topic, 0), offset: Offset(from), max_bytes: 400, epoch: None, last_epoch: None }
+}
+
 /// Reads on from an offset at one broker.
 async fn fetch(
     broker: &Broker,
@@ -84,9 +88,8 @@ async fn fetch(
     any_replica: bool,
     max_wait: Duration,
 ) -> Result<Vec<(u64, (u64, i32))>, BrokerError> {
-    let (offset, max_bytes) = (Offset(from), 400);
-    let range = ReadRange { from: partition(topic, 0), offset, max_bytes, epoch: None, last_epoch: None };
-    let query = ReadQuery { parts: vec![range], min_bytes: 1, max_wait, max_bytes, in_files: false, any_replica };
+    let (parts, max_bytes) = (vec![range_from(topic, from)], 400);
+    let query = ReadQuery { parts, min_bytes: 1, max_wait, max_bytes, in_files: false, any_replica };
     let Reply::Read { mut parts, .. } = broker.call(Request::Read(query)).await.await else { panic!() };
     parts.remove(0).map(|part| pieces(part.chunks))
 }
@@ -217,6 +220,11 @@ async fn a_partition_goes_on_in_another_shard() {
     }
     let all: Vec<_> = (0..20).map(|number| (number, (7, number as i32))).collect();
     assert_eq!(consume(&only, "t", 0, 20).await, all);
+    // Whoever asks for more than is left of the older records does not wait for what is there already.
+    let (parts, max_wait) = (vec![range_from("t", 8)], Duration::from_secs(60));
+    let query = ReadQuery { parts, min_bytes: 400, max_wait, max_bytes: 400, in_files: false, any_replica: false };
+    let Reply::Read { mut parts, waited } = broker.call(Request::Read(query)).await.await else { panic!() };
+    assert_eq!((pieces(parts.remove(0).unwrap().chunks), waited), (all[8..10].to_vec(), Duration::ZERO));
     assert_eq!(offset(&only, "t", OffsetSpec::Earliest).await, (Some(0), Some(LeaderEpoch(0))));
     let (end, epoch) = offset(&only, "t", OffsetSpec::Latest).await;
     assert_eq!(end, Some(20));
