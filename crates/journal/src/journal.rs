@@ -13,7 +13,7 @@ use crate::manifest::LogPosition;
 use crate::state::{Done, Finished, Job, Space, State, Work};
 use bytes::Bytes;
 use model::{Histogram, PieceDesc, ShardId, limit};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -281,9 +281,10 @@ impl Journal {
             counters.append_seconds.observe(began.elapsed());
             done();
         });
-        self.state.lock().append(entries, done);
+        let mut state = self.state.lock();
+        state.append(entries, done);
         self.options.cache.used.fetch_add(added, Relaxed);
-        (self.options.wake_writer)();
+        self.wake_writer(state);
         self.trim_cache();
     }
 
@@ -319,13 +320,21 @@ impl Journal {
         }
         let number = state.vote_number;
         state.jobs.push_back(Job { work: Work::Vote { number, vote }, fsync: true, done: Some(done) });
-        drop(state);
-        (self.options.wake_writer)();
+        self.wake_writer(state);
     }
 
     /// Calls `done` when everything appended so far is on stable storage.
     pub fn flush(&self, done: Done) {
-        self.state.lock().jobs.push_back(Job { work: Work::Nothing, fsync: true, done: Some(done) });
+        let mut state = self.state.lock();
+        state.jobs.push_back(Job { work: Work::Nothing, fsync: true, done: Some(done) });
+        self.wake_writer(state);
+    }
+
+    /// Tells the writer, or whoever waits for it if there is none any more.
+    fn wake_writer(&self, mut state: MutexGuard<'_, State>) {
+        let unwritten = state.take_unwritten();
+        drop(state);
+        drop(unwritten);
         (self.options.wake_writer)();
     }
 
@@ -668,7 +677,7 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub fn close(&self) -> io::Result<()> {
-        self.write_manifest(|state| state.manifest.clean = state.jobs.is_empty())
+        self.write_manifest(|state| state.manifest.clean = state.jobs.is_empty() && !state.unwritten)
     }
 }
 

@@ -14,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
-/// Called by the writer when what was asked for is done. Never called when the journal is dropped
-/// first.
+/// Called by the writer when what was asked for is done. Never called when the journal or its writer is dropped
+/// first: then it is dropped, too.
 pub type Done = Box<dyn FnOnce() + Send>;
 
 /// Something for the writer to write.
@@ -149,6 +149,10 @@ pub(crate) struct State {
     /// The next write starts a new log file.
     pub(crate) roll: bool,
     pub(crate) stopping: bool,
+    /// Nobody writes any more.
+    pub(crate) writer_is_gone: bool,
+    /// Something was asked for that nobody has written.
+    pub(crate) unwritten: bool,
 }
 
 impl State {
@@ -185,7 +189,20 @@ impl State {
             manifest_due: false,
             roll: false,
             stopping: false,
+            writer_is_gone: false,
+            unwritten: false,
         }
+    }
+
+    /// What nobody is going to do, for whoever has the lock to drop without it.
+    #[must_use]
+    pub(crate) fn take_unwritten(&mut self) -> VecDeque<Job> {
+        if !self.writer_is_gone {
+            return VecDeque::new();
+        }
+        self.unwritten |= !self.jobs.is_empty();
+        self.job_bytes = 0;
+        std::mem::take(&mut self.jobs)
     }
 
     /// Adds entries to the log and to the writer's work. `done` follows the last.

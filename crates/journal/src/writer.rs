@@ -380,6 +380,18 @@ impl Writer {
     }
 }
 
+impl Drop for Writer {
+    /// Whoever waits for what is not written yet would wait for ever.
+    fn drop(&mut self) {
+        let unwritten = {
+            let mut state = self.journal.state.lock();
+            (state.writer_is_gone, state.unwritten) = (true, !self.unsynced.is_empty());
+            state.take_unwritten()
+        };
+        drop(unwritten);
+    }
+}
+
 fn job_bytes(job: &Job) -> u64 {
     match &job.work {
         Work::Entry { entry, .. } => frame_bytes(entry.payload.len()),

@@ -7,24 +7,36 @@ use std::sync::Arc;
 
 /// Collects lines, or nothing when it is off. Clones share one text.
 #[derive(Clone, Debug, Default)]
-pub struct Trace(Option<Arc<Mutex<String>>>);
+pub struct Trace {
+    text: Option<Arc<Mutex<String>>>,
+    prints: bool,
+}
 
 impl Trace {
     /// One that collects.
     #[must_use]
     pub fn on() -> Self {
-        Trace(Some(Arc::default()))
+        Trace { text: Some(Arc::default()), prints: false }
     }
 
-    /// One that does not.
+    /// One that prints every line at once: of a run that does not end, too, it is seen what happened.
+    #[must_use]
+    pub fn printing() -> Self {
+        Trace { text: None, prints: true }
+    }
+
+    /// One that does neither.
     #[must_use]
     pub fn off() -> Self {
-        Trace(None)
+        Trace::default()
     }
 
     /// Adds a line.
     pub fn line(&self, line: fmt::Arguments<'_>) {
-        if let Some(text) = &self.0 {
+        if self.prints {
+            println!("{line}");
+        }
+        if let Some(text) = &self.text {
             // A String takes everything.
             let _ = writeln!(text.lock(), "{line}");
         }
@@ -33,6 +45,6 @@ impl Trace {
     /// Everything so far.
     #[must_use]
     pub fn text(&self) -> String {
-        self.0.as_ref().map(|text| text.lock().clone()).unwrap_or_default()
+        self.text.as_ref().map(|text| text.lock().clone()).unwrap_or_default()
     }
 }

@@ -349,7 +349,8 @@ impl Run {
     async fn settle(&mut self) -> Result<(), String> {
         SimRuntime::sleep(Duration::from_secs(8)).await;
         self.command(Command::Tick).await?;
-        for _ in 0..300 {
+        // Whoever is too far behind copies a snapshot first, as slowly as it was told to, and then the next.
+        for _ in 0..1_200 {
             let replicas = self.running();
             let applied: Vec<u64> = replicas.iter().map(|shard| shard.journal().applied()).collect();
             let together = replicas.len() == self.nodes.len() && applied.iter().all(|index| *index == applied[0]);
