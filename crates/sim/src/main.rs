@@ -114,7 +114,7 @@ fn main() -> ExitCode {
 fn run_journal(arguments: &Arguments) -> bool {
     let plan = journal_run::Plan { fault: arguments.fault, compaction: arguments.compaction };
     if let Some(seed) = arguments.seed {
-        let trace = if arguments.trace { Trace::printing() } else { Trace::off() };
+        let trace = if arguments.trace { Trace::printing(|line| println!("{line}")) } else { Trace::off() };
         let outcome = journal_run::run(seed, plan, &trace);
         println!("the disk: {}", outcome.tally);
         println!("seed {seed}: {}", outcome.violation.as_deref().unwrap_or("nothing was found"));
@@ -141,7 +141,7 @@ fn run_brokers(arguments: &Arguments) -> bool {
 /// Returns whether nothing was found.
 fn run_kind(arguments: &Arguments, kind: impl Kind) -> bool {
     if let Some(seed) = arguments.seed {
-        let trace = if arguments.trace { Trace::printing() } else { Trace::off() };
+        let trace = if arguments.trace { Trace::printing(|line| println!("{line}")) } else { Trace::off() };
         let outcome = kind.run(seed, &trace);
         println!("{}\nthe disks: {}", outcome.facts, outcome.tally);
         let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };

@@ -9,20 +9,20 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub struct Trace {
     text: Option<Arc<Mutex<String>>>,
-    prints: bool,
+    print: Option<fn(fmt::Arguments<'_>)>,
 }
 
 impl Trace {
     /// One that collects.
     #[must_use]
     pub fn on() -> Self {
-        Trace { text: Some(Arc::default()), prints: false }
+        Trace { text: Some(Arc::default()), print: None }
     }
 
-    /// One that prints every line at once: of a run that does not end, too, it is seen what happened.
+    /// One that gives every line to `print` at once: of a run that does not end, too, it is seen what happened.
     #[must_use]
-    pub fn printing() -> Self {
-        Trace { text: None, prints: true }
+    pub fn printing(print: fn(fmt::Arguments<'_>)) -> Self {
+        Trace { text: None, print: Some(print) }
     }
 
     /// One that does neither.
@@ -33,8 +33,8 @@ impl Trace {
 
     /// Adds a line.
     pub fn line(&self, line: fmt::Arguments<'_>) {
-        if self.prints {
-            println!("{line}");
+        if let Some(print) = self.print {
+            print(line);
         }
         if let Some(text) = &self.text {
             // A String takes everything.

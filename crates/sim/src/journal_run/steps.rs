@@ -350,7 +350,7 @@ impl Run {
     pub(super) fn finish(&mut self) -> Result<bool, String> {
         let before = self.disk.tally().errors();
         // Now and then as if somebody needed a snapshot and nothing more were committed until they have it.
-        let part = self.facts.finished % 3 == 2 && self.floor % 2 == 0;
+        let part = self.facts.finished % 3 == 2 && self.floor.is_multiple_of(2);
         let finished = self.journal.finish_next().and_then(|done| Ok(done || part && self.journal.finish_settled()?));
         match finished {
             Ok(finished) => {
