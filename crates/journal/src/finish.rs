@@ -34,6 +34,7 @@ impl Journal {
     /// As the disk says; the file stays unfinished then and can be tried again.
     pub fn finish_next(&self) -> io::Result<bool> {
         self.trim_cache();
+        let _one_at_a_time = self.finish_lock.lock();
         match self.ready_to_finish(false) {
             Some(ready) => self.finish(ready).map(|()| true),
             None => Ok(false),
@@ -46,6 +47,7 @@ impl Journal {
     /// # Errors
     /// As for [`Journal::finish_next`].
     pub fn finish_settled(&self) -> io::Result<bool> {
+        let _one_at_a_time = self.finish_lock.lock();
         match self.ready_to_finish(true) {
             Some(ready) => self.finish(ready).map(|()| true),
             None => Ok(false),
@@ -78,12 +80,7 @@ impl Journal {
         };
         if copies {
             self.disk.sync_names()?;
-            let written = self.write_manifest(|state| {
-                change(state);
-                if !ready.is_part {
-                    state.leftovers.push(name(ready.id, FileKind::Log));
-                }
-            });
+            let written = self.write_manifest(change);
             self.options.cache.release(freed);
             written?;
         } else {
@@ -182,7 +179,11 @@ impl State {
         let rest = self.open_files.get(&sequence).and_then(|file| file.entries).filter(|(_, last)| *last > last_index);
         match (rest, self.open_files.get_mut(&sequence)) {
             (Some((_, last)), Some(file)) => file.entries = Some((last_index + 1, last)),
-            _ => drop(self.open_files.remove(&sequence)),
+            _ => {
+                // With a copy nobody else removes what is replaced since.
+                let gone = self.open_files.remove(&sequence).filter(|file| file.id != finished.id);
+                self.leftovers.extend(gone.map(|file| name(file.id, FileKind::Log)));
+            }
         }
         for (nth, row) in moved.iter().enumerate() {
             let index = last_index + 1 - moved.len() as u64 + nth as u64;

@@ -265,6 +265,7 @@ impl Journal {
     pub fn install(&self, snapshot: &SnapshotOffer) -> Result<Objects, CheckpointError> {
         let at = snapshot.manifest.at;
         let objects = self.read_pulled(snapshot)?;
+        let _one_at_a_time = self.finish_lock.lock();
         let here: BTreeSet<FileId> = self.finished().iter().map(|file| file.id).collect();
         let mut files = Vec::with_capacity(snapshot.manifest.files.len());
         for Wanted { name: pulled, listed, .. } in snapshot.wanted() {

@@ -176,6 +176,9 @@ pub struct Journal {
     pub(crate) state: Mutex<State>,
     /// Held while the manifest is replaced, so that replacements follow one another.
     pub(crate) manifest_lock: Mutex<()>,
+    /// Held while a file is finished or a snapshot installed: both read what counts, work, and then change it. Taken
+    /// before the manifest's.
+    pub(crate) finish_lock: Mutex<()>,
     /// Entries were lost, and nobody has said yet which records with them: a gap may be a loss.
     pub(crate) gaps_unknown: AtomicBool,
     /// How often a snapshot was installed.
@@ -677,7 +680,7 @@ impl Journal {
     /// # Errors
     /// As the disk says.
     pub fn close(&self) -> io::Result<()> {
-        self.write_manifest(|state| state.manifest.clean = state.jobs.is_empty() && !state.unwritten)
+        self.write_manifest(|state| state.manifest.clean = !state.unwritten && !state.jobs.iter().any(Job::is_work))
     }
 }
 

@@ -158,6 +158,7 @@ impl Journal {
             options,
             state: Mutex::new(state),
             manifest_lock: Mutex::default(),
+            finish_lock: Mutex::default(),
             gaps_unknown: AtomicBool::new(gaps_unknown),
             installs: AtomicU64::new(0),
             damaged: Default::default(),

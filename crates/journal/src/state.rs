@@ -39,6 +39,13 @@ pub(crate) struct Job {
     pub(crate) done: Option<Done>,
 }
 
+impl Job {
+    /// Whether something is lost if nobody does it.
+    pub(crate) fn is_work(&self) -> bool {
+        !matches!(self.work, Work::Nothing)
+    }
+}
+
 /// A log file that is not finished: it has no table yet.
 pub(crate) struct LogFile {
     pub(crate) id: FileId,
@@ -200,7 +207,7 @@ impl State {
         if !self.writer_is_gone {
             return VecDeque::new();
         }
-        self.unwritten |= !self.jobs.is_empty();
+        self.unwritten |= self.jobs.iter().any(Job::is_work);
         self.job_bytes = 0;
         std::mem::take(&mut self.jobs)
     }

@@ -385,7 +385,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let unwritten = {
             let mut state = self.journal.state.lock();
-            (state.writer_is_gone, state.unwritten) = (true, !self.unsynced.is_empty());
+            (state.writer_is_gone, state.unwritten) = (true, self.unsynced.iter().any(Job::is_work));
             state.take_unwritten()
         };
         drop(unwritten);

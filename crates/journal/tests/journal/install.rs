@@ -504,3 +504,23 @@ fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
     sender.journal.reclaim(plan).unwrap();
     assert!(sender.journal.finished().iter().all(|file| file.id != part));
 }
+
+#[test]
+fn a_file_is_finished_once_however_many_try_at_once() {
+    let mut f = Fixture::with(1 << 20, 8 << 10);
+    for offset in 0..200 {
+        f.store(&[(1, offset, 300)]);
+    }
+    f.journal.roll();
+    f.settle();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| while f.journal.finish_next().unwrap() {});
+        }
+    });
+    let finished = f.journal.finished();
+    let ends: Vec<u64> = finished.iter().map(|file| file.table.last_index).collect();
+    assert!(ends.len() > 4 && ends.is_sorted_by(|one, next| one < next) && ends.last() == Some(&200), "{ends:?}");
+    f.journal.set_in_doubt(false).unwrap();
+    assert_eq!(f.restart().indexes().len(), 200);
+}
