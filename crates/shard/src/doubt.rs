@@ -33,8 +33,8 @@ use std::time::Duration;
 
 /// How often the others are asked.
 const INTERVAL: Duration = Duration::from_millis(100);
-/// How long one of them has to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long one of them has to answer: one that leads has others confirm that first.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Nobody asks more replicas than this in one go: so many vote at the very most, before and after a change.
 const ASKED_MAX: usize = 16;
 

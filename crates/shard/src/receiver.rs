@@ -26,8 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How long a leader tries to confirm that it leads.
-const CONFIRM_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long a leader tries to confirm that it leads: an answer comes after the next heartbeat, and the way there and back.
+const CONFIRM_TIMEOUT: Duration = Duration::from_millis(900);
 
 type Answer = BoxFuture<'static, Result<Bytes, TransportError>>;
 type Append<R> = (AppendEntriesRequest<Types<R>>, oneshot::Sender<Bytes>);
