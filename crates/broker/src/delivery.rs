@@ -8,7 +8,7 @@ use machine::{Command, Refusal, Reply};
 use model::{NodeId, ShardId, limit};
 use parking_lot::Mutex;
 use shard::{ProposeError, Request, Shard};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -19,8 +19,41 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// How long another node may take to log a batch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Which shard's items are being delivered to which.
-type UnderWay = Arc<Mutex<BTreeSet<(ShardId, ShardId)>>>;
+/// Which shard's items are being delivered to which, and whether somebody has looked for more of them meanwhile.
+type UnderWay = Arc<Mutex<BTreeMap<(ShardId, ShardId), bool>>>;
+
+/// One that is: until it is dropped, come what may.
+struct Turn {
+    broker: Weak<Inner>,
+    under_way: UnderWay,
+    between: (ShardId, ShardId),
+    /// Whether something was delivered.
+    some: bool,
+}
+
+impl Turn {
+    /// Nothing if it is another's.
+    fn take(broker: &Weak<Inner>, under_way: &UnderWay, between: (ShardId, ShardId)) -> Option<Self> {
+        if let Some(looked_for) = under_way.lock().get_mut(&between) {
+            *looked_for = true;
+            return None;
+        }
+        under_way.lock().insert(between, false);
+        Some(Turn { broker: broker.clone(), under_way: under_way.clone(), between, some: false })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let looked_for = self.under_way.lock().remove(&self.between).unwrap_or_default();
+        if (looked_for || self.some)
+            && let Some(inner) = self.broker.upgrade()
+        {
+            // What has come meanwhile was passed over, and who takes it may be another by now.
+            inner.changes.outbox.notify_one();
+        }
+    }
+}
 
 /// Delivers each shard's items to each of its destinations by themselves: nobody waits for items of others that a node
 /// does not take.
@@ -31,8 +64,8 @@ pub(crate) async fn run(broker: Weak<Inner>) {
         for from in inner.shards.all().into_iter().filter(|shard| shard.leading().is_ok()) {
             let destinations = from.machine().outbox.destinations();
             for to in destinations {
-                if under_way.lock().insert((from.id(), to)) {
-                    inner.world.spawn(deliver(broker.clone(), from.clone(), to, under_way.clone()));
+                if let Some(turn) = Turn::take(&broker, &under_way, (from.id(), to)) {
+                    inner.world.spawn(deliver(turn, from.clone()));
                 }
             }
         }
@@ -43,23 +76,20 @@ pub(crate) async fn run(broker: Weak<Inner>) {
 }
 
 /// Delivers what waits for one shard, until there is no more or no more can be delivered now.
-async fn deliver(broker: Weak<Inner>, from: Shard, to: ShardId, under_way: UnderWay) {
-    let mut some = false;
-    while let Some(inner) = broker.upgrade()
-        && deliver_to(&inner, &from, to).await
+async fn deliver(mut turn: Turn, from: Shard) {
+    while let Some(inner) = turn.broker.upgrade()
+        && deliver_to(&inner, &from, turn.between.1).await
     {
-        some = true;
-    }
-    under_way.lock().remove(&(from.id(), to));
-    if some && let Some(inner) = broker.upgrade() {
-        // What has come since the last look was passed over.
-        inner.changes.outbox.notify_one();
+        turn.some = true;
     }
 }
 
 /// Delivers some of what waits. Returns whether there may be more that can be delivered now.
 async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> bool {
     let items = pending(from, to);
+    if items.is_empty() {
+        return false;
+    }
     let logged = match inner.shards.get(to) {
         Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
         _ => match inner.whom_to_ask(to, 0) {

@@ -254,6 +254,11 @@ impl Inner {
                 continue;
             }
             let Some(shard) = self.shards.get(found.place.shard) else { continue };
+            let first = shard.machine().messaging.stream(position.stream).map_or(from, |stream| stream.start);
+            if from < first {
+                // In the shard that it came from: what follows there is not the next record.
+                continue;
+            }
             let remembered = before.get(&(position.stream, from)).copied();
             match remembered.or_else(|| shard.journal().timestamp_in_memory(position.stream, from)) {
                 Some(time) => drop(ages.known.insert((position.stream, from), time)),

@@ -61,7 +61,7 @@ impl Inner {
         let call = NodeCall::ReadOlder { shard, stream, from, to, since, bytes_max };
         let (mut nodes, mut asked) = (self.who_has(shard).into_iter(), FuturesUnordered::new());
         loop {
-            if let Some(node) = nodes.next() {
+            if let Some(node) = nodes.next().filter(|_| !self.is_over(deadline)) {
                 let (network, call) = (&network, &call);
                 asked.push(async move { (node, self.ask(&**network, node, call, deadline).await) });
             } else if asked.is_empty() || self.is_over(deadline) {
@@ -80,7 +80,7 @@ impl Inner {
         Err(BrokerError::Unavailable)
     }
 
-    /// Until when others may be waited for.
+    /// Until when others may be waited for, all that are asked for one request.
     pub(crate) fn older_deadline(&self) -> Moment {
         self.world.now() + PATIENCE
     }
@@ -106,13 +106,18 @@ impl Inner {
         let Some((start, end)) = replica.machine().messaging.stream(wanted.stream).map(|of| (of.start, of.end)) else {
             return not_now("there is no such stream here");
         };
+        if wanted.since.is_some() && end < wanted.to {
+            return not_now("some of them are not here yet");
+        }
         let wanted = Wanted { from: wanted.from.max(start), to: wanted.to.min(end), ..wanted };
         if wanted.from >= wanted.to {
             return not_now("there are no such records here");
         }
         let wanted = Wanted { bytes_max: wanted.bytes_max.min(limit::OLDER_BYTES_MAX), ..wanted };
-        // Not waited for: who asks holds memory meanwhile.
-        let Some(held) = self.memory.answers.try_take(limit::ANSWER_BYTES_ORDINARY) else {
+        // Not waited for: who asks holds memory meanwhile. The first piece comes whole, however large it is.
+        let largest = replica.machine().messaging.stream(wanted.stream).map_or(0, |of| of.config.piece_bytes_max);
+        let bytes = wanted.bytes_max.max(largest as usize).max(limit::ANSWER_BYTES_ORDINARY);
+        let Some(held) = self.memory.answers.try_take(bytes) else {
             return not_now("there is no memory for it");
         };
         let journal = replica.journal().clone();
@@ -132,6 +137,7 @@ impl Broker {
         stream: StreamId,
         fence: Offset,
         time: Timestamp,
+        deadline: Moment,
     ) -> Result<Option<Slice>, BrokerError> {
         let wanted = Wanted { stream, from: older.start, to: fence, since: Some(time), bytes_max: 0 };
         match self.inner.older_here(older, stream, Offset(fence.0.saturating_sub(1)), fence) {
@@ -140,12 +146,7 @@ impl Broker {
                 let found = self.inner.world.blocking(move || read(&journal, wanted)).await;
                 found.ok_or(BrokerError::Unavailable)?.map(|found| found.into_iter().next()).map_err(BrokerError::from)
             }
-            None => Ok(self
-                .inner
-                .read_elsewhere(older.shard, wanted, self.inner.older_deadline())
-                .await?
-                .into_iter()
-                .next()),
+            None => Ok(self.inner.read_elsewhere(older.shard, wanted, deadline).await?.into_iter().next()),
         }
     }
 }

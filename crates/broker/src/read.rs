@@ -22,6 +22,9 @@ use std::time::Duration;
 /// A reader waits no longer for memory. It is told that there is nothing, and asks again.
 const MEMORY_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Other nodes have at least so long to read for a fetch.
+const ELSEWHERE_MIN: Duration = Duration::from_millis(500);
+
 /// A partition, found.
 pub(crate) struct Found {
     pub(crate) topic: TopicId,
@@ -133,26 +136,32 @@ impl Broker {
         self.inner.world.blocking(work).await.unwrap_or_else(failed)
     }
 
-    /// Has other nodes read what this one has no replica of.
+    /// Has other nodes read what this one has no replica of: all at once, each a share of what may be read.
     async fn read_elsewhere(&self, query: &ReadQuery, found: &mut [Result<Found, BrokerError>], most: usize) {
-        let (mut left, deadline) = (query.max_bytes.min(most), self.inner.older_deadline());
-        for (range, part) in query.parts.iter().zip(found) {
-            let Ok(of) = part else { continue };
-            let Some(older) = of.older.filter(|_| of.is_older(range.offset) && of.older_here.is_none()) else {
-                continue;
-            };
-            if left == 0 {
-                continue;
-            }
-            let (stream, from, to) = (of.id, range.offset, of.state.start);
-            let bytes_max = range.max_bytes.min(left).min(limit::OLDER_BYTES_MAX);
-            let wanted = Wanted { stream, from, to, since: None, bytes_max };
-            match self.inner.read_elsewhere(older.shard, wanted, deadline).await {
-                Ok(slices) => {
-                    left = left.saturating_sub(slices.iter().map(|slice| slice.bytes.len()).sum());
-                    of.older_elsewhere = slices;
-                }
-                Err(error) => *part = Err(error),
+        let is_wanted =
+            |range: &ReadRange, of: &Found| of.is_older(range.offset) && of.older_here.is_none() && most > 0;
+        let wanted: Vec<(usize, Older, Wanted)> = (query.parts.iter().zip(&*found).enumerate())
+            .filter_map(|(nth, (range, part))| {
+                let of = part.as_ref().ok().filter(|of| is_wanted(range, of))?;
+                let (stream, from, to, bytes_max) = (of.id, range.offset, of.state.start, range.max_bytes);
+                Some((nth, of.older?, Wanted { stream, from, to, since: None, bytes_max }))
+            })
+            .collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let share = query.max_bytes.min(most) / wanted.len();
+        // Partitions that are here wait no longer for others than whoever asks for them would for more.
+        let deadline = self.inner.older_deadline().min(self.inner.world.now() + query.max_wait.max(ELSEWHERE_MIN));
+        let asked = wanted.into_iter().map(|(nth, older, wanted)| async move {
+            let bytes_max = wanted.bytes_max.min(share).min(limit::OLDER_BYTES_MAX);
+            (nth, self.inner.read_elsewhere(older.shard, Wanted { bytes_max, ..wanted }, deadline).await)
+        });
+        for (nth, read) in futures::future::join_all(asked).await {
+            match (read, &mut found[nth]) {
+                (Ok(slices), Ok(of)) => of.older_elsewhere = slices,
+                (Err(error), part) => *part = Err(error),
+                (Ok(_), Err(_)) => {}
             }
         }
     }
@@ -162,18 +171,23 @@ impl Broker {
         // What is asked for again is looked for once, for that may take much reading.
         let mut known: BTreeMap<_, usize> = BTreeMap::new();
         // One deadline for all: whoever asks for many would have left long before the last.
-        let patience = self.inner.world.now() + MEMORY_PATIENCE;
+        let (patience, elsewhere) = (self.inner.world.now() + MEMORY_PATIENCE, self.inner.older_deadline());
         for query in &queries {
             let nth = *known.entry((&query.partition, query.which, query.epoch)).or_insert(found.len());
             found.push(match found.get(nth) {
                 Some(before) => before.clone(),
-                None => self.find_offset(query, patience).await,
+                None => self.find_offset(query, patience, elsewhere).await,
             });
         }
         Reply::Offsets(found)
     }
 
-    async fn find_offset(&self, query: &OffsetQuery, patience: Moment) -> Result<FoundOffset, BrokerError> {
+    async fn find_offset(
+        &self,
+        query: &OffsetQuery,
+        patience: Moment,
+        elsewhere: Moment,
+    ) -> Result<FoundOffset, BrokerError> {
         let found = self.inner.find_stream(&query.partition, query.epoch)?;
         let first = found.start();
         let Found { shard, id, term, state, older, .. } = found;
@@ -200,7 +214,7 @@ impl Broker {
         let held = self.memory_to_read(state.config.piece_bytes_max as usize, patience).await;
         let held = held.ok_or(BrokerError::Unavailable)?;
         let older = match older {
-            Some(older) => self.find_older(older, id, start, time).await?,
+            Some(older) => self.find_older(older, id, start, time, elsewhere).await?,
             None => None,
         };
         let (journal, find) = (shard.journal().clone(), query.find);
