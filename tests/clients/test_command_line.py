@@ -75,7 +75,7 @@ def test_topics_from_their_making_to_their_end(mainstem):
     described = mainstem("topic", "describe", "orders")
     about, partitions, configs = described.split("\n\n")
     assert "topic    orders\n" in about and "records  2\n" in about
-    assert {number: cells[3:6] for number, cells in rows(partitions).items()} == {
+    assert {number: cells[4:7] for number, cells in rows(partitions).items()} == {
         "0": ["0", "0", "0"], "1": ["0", "0", "0"], "2": ["0", "2", "2"],
     }
     assert rows(configs) == {"retention.ms": [str(HOUR), "topic"]}
