@@ -14,6 +14,7 @@ use model::{NodeId, limit};
 use shard::{Bandwidth, Copying, Pace, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,15 +57,21 @@ fn bytes(arrived: &[Asked]) -> u64 {
     arrived.iter().map(|asked| asked.bytes).sum()
 }
 
+/// A follower that has some of a snapshot and gets no more of it.
+async fn interrupted_follower(folder: &Path, net: &Net, leader: &Node) -> Node {
+    net.decide(interrupted(2));
+    let behind = Node::start(2, folder, net).await;
+    follow(leader, 2);
+    until("some of it has come", || net.arrived() >= SOME - 1).await;
+    behind
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_that_is_cut_off_goes_on_in_the_middle_of_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let net = Net::new();
     let leader = founder(folder.path(), &net).await;
-    net.decide(interrupted(2));
-    let behind = Node::start(2, folder.path(), &net).await;
-    follow(&leader, 2);
-    until("some of it is there", || net.arrived() >= SOME - 1).await;
+    let behind = interrupted_follower(folder.path(), &net, &leader).await;
     let before = net.take_arrived();
     let (_, cut_at) = reach(&before).into_iter().next_back().unwrap();
     assert!(cut_at > 0, "in the middle of a file");
@@ -86,10 +93,7 @@ async fn a_receiver_that_is_killed_goes_on_from_what_was_on_stable_storage() {
     let (folder, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let net = Net::new();
     let leader = founder(folder.path(), &net).await;
-    net.decide(interrupted(2));
-    let behind = Node::start(2, folder.path(), &net).await;
-    follow(&leader, 2);
-    until("some of it has come", || net.arrived() >= SOME - 1).await;
+    let behind = interrupted_follower(folder.path(), &net, &leader).await;
     let before = bytes(&net.take_arrived());
     until("and is there", || behind.shard.copying().values().any(|copying| copying.pulled == before)).await;
     behind.kill(folder.path(), after.path()).await;
@@ -112,10 +116,7 @@ async fn a_part_that_has_changed_meanwhile_is_copied_again_and_only_that() {
     let folder = tempfile::tempdir().unwrap();
     let net = Net::new();
     let leader = founder(folder.path(), &net).await;
-    net.decide(interrupted(2));
-    let behind = Node::start(2, folder.path(), &net).await;
-    follow(&leader, 2);
-    until("some of it is there", || net.arrived() >= SOME - 1).await;
+    let behind = interrupted_follower(folder.path(), &net, &leader).await;
     behind.stop().await;
     let before = net.take_arrived();
     let names =
@@ -200,10 +201,7 @@ async fn a_receiver_that_starts_again_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let net = Net::new();
     let leader = founder(folder.path(), &net).await;
-    net.decide(interrupted(2));
-    let behind = Node::start(2, folder.path(), &net).await;
-    follow(&leader, 2);
-    until("some of it is there", || net.arrived() >= SOME - 1).await;
+    let behind = interrupted_follower(folder.path(), &net, &leader).await;
     behind.stop().await;
     let before = reach(&net.take_arrived());
     assert_eq!(before.len(), 2, "one file and some of the next");

@@ -12,6 +12,7 @@ use model::{NodeId, ShardId, StreamId, limit};
 use parking_lot::Mutex;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 /// How long nodes are asked.
@@ -20,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Bytes that were appended since the last look.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
+    /// Somebody has looked. Where nobody does, as on a node that is alone, appending pays nothing for it.
+    is_watched: AtomicBool,
     counted: Mutex<Counted>,
 }
 
@@ -34,6 +37,9 @@ struct Counted {
 impl Load {
     /// Bytes were appended to a stream.
     pub(crate) fn note(&self, shard: ShardId, stream: StreamId, bytes: u64) {
+        if !self.is_watched.load(Relaxed) {
+            return;
+        }
         let mut counted = self.counted.lock();
         *counted.shards.entry(shard).or_default() += bytes;
         // Beyond that nobody stands out.
@@ -47,6 +53,7 @@ impl Load {
     fn take(&self, led: &[ShardId], now: Moment) -> Loads {
         let Counted { since, shards, streams } =
             std::mem::replace(&mut *self.counted.lock(), Counted { since: Some(now), ..Counted::default() });
+        self.is_watched.store(true, Relaxed);
         let Some(since) = since else { return Loads::default() };
         let millis = u64::try_from(now.since(since).as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = |bytes: u64| bytes.saturating_mul(1000) / millis;
@@ -131,6 +138,7 @@ mod tests {
     #[test]
     fn so_many_streams_are_counted_and_no_more() {
         let load = Load::default();
+        load.take(&[], World::real().now());
         (0..=limit::LOAD_STREAMS_MAX as u64).for_each(|stream| load.note(ShardId(1), StreamId(stream), 1));
         let counted = load.counted.lock();
         assert_eq!(counted.streams.len(), limit::LOAD_STREAMS_MAX);
