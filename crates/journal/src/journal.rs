@@ -529,10 +529,16 @@ impl Journal {
 
     // ---- space --------------------------------------------------------------------------------
 
-    /// Whether new work may be admitted.
+    /// How much room the disk has.
     #[must_use]
     pub fn space(&self) -> Space {
         self.state.lock().space
+    }
+
+    /// Whether new work may be admitted: whatever else there is has to be kept with what is left.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.space() == Space::Enough
     }
 
     pub(crate) fn set_space(&self, space: Space) {

@@ -179,8 +179,8 @@ const OF_THE_NODE: [Setting; 28] = [
         key: Cow::Borrowed("cluster.shed"),
         kind: Kind::Switch,
         default: "true",
-        about: "Whether partitions leave a shard that takes much more than others by themselves; as the node has it that \
-                leads the catalog, so the same on all",
+        about: "Whether partitions leave a shard that takes much more than others, and shards a node that leads or keeps \
+                much more, by themselves; as the node has it that leads the catalog, so the same on all",
         secret: false,
     },
     Setting {

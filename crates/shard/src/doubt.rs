@@ -168,7 +168,9 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
         return;
     }
     let last = replica.journal.last();
-    let mine = Standing { last, in_doubt: true, leading: None, confirmed: false, voters: voters_to_tell(known) };
+    let has_room = replica.journal.has_room();
+    let voters = voters_to_tell(known);
+    let mine = Standing { last, in_doubt: true, has_room, leading: None, confirmed: false, voters };
     let (mut standings, mut silent) = (Standings::from([(me, mine)]), BTreeSet::new());
     loop {
         let unasked = unasked(&standings, &silent);

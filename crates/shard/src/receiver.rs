@@ -257,9 +257,9 @@ impl<R: Runtime> Receiver<R> {
             Question::Records { stream, from, to } => self.copy_records(stream, from, to).await,
             Question::Form { stream, from, to } => self.copy_form(stream, from, to).await,
             Question::Standing { asker, reverted } => {
-                let in_doubt = self.doubt.is_in_doubt();
+                let (in_doubt, has_room) = (self.doubt.is_in_doubt(), self.replica.journal.has_room());
                 let (last, voters) = (self.replica.journal.last(), voters_to_tell(&membership(&self.raft)));
-                let mut standing = Standing { last, in_doubt, leading: None, confirmed: false, voters };
+                let mut standing = Standing { last, in_doubt, has_room, leading: None, confirmed: false, voters };
                 if let Ok(term) = leading(&self.raft) {
                     if reverted {
                         // Once, for this node: it told us itself that it lost the end of its log.

@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use journal::checkpoint::CheckpointError;
 use journal::frame::Kind;
-use journal::{Journal, LogPosition, Space};
+use journal::{Journal, LogPosition};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
 use openraft::SnapshotPolicy;
@@ -322,7 +322,7 @@ impl Shard {
     /// Proposes `request`, waiting for room in front of the batcher; `answer` is called when it has
     /// been applied here or is known not to be.
     pub async fn propose(&self, request: Request, answer: Answer) {
-        if self.journal.space() != Space::Enough && matches!(request, Request::Append(_)) {
+        if !self.journal.has_room() && matches!(request, Request::Append(_)) {
             return answer(Err(ProposeError::DiskFull));
         }
         self.door.submit(request, answer).await;

@@ -3,9 +3,11 @@
 //! It decides nothing itself. Whatever fails is planned again from what is then the case.
 
 use super::entrance::endpoints;
+use super::exchange::{self, Exchange};
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
-use super::shed::{self, Shed, Shedding};
+use super::shed::{self, Loads, Shed};
+use super::streak::Streak;
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
@@ -39,7 +41,7 @@ pub(crate) async fn run(broker: Weak<Inner>) {
         inner.give_up_what_is_placed_elsewhere(&*network).await;
         inner.lead_shards(&mut led).await;
         inner.keep_the_catalog_right(&mut said).await;
-        inner.shed_load(&mut looks).await;
+        inner.spread_load(&mut looks).await;
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.cluster.notified()).await;
@@ -50,13 +52,21 @@ pub(crate) async fn run(broker: Weak<Inner>) {
 #[derive(Default)]
 struct Looks {
     last: Option<Moment>,
-    shedding: Shedding,
+    /// The nodes that leaders go from.
+    leaders: Streak<NodeId>,
+    /// The nodes that replicas go from.
+    replicas: Streak<NodeId>,
+    /// The shards that streams go from.
+    streams: Streak<ShardId>,
 }
 
-/// Since when this node has led its shards.
+/// What is known of the shards that this node leads.
 #[derive(Default)]
 struct Led {
+    /// The term, and since when.
     since: BTreeMap<ShardId, (u64, Moment)>,
+    /// When it was last tried in vain to have another node lead.
+    kept: BTreeMap<ShardId, Moment>,
 }
 
 impl Led {
@@ -69,11 +79,17 @@ impl Led {
                 _ => (shard, (term, now)),
             })
             .collect();
+        self.kept.retain(|shard, since| self.since.contains_key(shard) && now.since(*since) < SETTLED_AFTER);
     }
 
     /// Whether a shard has been led for long enough to be handed to whoever is preferred.
     fn is_settled(&self, shard: ShardId, now: Moment) -> bool {
         self.since.get(&shard).is_some_and(|(_, since)| now.since(*since) >= SETTLED_AFTER)
+    }
+
+    /// Whether another node may be asked to lead a shard: not again and again, if none can.
+    fn may_leave(&self, shard: ShardId) -> bool {
+        !self.kept.contains_key(&shard)
     }
 }
 
@@ -140,17 +156,22 @@ impl Inner {
             }
         }
         let steps = shards.iter().map(|(shard, _)| {
-            let step = self.next_step(shard, led.is_settled(shard.id(), self.world.now()));
+            let step = self.next_step(shard, led);
             async move {
-                if let Some(step) = step {
-                    take(&self.world, shard, step).await;
+                match step {
+                    Some(step) => (!take(&self.world, shard, &step).await).then_some((shard.id(), step)),
+                    None => None,
                 }
             }
         });
-        futures::future::join_all(steps.collect::<Vec<_>>()).await;
+        let steps = futures::future::join_all(steps.collect::<Vec<_>>()).await;
+        let in_vain = steps.into_iter().flatten().filter(|(_, step)| matches!(step, Step::HandOver(_) | Step::Leave));
+        let now = self.world.now();
+        led.kept.extend(in_vain.map(|(shard, _)| (shard, now)));
     }
 
-    fn next_step(&self, shard: &Shard, settled: bool) -> Option<Step> {
+    fn next_step(&self, shard: &Shard, led: &Led) -> Option<Step> {
+        let may_leave = led.may_leave(shard.id());
         let (membership, lags) = (shard.membership(), shard.lags());
         let wanted = {
             let machine = self.catalog().machine();
@@ -158,7 +179,8 @@ impl Inner {
                 ShardId::CATALOG => plan::wanted_of_catalog(&machine.catalog, &membership),
                 id => {
                     let placement = machine.catalog.placement(id)?;
-                    let leader = settled.then_some(placement.preferred);
+                    let is_settled = may_leave && led.is_settled(id, self.world.now());
+                    let leader = is_settled.then_some(placement.preferred);
                     plan::Wanted { leader, ..plan::wanted(&placement.replicas, &membership) }
                 }
             }
@@ -167,7 +189,8 @@ impl Inner {
         if wanted.voters.is_empty() {
             return None;
         }
-        plan::next(&Known { me: self.me(), membership: &membership, lags: &lags }, &wanted)
+        let is_full = may_leave && !shard.journal().has_room();
+        plan::next(&Known { me: self.me(), membership: &membership, lags: &lags, is_full }, &wanted)
     }
 
     /// Has the catalog know this node as it is and, if this node leads it, every shard placed.
@@ -277,7 +300,10 @@ impl Inner {
         };
         let next = match next {
             // One at a time, so that little is copied at once: the next when all are where they shall be.
-            None if self.is_all_in_place().await => plan::next_balance(&self.catalog().machine().catalog),
+            None => {
+                let balance = plan::next_balance(&self.catalog().machine().catalog);
+                if balance.is_none() || self.is_all_in_place().await { balance } else { None }
+            }
             next => next,
         };
         let Some(Move { shard, revision, replicas, preferred }) = next else { return };
@@ -294,17 +320,17 @@ impl Inner {
         }
     }
 
-    /// Has a stream leave a hot shard, if this node leads the catalog.
-    async fn shed_load(&self, looks: &mut Looks) {
+    /// Has shards change places, and streams leave hot shards, if this node leads the catalog.
+    async fn spread_load(&self, looks: &mut Looks) {
         let now = self.world.now();
         if !self.config.cluster.sheds || looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
             return;
         }
-        looks.last = Some(now);
         let (Some(network), Ok(_)) = (self.network.clone(), self.catalog().leading()) else {
-            looks.shedding = Shedding::default();
+            *looks = Looks { last: Some(now), ..Looks::default() };
             return;
         };
+        looks.last = Some(now);
         let is_large = {
             let machine = self.catalog().machine();
             machine.version() >= VERSION_OF_MOVES && plan::can_spare_one(&machine.catalog)
@@ -313,18 +339,51 @@ impl Inner {
             return;
         }
         let mut loads = self.all_loads(&*network).await;
+        {
+            // What a new shard takes does not count before it does itself.
+            let machine = self.catalog().machine();
+            loads.shards.retain(|shard, _| machine.catalog.shards().any(|known| known == *shard));
+        }
+        self.exchange_shards(&loads, looks).await;
+        self.shed_load(&loads, looks).await;
+    }
+
+    /// Has leaders and replicas change places, where what they take and keep differs for longer. Not while replicas
+    /// have yet to come to where they shall be.
+    async fn exchange_shards(&self, loads: &Loads, looks: &mut Looks) {
+        let (leaders, replicas) = {
+            let machine = self.catalog().machine();
+            let catalog = &machine.catalog;
+            (exchange::of_leaders(catalog, &loads.shards), exchange::of_replicas(catalog, &loads.kept))
+        };
+        let lasts = looks.leaders.look(leaders.as_ref().map(|next| next.from));
+        let leaders = leaders.filter(|_| lasts);
+        let lasts = looks.replicas.look(replicas.as_ref().map(|next| next.from));
+        let replicas = replicas.filter(|_| lasts);
+        let Some(Exchange { from, to, moves }) = leaders.or(replicas) else { return };
+        if !self.is_all_in_place().await {
+            return;
+        }
+        tracing::info!(%from, %to, shards = moves.len(), "shards change places because of what they take or keep");
+        for Move { shard, revision, replicas, preferred } in moves {
+            self.change_placement(Command::PlaceShard { shard, revision, replicas, preferred }).await;
+        }
+    }
+
+    /// Has a stream leave a shard that was hot for longer.
+    async fn shed_load(&self, loads: &Loads, looks: &mut Looks) {
         let command = {
             let machine = self.catalog().machine();
             let catalog = &machine.catalog;
-            // What a new shard takes does not count before it does itself.
-            loads.shards.retain(|shard, _| catalog.shards().any(|known| known == *shard));
             // One at a time, so that the next look sees what came of it. And nothing whose older records stay for
             // ever: it could never move again.
             let may_move = |stream| {
                 let expires = catalog.partition_of(stream).is_some_and(|(_, topic, _)| shed::expires(&topic.config));
                 expires && catalog.moves().next().is_none() && catalog.older_of(stream).is_none()
             };
-            let Some(Shed { stream, to }) = looks.shedding.look(&loads, may_move) else { return };
+            let shed = shed::decide(loads, may_move);
+            let is_hot = looks.streams.look(shed.map(|shed| shed.from));
+            let Some(Shed { stream, to, .. }) = shed.filter(|_| is_hot) else { return };
             let Some((id, _, partition)) = catalog.partition_of(stream) else { return };
             tracing::info!(%stream, %to, "a stream leaves a hot shard");
             Command::MoveStream { id, partition, to }
@@ -352,14 +411,11 @@ impl Inner {
         unfounded
     }
 
-    /// Whether the replicas of every shard are where the catalog says. Not asked when nothing would come of it.
+    /// Whether the replicas of every shard are where the catalog says.
     async fn is_all_in_place(&self) -> bool {
         let Some(network) = self.network.clone() else { return false };
         let placed: Vec<(ShardId, BTreeSet<NodeId>)> = {
             let machine = self.catalog().machine();
-            if plan::next_balance(&machine.catalog).is_none() {
-                return false;
-            }
             let shards = machine.catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG);
             shards.map(|(shard, placement)| (shard, placement.replicas.iter().copied().collect())).collect()
         };
@@ -402,22 +458,27 @@ fn is_same(row: &Node, own: &Node) -> bool {
     same == (&own.peer, &own.endpoints, &own.rack, own.version) && row.incarnation == own.incarnation
 }
 
-async fn take(world: &World, shard: &Shard, step: Step) {
+/// Takes a step. Whether it came to be.
+async fn take(world: &World, shard: &Shard, step: &Step) -> bool {
     let id = shard.id();
     let taking = async {
-        match step.clone() {
+        match step {
             Step::Finish => shard.finish_change().await,
-            Step::Follow(node) => shard.follow(node).await,
-            Step::Vote(voters) => shard.change_voters(voters, true).await,
-            Step::HandOver(to) => shard.hand_over(Some(to)).await.map(drop),
-            Step::Forget(node) => shard.forget(node).await,
+            Step::Follow(node) => shard.follow(*node).await,
+            Step::Vote(voters) => shard.change_voters(voters.clone(), true).await,
+            Step::HandOver(to) => shard.hand_over(Some(*to)).await.map(drop),
+            Step::Leave => shard.hand_over(None).await.map(drop),
+            Step::Forget(node) => shard.forget(*node).await,
         }
     };
-    match world.timeout(PATIENCE, taking).await {
+    let taken = world.timeout(PATIENCE, taking).await;
+    let is_taken = matches!(taken, Some(Ok(())));
+    match taken {
         Some(Ok(())) => tracing::info!(shard = %id, ?step, "membership changed"),
         // Somebody else takes it from here, or it is looked at again.
         Some(Err(MembershipError::NotLeader(_) | MembershipError::InProgress | MembershipError::Changed)) => {}
         Some(Err(error)) => tracing::warn!(shard = %id, ?step, %error, "membership did not change"),
         None => tracing::warn!(shard = %id, ?step, "membership has not changed yet"),
     }
+    is_taken
 }

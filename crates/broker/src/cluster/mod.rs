@@ -12,6 +12,7 @@ pub mod desk;
 pub(crate) mod driver;
 mod election;
 pub(crate) mod entrance;
+pub mod exchange;
 mod forward;
 pub(crate) mod leaders;
 pub(crate) mod load;
@@ -19,6 +20,7 @@ pub mod network;
 pub mod plan;
 pub mod shed;
 pub(crate) mod standing;
+pub mod streak;
 
 pub use config::{Advertised, ClusterConfig};
 pub use peer::{Secret, Tls};

@@ -31,6 +31,8 @@ pub enum Step {
     Vote(BTreeSet<NodeId>),
     /// Another voter leads.
     HandOver(NodeId),
+    /// Another voter leads, whichever can.
+    Leave,
     /// A replica that does not vote is given up.
     Forget(NodeId),
 }
@@ -44,6 +46,8 @@ pub struct Known<'a> {
     pub membership: &'a Membership,
     /// How many entries each of the others is behind.
     pub lags: &'a BTreeMap<NodeId, u64>,
+    /// The leader's disk has no room for new work, which another may have.
+    pub is_full: bool,
 }
 
 impl Known<'_> {
@@ -57,6 +61,9 @@ impl Known<'_> {
 #[must_use]
 pub fn next(known: &Known<'_>, wanted: &Wanted) -> Option<Step> {
     let [voters] = &known.membership.voters[..] else { return Some(Step::Finish) };
+    if known.is_full && voters.len() > 1 {
+        return Some(Step::Leave);
+    }
     let members = known.membership.nodes();
     let all: BTreeSet<NodeId> = wanted.voters.union(&wanted.learners).copied().collect();
     if let Some(new) = all.iter().find(|node| !members.contains(node)) {
@@ -232,12 +239,12 @@ pub fn next_balance(catalog: &Catalog) -> Option<Move> {
 }
 
 /// These nodes, with one in the place of another.
-fn with(replicas: &[NodeId], from: NodeId, to: NodeId) -> Vec<NodeId> {
+pub(super) fn with(replicas: &[NodeId], from: NodeId, to: NodeId) -> Vec<NodeId> {
     replicas.iter().map(|node| if *node == from { to } else { *node }).collect()
 }
 
 /// How many of these nodes have another in their rack.
-fn shared_racks(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId]) -> usize {
+pub(super) fn shared_racks(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId]) -> usize {
     let racks = replicas.iter().filter_map(|node| active.get(node)?.rack.as_ref());
     let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
     racks.for_each(|rack| *counts.entry(rack).or_default() += 1);
@@ -290,7 +297,7 @@ pub fn growing(catalog: &Catalog) -> Vec<ShardId> {
     placed.filter(|shard| *shard != ShardId::CATALOG && !known.contains(shard)).collect()
 }
 
-fn active(catalog: &Catalog) -> BTreeMap<NodeId, &Node> {
+pub(super) fn active(catalog: &Catalog) -> BTreeMap<NodeId, &Node> {
     catalog.nodes().filter(|(_, node)| node.state == NodeState::Active).collect()
 }
 
@@ -333,7 +340,7 @@ fn best(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId], load: &Load) -> O
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use bytes::Bytes;
     use machine::catalog::Endpoint;
@@ -352,7 +359,7 @@ mod tests {
     fn step(me: u64, membership: &Membership, lags: &[(u64, u64)], replicas: &[u64]) -> Option<Step> {
         let lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
         let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
-        next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted(&replicas, membership))
+        next(&Known { me: NodeId(me), membership, lags: &lags, is_full: false }, &wanted(&replicas, membership))
     }
 
     #[test]
@@ -407,12 +414,27 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_whose_disk_is_full_lets_another_lead_before_all_else() {
+        let lags = BTreeMap::from([(NodeId(2), 0), (NodeId(3), 0), (NodeId(4), 0)]);
+        for (membership, step) in [
+            (membership(&[&[1, 2, 3]], &[]), Some(Step::Leave)),
+            (membership(&[&[1, 2, 3]], &[4]), Some(Step::Leave)),
+            (membership(&[&[1], &[1, 2, 3]], &[]), Some(Step::Finish)),
+            (membership(&[&[1]], &[2]), None),
+        ] {
+            let known = Known { me: NodeId(1), membership: &membership, lags: &lags, is_full: true };
+            let replicas: Vec<NodeId> = membership.nodes().into_iter().collect();
+            assert_eq!(next(&known, &wanted(&replicas, &membership)), step, "{membership:?}");
+        }
+    }
+
+    #[test]
     fn who_is_preferred_leads_when_all_else_is_done() {
         let three = membership(&[&[1, 2, 3]], &[]);
         let next_of = |membership: &Membership, lag: u64| {
             let lags = BTreeMap::from([(NodeId(2), lag), (NodeId(3), 0)]);
             let wanted = Wanted { leader: Some(NodeId(2)), ..wanted(&[1, 2, 3].map(NodeId), membership) };
-            [1, 2].map(|me| next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted))
+            [1, 2].map(|me| next(&Known { me: NodeId(me), membership, lags: &lags, is_full: false }, &wanted))
         };
         assert_eq!(next_of(&three, 0), [Some(Step::HandOver(NodeId(2))), None]);
         assert_eq!(next_of(&three, 65), [None, None]);
@@ -420,21 +442,21 @@ mod tests {
     }
 
     /// A catalog, of which the replicas are at once where they shall be.
-    struct World {
-        machine: Machine,
+    pub(in super::super) struct World {
+        pub(in super::super) machine: Machine,
         index: u64,
     }
 
     impl World {
         /// With shards on node 1.
-        fn new(shards: u32) -> Self {
+        pub(in super::super) fn new(shards: u32) -> Self {
             let mut world = World { machine: Machine::new(ShardId::CATALOG), index: 0 };
             world.apply(Command::AddShards { shards: (1..=shards).map(ShardId).collect() });
             world.apply(Command::Barrier { version: VERSION_OF_NODES });
             world
         }
 
-        fn apply(&mut self, command: Command) {
+        pub(in super::super) fn apply(&mut self, command: Command) {
             self.index += 1;
             let mut builder = EntryBuilder::new();
             builder.add_command(&command);
@@ -448,7 +470,7 @@ mod tests {
             self.settle();
         }
 
-        fn allocate(&mut self, node: u64, rack: Option<&'static str>) {
+        pub(in super::super) fn allocate(&mut self, node: u64, rack: Option<&'static str>) {
             self.apply(Command::AllocateNode {
                 incarnation: Incarnation(node.into()),
                 wanted: Some(NodeId(node)),
@@ -467,7 +489,7 @@ mod tests {
         }
 
         /// Makes every move there is, and returns how many those were.
-        fn settle(&mut self) -> usize {
+        pub(in super::super) fn settle(&mut self) -> usize {
             for moves in 0..200 {
                 if let Some((shard, revision)) = next_given_up(&self.machine.catalog) {
                     self.apply(Command::GiveUpShard { shard, revision });
@@ -490,7 +512,7 @@ mod tests {
         }
 
         /// How many replicas each of these nodes has, and how many shards it is to lead.
-        fn loads(&self, numbers: &[u64]) -> Vec<(usize, usize)> {
+        pub(in super::super) fn loads(&self, numbers: &[u64]) -> Vec<(usize, usize)> {
             let load = Load::of(&self.machine.catalog);
             numbers.iter().map(|node| (load.replicas(NodeId(*node)), load.leads(NodeId(*node)))).collect()
         }

@@ -13,7 +13,7 @@ fn configs(configs: &[&[u64]]) -> Vec<Vec<NodeId>> {
 }
 
 fn standing(index: u64, in_doubt: bool, voters: &[&[u64]]) -> Standing {
-    Standing { last: at(index), in_doubt, leading: None, confirmed: false, voters: configs(voters) }
+    Standing { last: at(index), in_doubt, has_room: true, leading: None, confirmed: false, voters: configs(voters) }
 }
 
 /// Nodes 1, 2 and so on that have answered: how long their logs are, and whether they are in doubt. They agree on who

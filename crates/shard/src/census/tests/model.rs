@@ -285,7 +285,14 @@ impl Cluster {
     fn standing(&self, node: usize) -> Standing {
         let replica = &self.replicas[node];
         let in_doubt = replica.doubt != Doubt::Free;
-        Standing { last: replica.last(), in_doubt, leading: None, confirmed: false, voters: replica.configs() }
+        Standing {
+            last: replica.last(),
+            in_doubt,
+            has_room: true,
+            leading: None,
+            confirmed: false,
+            voters: replica.configs(),
+        }
     }
 
     fn ask(&mut self, node: usize, heard: u8) {
