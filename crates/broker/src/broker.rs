@@ -6,6 +6,7 @@ use crate::cluster::entrance::Entrance;
 use crate::cluster::leaders::Leaders;
 use crate::cluster::load::Load;
 use crate::cluster::network::Network;
+use crate::cluster::reach::Reach;
 use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
@@ -132,6 +133,8 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     /// Who was last known to lead shards that are not here.
     pub(crate) leaders: Leaders,
+    /// Whether the others are heard of.
+    pub(crate) reach: Reach,
     /// Turns to propose for other nodes.
     pub(crate) forwards: Arc<Semaphore>,
     pub(crate) waiters: Arc<Waiters>,
@@ -273,6 +276,7 @@ impl Broker {
             peer_address,
             world: world.clone(),
             leaders: Leaders::default(),
+            reach: Reach::default(),
             forwards: Arc::new(Semaphore::new(limit::FORWARDS_MAX)),
             waiters,
             changes,

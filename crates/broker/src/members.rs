@@ -120,6 +120,13 @@ impl Broker {
         Some((self.inner.leader_of(place.shard), self.inner.epoch_of(place)?))
     }
 
+    /// Whether this node has heard of nobody who leads the catalog for a while: other nodes may know better who leads
+    /// what.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.reach.is_cut_off(self.inner.world.now())
+    }
+
     /// A replica of a partition in a rack, if this node leads it, is elsewhere, and the replica is not
     /// behind: whoever is there reads it from there (KIP-392).
     #[must_use]

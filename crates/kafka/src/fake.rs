@@ -21,6 +21,7 @@ pub(crate) struct Fake {
     pub(crate) leaders: BTreeMap<(TopicRef, u32), (Option<NodeId>, LeaderEpoch)>,
     /// Who is nearest to whoever is in the rack of that name.
     pub(crate) nearest: BTreeMap<&'static str, NodeId>,
+    pub(crate) cut_off: bool,
 }
 
 /// A node that Kafka's clients reach at `node-N:909N`.
@@ -65,6 +66,7 @@ impl Fake {
             coordinator: Some(NodeId(3)),
             leaders: [(partition(0), (Some(NodeId(3)), LeaderEpoch(7))), (partition(1), (None, LeaderEpoch(7)))].into(),
             nearest: BTreeMap::from([("rack-2", NodeId(2))]),
+            cut_off: false,
         }
     }
 
@@ -112,6 +114,10 @@ impl Directory for Fake {
 
     fn leader_epoch(&self, partition: &PartitionRef) -> Option<(Option<NodeId>, LeaderEpoch)> {
         self.leaders.get(&(partition.topic.clone(), partition.partition)).copied()
+    }
+
+    fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
     fn nearest_replica(&self, _partition: &PartitionRef, rack: &str) -> Option<NodeId> {

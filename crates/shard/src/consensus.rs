@@ -82,7 +82,7 @@ impl<R: Runtime> Consensus for Inner<R> {
         }
         match leading(&self.raft) {
             Ok(_) => Role::Leader,
-            Err(leader) => Role::Follower(leader),
+            Err(leader) => Role::Follower(leader.filter(|_| leadership::hears(&self.replica))),
         }
     }
 

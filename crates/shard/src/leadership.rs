@@ -27,6 +27,9 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(800);
 
 /// How often it is looked whether the others have confirmed.
 const LOOK: Duration = Duration::from_millis(20);
+/// A leader that this replica has not heard of for so long is not named to others any more: it may be gone, or this
+/// replica may be cut off.
+const NAMED: Duration = Duration::from_secs(2);
 
 const _: () = {
     assert!(LEASE.as_millis() < SILENCE.as_millis());
@@ -38,9 +41,14 @@ const _: () = {
 /// # Errors
 /// Who leads, if anybody is known to.
 pub(crate) fn ready<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> Result<u64, Option<NodeId>> {
-    let term = leading(raft)?;
+    let term = leading(raft).map_err(|leader| leader.filter(|_| hears(replica)))?;
     let is_ready = replica.applied.lock().at.term == term || replica.journal.faulty(Fault::LeadBeforeApplied);
     if is_ready { Ok(term) } else { Err(None) }
+}
+
+/// Whether a leader was heard of lately.
+pub(crate) fn hears<R: Runtime>(replica: &Replica<R>) -> bool {
+    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + NAMED)
 }
 
 /// Whether a quorum has confirmed so recently that this node leads that no other can.

@@ -67,7 +67,7 @@ impl NodeDesk {
             let world = broker.world.clone();
             world.spawn(async move {
                 let _turn = turn;
-                let _ = done.send(answer(&broker, call).await);
+                let _ = done.send(answer(&broker, from, call).await);
             });
             wait.await.unwrap_or(NodeAnswer::Unknown).to_wire().into()
         })
@@ -89,7 +89,7 @@ fn not_now(why: impl Into<String>) -> NodeAnswer {
     NodeAnswer::NotNow { why: why.into() }
 }
 
-async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
+async fn answer(broker: &Inner, from: NodeId, call: NodeCall) -> NodeAnswer {
     match call {
         NodeCall::Join { incarnation, wanted, peer, endpoints, rack, version } => {
             let incarnation = Incarnation(incarnation);
@@ -124,6 +124,12 @@ async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
             broker.read_for_another(shard, Wanted { stream, from, to, since, bytes_max }).await
         }
         NodeCall::Load => broker.own_load().answer(),
+        NodeCall::Leading { shards } => {
+            let machine = broker.catalog().machine();
+            let known = shards.into_iter().filter(|(shard, _)| machine.catalog.placement(*shard).is_some());
+            known.for_each(|(shard, term)| broker.leaders.hear_from(shard, from, term));
+            NodeAnswer::Heard
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing itself. Whatever fails is planned again from what is then the case.
 
+use super::call::NodeCall;
 use super::entrance::endpoints;
 use super::exchange::{self, Exchange};
 use super::network::Network;
@@ -11,9 +12,11 @@ use super::streak::Streak;
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
+use futures::FutureExt;
 use machine::catalog::{Endpoint, Node, NodeState};
 use machine::machine::{VERSION_MAX, VERSION_OF_MOVES};
 use machine::{Command, Refusal, Reply};
+use model::wire::Wire;
 use model::{NodeId, ShardId};
 use shard::{MembershipError, Shard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +32,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A new leader leads for so long before it hands over to the node that is preferred, which may just have
 /// come back and go again.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// Other nodes are told again what this one leads after this: they may have been away.
+const TELL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs until the broker stops.
 pub(crate) async fn run(broker: Weak<Inner>) {
@@ -36,6 +41,8 @@ pub(crate) async fn run(broker: Weak<Inner>) {
     loop {
         let Some(inner) = broker.upgrade() else { return };
         let Some(network) = inner.network.clone().filter(|_| !inner.changes.are_over()) else { return };
+        let is_led = !matches!(inner.catalog().leading(), Err(None));
+        inner.reach.note(is_led, inner.world.now());
         network.follow(inner.other_nodes()).await;
         inner.have_what_is_placed_here().await;
         inner.give_up_what_is_placed_elsewhere(&*network).await;
@@ -67,6 +74,8 @@ struct Led {
     since: BTreeMap<ShardId, (u64, Moment)>,
     /// When it was last tried in vain to have another node lead.
     kept: BTreeMap<ShardId, Moment>,
+    /// What other nodes were last told, and when.
+    told: Option<(BTreeMap<ShardId, u64>, Moment)>,
 }
 
 impl Led {
@@ -85,6 +94,17 @@ impl Led {
     /// Whether a shard has been led for long enough to be handed to whoever is preferred.
     fn is_settled(&self, shard: ShardId, now: Moment) -> bool {
         self.since.get(&shard).is_some_and(|(_, since)| now.since(*since) >= SETTLED_AFTER)
+    }
+
+    /// What other nodes are to be told now, if that is due: each shard, and in which term it is led.
+    fn news(&mut self, now: Moment) -> Option<BTreeMap<ShardId, u64>> {
+        let terms: BTreeMap<ShardId, u64> = self.since.iter().map(|(shard, (term, _))| (*shard, *term)).collect();
+        let is_known = |(told, at): &(BTreeMap<ShardId, u64>, Moment)| *told == terms && now.since(*at) < TELL_INTERVAL;
+        if self.told.as_ref().is_some_and(is_known) {
+            return None;
+        }
+        self.told = Some((terms.clone(), now));
+        Some(terms)
     }
 
     /// Whether another node may be asked to lead a shard: not again and again, if none can.
@@ -148,6 +168,9 @@ impl Inner {
         let shards: Vec<(Shard, u64)> =
             self.shards.all().into_iter().filter_map(|shard| shard.leading().ok().map(|term| (shard, term))).collect();
         led.update(shards.iter().map(|(shard, term)| (shard.id(), *term)), self.world.now());
+        if let Some(terms) = led.news(self.world.now()) {
+            self.tell_what_is_led(&terms);
+        }
         let in_force = self.catalog().machine().version();
         for (shard, _) in shards.iter().filter(|(shard, _)| shard.id() != ShardId::CATALOG) {
             // A new shard begins with what the first version did.
@@ -168,6 +191,22 @@ impl Inner {
         let in_vain = steps.into_iter().flatten().filter(|(_, step)| matches!(step, Step::HandOver(_) | Step::Leave));
         let now = self.world.now();
         led.kept.extend(in_vain.map(|(shard, _)| (shard, now)));
+    }
+
+    /// Tells the nodes that have no replica of these shards that this one leads them: they send clients here, and
+    /// would not hear of it otherwise. Nobody waits for their answers.
+    fn tell_what_is_led(&self, terms: &BTreeMap<ShardId, u64>) {
+        let Some(network) = &self.network else { return };
+        let with: BTreeMap<ShardId, BTreeSet<NodeId>> =
+            terms.keys().filter_map(|shard| Some((*shard, self.shards.get(*shard)?.membership().nodes()))).collect();
+        for node in self.other_nodes().into_keys() {
+            let without = with.iter().filter(|(_, nodes)| !nodes.contains(&node));
+            let shards: Vec<(ShardId, u64)> = without.map(|(shard, _)| (*shard, terms[shard])).collect();
+            if !shards.is_empty() {
+                let said = network.ask(node, NodeCall::Leading { shards }.to_wire().into(), TELL_INTERVAL);
+                self.world.spawn(said.map(drop));
+            }
+        }
     }
 
     fn next_step(&self, shard: &Shard, led: &Led) -> Option<Step> {

@@ -210,6 +210,7 @@ async fn try_to_join(
         | NodeAnswer::Standing { .. }
         | NodeAnswer::HandedOver { .. }
         | NodeAnswer::Older { .. }
+        | NodeAnswer::Heard
         | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }

@@ -108,6 +108,7 @@ impl Inner {
             | NodeAnswer::Standing { .. }
             | NodeAnswer::HandedOver { .. }
             | NodeAnswer::Older { .. }
+            | NodeAnswer::Heard
             | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
     }

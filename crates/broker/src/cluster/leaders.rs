@@ -8,16 +8,34 @@ use std::collections::BTreeMap;
 /// Who was last heard to lead. As many as there are shards, at most.
 #[derive(Debug, Default)]
 pub(crate) struct Leaders {
-    heard: Mutex<BTreeMap<ShardId, NodeId>>,
+    heard: Mutex<BTreeMap<ShardId, Heard>>,
     /// How often in a row nobody was found to lead a shard: the next one is asked then.
     misses: Mutex<BTreeMap<ShardId, usize>>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    leader: NodeId,
+    /// The newest term in which anybody said to lead.
+    term: u64,
+}
+
 impl Leaders {
-    /// Remembers who leads.
+    /// Remembers who leads, as others say.
     pub(crate) fn hear(&self, shard: ShardId, leader: NodeId) {
-        self.heard.lock().insert(shard, leader);
+        let mut heard = self.heard.lock();
+        let term = heard.get(&shard).map_or(0, |known| known.term);
+        heard.insert(shard, Heard { leader, term });
         self.misses.lock().remove(&shard);
+    }
+
+    /// Remembers who leads, as the leader itself says: one of a newer term knows better.
+    pub(crate) fn hear_from(&self, shard: ShardId, leader: NodeId, term: u64) {
+        let mut heard = self.heard.lock();
+        if heard.get(&shard).is_none_or(|known| term >= known.term) {
+            heard.insert(shard, Heard { leader, term });
+            self.misses.lock().remove(&shard);
+        }
     }
 
     /// Forgets it: who was asked does not lead, and does not know who does.
@@ -31,7 +49,7 @@ impl Leaders {
     }
 
     fn get(&self, shard: ShardId) -> Option<NodeId> {
-        self.heard.lock().get(&shard).copied()
+        self.heard.lock().get(&shard).map(|heard| heard.leader)
     }
 }
 
@@ -67,5 +85,26 @@ impl Inner {
                 machine.catalog.placement(shard).map(|placement| placement.preferred)
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leaders_of_newer_terms_know_better() {
+        let (leaders, shard) = (Leaders::default(), ShardId(1));
+        leaders.hear_from(shard, NodeId(2), 7);
+        leaders.hear_from(shard, NodeId(1), 6);
+        assert_eq!(leaders.get(shard), Some(NodeId(2)), "it has not heard yet that it leads no longer");
+        leaders.hear(shard, NodeId(3));
+        assert_eq!(leaders.get(shard), Some(NodeId(3)));
+        leaders.hear_from(shard, NodeId(1), 6);
+        assert_eq!(leaders.get(shard), Some(NodeId(3)));
+        leaders.hear_from(shard, NodeId(2), 7);
+        assert_eq!(leaders.get(shard), Some(NodeId(2)), "what others say may be older");
+        leaders.forget(shard);
+        assert_eq!(leaders.get(shard), None);
     }
 }

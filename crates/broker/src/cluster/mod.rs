@@ -18,6 +18,7 @@ pub(crate) mod leaders;
 pub(crate) mod load;
 pub mod network;
 pub mod plan;
+pub(crate) mod reach;
 pub mod shed;
 pub(crate) mod standing;
 pub mod streak;
