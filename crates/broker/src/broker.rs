@@ -291,6 +291,9 @@ impl Broker {
         }
         if broker.inner.network.is_some() {
             world.spawn(crate::cluster::driver::run(Arc::downgrade(&broker.inner)));
+            if broker.inner.config.cluster.sheds {
+                world.spawn(crate::cluster::shedder::run(Arc::downgrade(&broker.inner)));
+            }
         }
         world.spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
         world.spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));

@@ -5,12 +5,11 @@
 use super::entrance::endpoints;
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
-use super::shed::{self, Shed, Shedding};
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
 use machine::catalog::{Endpoint, Node, NodeState};
-use machine::machine::{VERSION_MAX, VERSION_OF_MOVES};
+use machine::machine::VERSION_MAX;
 use machine::{Command, Refusal, Reply};
 use model::{NodeId, ShardId};
 use shard::{MembershipError, Shard};
@@ -22,15 +21,13 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a step may take before it is left to itself. It is planned again if it did not come to be.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// From one look at what shards take to the next.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A new leader leads for so long before it hands over to the node that is preferred, which may just have
 /// come back and go again.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs until the broker stops.
 pub(crate) async fn run(broker: Weak<Inner>) {
-    let (mut led, mut said, mut looks) = (Led::default(), None, Looks::default());
+    let (mut led, mut said) = (Led::default(), None);
     loop {
         let Some(inner) = broker.upgrade() else { return };
         let Some(network) = inner.network.clone().filter(|_| !inner.changes.are_over()) else { return };
@@ -39,18 +36,10 @@ pub(crate) async fn run(broker: Weak<Inner>) {
         inner.give_up_what_is_placed_elsewhere(&*network).await;
         inner.lead_shards(&mut led).await;
         inner.keep_the_catalog_right(&mut said).await;
-        inner.shed_load(&mut looks).await;
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.cluster.notified()).await;
     }
-}
-
-/// Looks at what shards take.
-#[derive(Default)]
-struct Looks {
-    last: Option<Moment>,
-    shedding: Shedding,
 }
 
 /// Since when this node has led its shards.
@@ -291,46 +280,6 @@ impl Inner {
             // There may be another one.
             Some(Ok(_)) => self.changes.cluster.notify_one(),
             Some(Err(_)) | None => {}
-        }
-    }
-
-    /// Has a stream leave a hot shard, if this node leads the catalog.
-    async fn shed_load(&self, looks: &mut Looks) {
-        let now = self.world.now();
-        if !self.config.cluster.sheds || looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
-            return;
-        }
-        looks.last = Some(now);
-        let (Some(network), Ok(_)) = (self.network.clone(), self.catalog().leading()) else {
-            looks.shedding = Shedding::default();
-            return;
-        };
-        let is_large = {
-            let machine = self.catalog().machine();
-            machine.version() >= VERSION_OF_MOVES && plan::can_spare_one(&machine.catalog)
-        };
-        if !is_large {
-            return;
-        }
-        let mut loads = self.all_loads(&*network).await;
-        let command = {
-            let machine = self.catalog().machine();
-            let catalog = &machine.catalog;
-            // What a new shard takes does not count before it does itself.
-            loads.shards.retain(|shard, _| catalog.shards().any(|known| known == *shard));
-            // One at a time, so that the next look sees what came of it. And nothing whose older records stay for
-            // ever: it could never move again.
-            let may_move = |stream| {
-                let expires = catalog.partition_of(stream).is_some_and(|(_, topic, _)| shed::expires(&topic.config));
-                expires && catalog.moves().next().is_none() && catalog.older_of(stream).is_none()
-            };
-            let Some(Shed { stream, to }) = looks.shedding.look(&loads, may_move) else { return };
-            let Some((id, _, partition)) = catalog.partition_of(stream) else { return };
-            tracing::info!(%stream, %to, "a stream leaves a hot shard");
-            Command::MoveStream { id, partition, to }
-        };
-        if let Some(Ok(Reply::Refused(refusal))) = self.world.timeout(PATIENCE, self.catalog().command(command)).await {
-            tracing::warn!(%refusal, "a stream does not leave a hot shard");
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! The catalog says which nodes there are and where each shard's replicas shall be; the leader of a
 //! shard changes its membership until they are there. What is to be done next is decided in [`plan`],
-//! which is pure; [`driver`] does it, one step at a time. Nodes ask each other in the words of
+//! which is pure; [`driver`] does it, one step at a time. What leaves a hot shard is decided in [`shed`], and
+//! [`shedder`] has it go. Nodes ask each other in the words of
 //! [`call`], which [`desk`] answers. [`forward`] hands commands to the node that leads.
 
 pub(crate) mod address;
@@ -18,6 +19,7 @@ pub(crate) mod load;
 pub mod network;
 pub mod plan;
 pub mod shed;
+pub(crate) mod shedder;
 pub(crate) mod standing;
 
 pub use config::{Advertised, ClusterConfig};
