@@ -9,6 +9,7 @@ use crate::cluster::network::Network;
 use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
+use crate::hedge::Hedge;
 use crate::home::{FolderHome, Home, Local, Origin};
 use crate::identity::{Identity, Stage};
 use crate::memory::Memory;
@@ -141,6 +142,10 @@ pub(crate) struct Inner {
     pub(crate) traffic: Traffic,
     /// What the streams take that this node leads.
     pub(crate) load: Load,
+    /// Bytes of older records that may be read for other nodes before those read last are sent.
+    pub(crate) unsent: Arc<Semaphore>,
+    /// When older records are asked of one more node.
+    pub(crate) hedge: Hedge,
     /// What is remembered from one look at all groups to the next. Held by whoever looks.
     pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     pub(crate) memory: Memory,
@@ -279,6 +284,8 @@ impl Broker {
             groups,
             traffic,
             load: Load::default(),
+            unsent: Arc::new(Semaphore::new(limit::OLDER_BYTES_UNSENT_MAX)),
+            hedge: Hedge::default(),
             seen_groups: Arc::default(),
             inspecting: Arc::new(Semaphore::new(turns)),
             sizing: tokio::sync::Mutex::default(),
