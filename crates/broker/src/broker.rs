@@ -23,6 +23,7 @@ use crate::world::World;
 use futures::future::BoxFuture;
 use journal::{CacheBudget, ColdPages};
 use machine::catalog::NodeState;
+use machine::refusal::Limit;
 use machine::{Command, Effect, Refusal};
 use model::{Incarnation, NodeId, ShardId, limit};
 use shard::{Bandwidth, Environment, ProposeError, Role, Shard, Transport};
@@ -594,6 +595,7 @@ impl From<Refusal> for BrokerError {
             Refusal::OutOfOrderSequence => BrokerError::OutOfOrderSequence,
             Refusal::FencedProducer => BrokerError::FencedProducer,
             Refusal::OffsetOutOfRange => BrokerError::OffsetOutOfRange,
+            Refusal::LimitReached(Limit::Moves) => BrokerError::TooManyMoves,
             Refusal::LimitReached(what) => BrokerError::LimitReached(what.name()),
             Refusal::NameTaken => BrokerError::TopicExists,
             Refusal::InvalidPartitions => BrokerError::InvalidPartitions,
