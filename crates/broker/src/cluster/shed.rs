@@ -68,7 +68,8 @@ impl Shedding {
     }
 }
 
-/// Whether a stream can leave a shard, and its records go with time, so that the shard gets rid of it. Queues do not move.
+/// Whether a stream can leave a shard, which no queue can, and its records go with time, so that the shard gets rid of
+/// it.
 pub(super) fn may_leave(config: &StreamConfig) -> bool {
     let expires = config.retention_millis.is_some() || config.retention_bytes.is_some();
     config.settlement != Settlement::Each && config.cleanup != Cleanup::Compact && expires
