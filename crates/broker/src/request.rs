@@ -207,6 +207,12 @@ pub enum BrokerError {
     /// No shard of this number that streams can be in.
     #[error("no such shard")]
     UnknownShard,
+    /// Nobody leads the shard, or most of its replicas do not answer whoever does.
+    #[error("{0} has no leader that most of its replicas follow")]
+    NoLeader(ShardId),
+    /// As many streams move as may at a time.
+    #[error("as many partitions are on their way as may be at a time")]
+    TooManyMoves,
     /// A stream does not move while it moves, or while some of it is where it was.
     #[error("it moves, or records of it are still in the shard that it came from")]
     Moving,
@@ -287,6 +293,8 @@ pub struct PartitionInfo {
     pub shard: Option<ShardId>,
     /// The shard that it came from, while that still has records of it.
     pub older_shard: Option<ShardId>,
+    /// The shard that it is on its way to.
+    pub moving_to: Option<ShardId>,
 }
 
 /// A topic to make.

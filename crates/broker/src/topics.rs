@@ -92,8 +92,16 @@ impl Broker {
             let replicas = takers.into_iter().take(replication as usize).collect();
             let (in_sync, offline) = (Vec::new(), Vec::new());
             let epoch = Some(LeaderEpoch(0));
-            let (shard, older_shard) = (None, None);
-            let unplaced = PartitionInfo { leader: None, epoch, replicas, in_sync, offline, shard, older_shard };
+            let unplaced = PartitionInfo {
+                leader: None,
+                epoch,
+                replicas,
+                in_sync,
+                offline,
+                shard: None,
+                older_shard: None,
+                moving_to: None,
+            };
             let partitions = vec![unplaced; partitions as usize];
             return Ok(TopicInfo { name: name.to_string(), id, config, settings: topic.settings, partitions });
         }
@@ -210,11 +218,13 @@ impl Inner {
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
         // Many partitions are in few shards.
         let mut shards = BTreeMap::new();
-        let older: Vec<Option<ShardId>> = {
+        let others: Vec<(Option<ShardId>, Option<ShardId>)> = {
             let machine = self.catalog().machine();
-            topic.partitions.iter().map(|place| machine.catalog.older_of(place.stream)).collect()
+            let others =
+                |place: &Partition| (machine.catalog.older_of(place.stream), machine.catalog.moving_to(place.stream));
+            topic.partitions.iter().map(others).collect()
         };
-        let partition = |(place, older_shard): (&Partition, Option<ShardId>)| {
+        let partition = |(place, (older_shard, moving_to)): (&Partition, (Option<ShardId>, Option<ShardId>))| {
             let (leader, replicas, in_sync) = shards.entry(place.shard).or_insert_with(|| {
                 let shard = place.shard;
                 (self.leader_of(shard), self.replicas_of(shard), self.in_sync(shard))
@@ -227,9 +237,10 @@ impl Inner {
                 offline: Vec::new(),
                 shard: Some(place.shard),
                 older_shard,
+                moving_to,
             }
         };
-        let partitions = topic.partitions.iter().zip(older).map(partition).collect();
+        let partitions = topic.partitions.iter().zip(others).map(partition).collect();
         let settings = Settings::stored(&topic.settings);
         TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), settings, partitions }
     }

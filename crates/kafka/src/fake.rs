@@ -44,8 +44,9 @@ fn member(node: u64) -> Member {
 pub(crate) fn topic(name: &str, partitions: usize) -> TopicInfo {
     let (me, epoch) = (NodeId(1), Some(LeaderEpoch(0)));
     let (replicas, in_sync, offline) = (vec![me], vec![me], Vec::new());
-    let (shard, older_shard) = (Some(ShardId(1)), None);
-    let partition = PartitionInfo { leader: Some(me), epoch, replicas, in_sync, offline, shard, older_shard };
+    let (shard, older_shard, moving_to) = (Some(ShardId(1)), None, None);
+    let leader = Some(me);
+    let partition = PartitionInfo { leader, epoch, replicas, in_sync, offline, shard, older_shard, moving_to };
     TopicInfo {
         name: name.to_owned(),
         id: TopicId::default(),

@@ -4,17 +4,14 @@
 
 use super::call::NodeCall;
 use super::entrance::endpoints;
-use super::exchange::{self, Exchange};
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
-use super::shed::{self, Loads, Shed};
-use super::streak::Streak;
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
 use futures::FutureExt;
 use machine::catalog::{Endpoint, Node, NodeState};
-use machine::machine::{VERSION_MAX, VERSION_OF_MOVES};
+use machine::machine::VERSION_MAX;
 use machine::{Command, Refusal, Reply};
 use model::wire::Wire;
 use model::{NodeId, ShardId};
@@ -27,8 +24,6 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a step may take before it is left to itself. It is planned again if it did not come to be.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// From one look at what shards take to the next.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A new leader leads for so long before it hands over to the node that is preferred, which may just have
 /// come back and go again.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
@@ -37,7 +32,7 @@ const TELL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs until the broker stops.
 pub(crate) async fn run(broker: Weak<Inner>) {
-    let (mut led, mut said, mut looks) = (Led::default(), None, Looks::default());
+    let (mut led, mut said) = (Led::default(), None);
     loop {
         let Some(inner) = broker.upgrade() else { return };
         let Some(network) = inner.network.clone().filter(|_| !inner.changes.are_over()) else { return };
@@ -48,23 +43,10 @@ pub(crate) async fn run(broker: Weak<Inner>) {
         inner.give_up_what_is_placed_elsewhere(&*network).await;
         inner.lead_shards(&mut led).await;
         inner.keep_the_catalog_right(&mut said).await;
-        inner.spread_load(&mut looks).await;
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.cluster.notified()).await;
     }
-}
-
-/// Looks at what shards take.
-#[derive(Default)]
-struct Looks {
-    last: Option<Moment>,
-    /// The nodes that leaders go from.
-    leaders: Streak<NodeId>,
-    /// The nodes that replicas go from.
-    replicas: Streak<NodeId>,
-    /// The shards that streams go from.
-    streams: Streak<ShardId>,
 }
 
 /// What is known of the shards that this node leads.
@@ -350,85 +332,12 @@ impl Inner {
         self.change_placement(Command::PlaceShard { shard, revision, replicas, preferred }).await;
     }
 
-    async fn change_placement(&self, command: Command) {
+    pub(super) async fn change_placement(&self, command: Command) {
         match self.world.timeout(PATIENCE, self.catalog().command(command)).await {
             Some(Ok(Reply::Refused(refusal))) => tracing::debug!(%refusal, "a placement was not changed"),
             // There may be another one.
             Some(Ok(_)) => self.changes.cluster.notify_one(),
             Some(Err(_)) | None => {}
-        }
-    }
-
-    /// Has shards change places, and streams leave hot shards, if this node leads the catalog.
-    async fn spread_load(&self, looks: &mut Looks) {
-        let now = self.world.now();
-        if !self.config.cluster.sheds || looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
-            return;
-        }
-        let (Some(network), Ok(_)) = (self.network.clone(), self.catalog().leading()) else {
-            *looks = Looks { last: Some(now), ..Looks::default() };
-            return;
-        };
-        looks.last = Some(now);
-        let is_large = {
-            let machine = self.catalog().machine();
-            machine.version() >= VERSION_OF_MOVES && plan::can_spare_one(&machine.catalog)
-        };
-        if !is_large {
-            return;
-        }
-        let mut loads = self.all_loads(&*network).await;
-        {
-            // What a new shard takes does not count before it does itself.
-            let machine = self.catalog().machine();
-            loads.shards.retain(|shard, _| machine.catalog.shards().any(|known| known == *shard));
-        }
-        self.exchange_shards(&loads, looks).await;
-        self.shed_load(&loads, looks).await;
-    }
-
-    /// Has leaders and replicas change places, where what they take and keep differs for longer. Not while replicas
-    /// have yet to come to where they shall be.
-    async fn exchange_shards(&self, loads: &Loads, looks: &mut Looks) {
-        let (leaders, replicas) = {
-            let machine = self.catalog().machine();
-            let catalog = &machine.catalog;
-            (exchange::of_leaders(catalog, &loads.shards), exchange::of_replicas(catalog, &loads.kept))
-        };
-        let lasts = looks.leaders.look(leaders.as_ref().map(|next| next.from));
-        let leaders = leaders.filter(|_| lasts);
-        let lasts = looks.replicas.look(replicas.as_ref().map(|next| next.from));
-        let replicas = replicas.filter(|_| lasts);
-        let Some(Exchange { from, to, moves }) = leaders.or(replicas) else { return };
-        if !self.is_all_in_place().await {
-            return;
-        }
-        tracing::info!(%from, %to, shards = moves.len(), "shards change places because of what they take or keep");
-        for Move { shard, revision, replicas, preferred } in moves {
-            self.change_placement(Command::PlaceShard { shard, revision, replicas, preferred }).await;
-        }
-    }
-
-    /// Has a stream leave a shard that was hot for longer.
-    async fn shed_load(&self, loads: &Loads, looks: &mut Looks) {
-        let command = {
-            let machine = self.catalog().machine();
-            let catalog = &machine.catalog;
-            // One at a time, so that the next look sees what came of it. And nothing whose older records stay for
-            // ever: it could never move again.
-            let may_move = |stream| {
-                let expires = catalog.partition_of(stream).is_some_and(|(_, topic, _)| shed::expires(&topic.config));
-                expires && catalog.moves().next().is_none() && catalog.older_of(stream).is_none()
-            };
-            let shed = shed::decide(loads, may_move);
-            let is_hot = looks.streams.look(shed.map(|shed| shed.from));
-            let Some(Shed { stream, to, .. }) = shed.filter(|_| is_hot) else { return };
-            let Some((id, _, partition)) = catalog.partition_of(stream) else { return };
-            tracing::info!(%stream, %to, "a stream leaves a hot shard");
-            Command::MoveStream { id, partition, to }
-        };
-        if let Some(Ok(Reply::Refused(refusal))) = self.world.timeout(PATIENCE, self.catalog().command(command)).await {
-            tracing::warn!(%refusal, "a stream does not leave a hot shard");
         }
     }
 
@@ -451,7 +360,7 @@ impl Inner {
     }
 
     /// Whether the replicas of every shard are where the catalog says.
-    async fn is_all_in_place(&self) -> bool {
+    pub(super) async fn is_all_in_place(&self) -> bool {
         let Some(network) = self.network.clone() else { return false };
         let placed: Vec<(ShardId, BTreeSet<NodeId>)> = {
             let machine = self.catalog().machine();

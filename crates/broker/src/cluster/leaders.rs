@@ -3,7 +3,7 @@
 use crate::broker::Inner;
 use model::{NodeId, ShardId};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Who was last heard to lead. As many as there are shards, at most.
 #[derive(Debug, Default)]
@@ -50,6 +50,34 @@ impl Leaders {
 
     fn get(&self, shard: ShardId) -> Option<NodeId> {
         self.heard.lock().get(&shard).map(|heard| heard.leader)
+    }
+}
+
+/// Who was asked to do something, and who was named to lead instead: that one is asked at once, but nobody twice before
+/// a pause, for two that each take the other for the leader would be asked without end.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    nodes: BTreeSet<NodeId>,
+    named: Option<NodeId>,
+}
+
+impl Asked {
+    /// Who is asked next: whoever was named, or else who `otherwise` is.
+    pub(crate) fn next(&mut self, otherwise: impl FnOnce() -> Option<NodeId>) -> Option<NodeId> {
+        let whom = self.named.take().or_else(otherwise);
+        self.nodes.extend(whom);
+        whom
+    }
+
+    /// Whoever was asked does not lead. Returns whether it named somebody who is to be asked at once.
+    pub(crate) fn follow(&mut self, named: Option<NodeId>) -> bool {
+        self.named = named.filter(|node| !self.nodes.contains(node));
+        self.named.is_some()
+    }
+
+    /// There is a pause.
+    pub(crate) fn pause(&mut self) {
+        self.nodes.clear();
     }
 }
 
@@ -106,5 +134,20 @@ mod tests {
         assert_eq!(leaders.get(shard), Some(NodeId(2)), "what others say may be older");
         leaders.forget(shard);
         assert_eq!(leaders.get(shard), None);
+    }
+
+    #[test]
+    fn whoever_is_named_is_asked_at_once_and_nobody_twice_before_a_pause() {
+        let (mut asked, node) = (Asked::default(), |number| Some(NodeId(number)));
+        assert_eq!(asked.next(|| node(1)), node(1));
+        assert!(asked.follow(node(2)));
+        assert_eq!(asked.next(|| node(1)), node(2), "whatever else is believed");
+        assert!(asked.follow(node(3)));
+        assert_eq!(asked.next(|| node(1)), node(3));
+        assert!(!asked.follow(node(1)), "they send one another around");
+        asked.pause();
+        assert_eq!(asked.next(|| node(2)), node(2));
+        assert!(!asked.follow(None) && !asked.follow(node(2)));
+        assert!(asked.follow(node(1)), "it may know better by now");
     }
 }

@@ -1,6 +1,6 @@
 //! Which stream leaves a hot shard, and for which one. Pure: from what the shards' leaders have measured.
 
-use model::config::Cleanup;
+use model::config::{Cleanup, Settlement};
 use model::{ShardId, StreamConfig, StreamId};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -45,9 +45,11 @@ pub struct Shed {
     pub to: ShardId,
 }
 
-/// Whether the records of a stream go with time, so that a shard that it left gets rid of it.
-pub(super) fn expires(config: &StreamConfig) -> bool {
-    config.cleanup != Cleanup::Compact && (config.retention_millis.is_some() || config.retention_bytes.is_some())
+/// Whether a stream can leave a shard, which no queue can, and its records go with time, so that the shard gets rid of
+/// it.
+pub(super) fn may_leave(config: &StreamConfig) -> bool {
+    let expires = config.retention_millis.is_some() || config.retention_bytes.is_some();
+    config.settlement != Settlement::Each && config.cleanup != Cleanup::Compact && expires
 }
 
 /// The hottest shard, and what best leaves it for the coolest.
@@ -75,13 +77,14 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn what_is_kept_for_ever_is_not_shed() {
+    fn what_is_kept_for_ever_is_not_shed_and_no_queue_is() {
         let week = StreamConfig { retention_millis: Some(604_800_000), ..StreamConfig::default() };
-        assert!(expires(&week));
-        assert!(expires(&StreamConfig { retention_bytes: Some(1), ..StreamConfig::default() }));
-        assert!(expires(&StreamConfig { cleanup: Cleanup::CompactAndDelete, ..week.clone() }));
-        assert!(!expires(&StreamConfig { cleanup: Cleanup::Compact, ..week }));
-        assert!(!expires(&StreamConfig::default()));
+        assert!(may_leave(&week));
+        assert!(may_leave(&StreamConfig { retention_bytes: Some(1), ..StreamConfig::default() }));
+        assert!(may_leave(&StreamConfig { cleanup: Cleanup::CompactAndDelete, ..week.clone() }));
+        assert!(!may_leave(&StreamConfig { settlement: Settlement::Each, ..week.clone() }));
+        assert!(!may_leave(&StreamConfig { cleanup: Cleanup::Compact, ..week }));
+        assert!(!may_leave(&StreamConfig::default()));
     }
 
     /// Shards with the MiB a second of their streams, which are numbered throughout.

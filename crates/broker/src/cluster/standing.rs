@@ -62,6 +62,12 @@ impl Standing {
         }
     }
 
+    /// Whether most of those who vote are at hand, so that the shard can decide.
+    pub(crate) fn has_quorum(&self) -> bool {
+        let is_most = |voters: &BTreeSet<NodeId>| voters.intersection(&self.at_hand).count() > voters.len() / 2;
+        self.membership.voters.iter().all(is_most)
+    }
+
     /// Whether the shard can go on deciding, and loses nothing, when a node goes down now.
     pub(crate) fn can_do_without(&self, node: NodeId) -> bool {
         self.membership.voters.iter().all(|voters| {
@@ -96,7 +102,9 @@ impl Inner {
                 }
                 continue;
             }
-            match self.ask(network, node, &NodeCall::Standing { shard }, deadline).await {
+            // One that hangs leaves time to ask the others.
+            let share = deadline.since(self.world.now()) / (candidates.len() as u32 + 1);
+            match self.ask(network, node, &NodeCall::Standing { shard }, self.world.now() + share).await {
                 Ok(NodeAnswer::Standing { voters, learners, at_hand, version }) => {
                     let voters = voters.into_iter().map(|voters| voters.into_iter().collect()).collect();
                     let membership = Membership { voters, learners: learners.into_iter().collect() };
@@ -217,6 +225,15 @@ mod tests {
         let needed = |shard| [1, 2, 3, 4, 5].map(|node| standing.needs(ShardId(shard), NodeId(node)));
         assert_eq!(needed(1), [true, true, true, true, false]);
         assert_eq!(needed(0), [true, true, true, false, false], "every node follows the catalog");
+    }
+
+    #[test]
+    fn a_shard_decides_with_most_of_all_its_voters() {
+        let decides = |voters: &[&[u64]], at_hand: &[u64]| standing(voters, at_hand).has_quorum();
+        assert!(decides(&[&[1]], &[1]) && decides(&[&[1, 2, 3]], &[1, 3]));
+        assert!(!decides(&[&[1, 2, 3]], &[1, 4, 5]), "whoever does not vote does not count");
+        assert!(!decides(&[&[1, 2]], &[1]));
+        assert!(!decides(&[&[1, 2, 3], &[1, 4, 5]], &[1, 2, 3]), "while voters change, of both sets");
     }
 
     #[test]
