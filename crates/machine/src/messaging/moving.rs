@@ -7,6 +7,7 @@
 use super::producer::Producer;
 use super::stream::Stream;
 use super::streams::Messaging;
+use crate::canary::Canary;
 use crate::command::{AdoptedId, AdoptedProducer, Adoption, Command};
 use crate::outbox::Outbox;
 use crate::refusal::{Fault, Limit, Refusal};
@@ -81,6 +82,10 @@ impl Messaging {
         }
         let adoption = Adoption { from: me, config, start, end, epochs, epoch, max_timestamp, bytes_appended };
         outbox.put(to, &Command::AdoptStream { stream: id, adoption });
+        if self.has(Canary::UnfencedMove) {
+            effects.push(Effect::OutboxFor(to));
+            return Ok(Reply::Done);
+        }
         // As much work as sending them was.
         let mut all = usize::MAX;
         self.producers.forget_stream(id, &mut all);
@@ -98,6 +103,9 @@ impl Messaging {
     /// The producers and message ids of a stream, as commands that each fit an entry with room to spare.
     fn rows_to_adopt(&self, stream: StreamId) -> Vec<Command> {
         let mut commands = Vec::new();
+        if self.has(Canary::ForgetfulMove) {
+            return commands;
+        }
         let producers = self.producers.rows.range((stream, ProducerId(0))..=(stream, ProducerId(u64::MAX)));
         let producers: Vec<AdoptedProducer> =
             producers.map(|((_, id), known)| AdoptedProducer { id: *id, known: known.clone() }).collect();
