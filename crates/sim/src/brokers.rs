@@ -5,8 +5,8 @@
 //! shards, their growth from one replica to three, forwarded commands, deliveries between shards. One seed
 //! decides everything.
 //!
-//! - [`run`](mod@run) is the state of a run and its course, `trouble`, `joins` and `replacement` what goes wrong in it,
-//!   `settle` what has to be so in the end, `contents` what replicas have then, `shape` its sizes.
+//! - [`run`](mod@run) is the state of a run and its course, `trouble`, `joins`, `replacement` and `flips` what
+//!   goes wrong in it,//!   `settle` what has to be so in the end, `contents` what replicas have then, `shape` its sizes.
 //! - `node` is hardware and the process on it, `process` what ends with it, `home` where it keeps what it must
 //!   not forget, `net` what lies between nodes, `join` how one asks to be let in.
 //! - `caller` asks as a client does, going by hints; `producer`, `reader`, `trimmer`, `mover`, `operator`, `group`,
@@ -21,6 +21,7 @@ mod contents;
 mod coordinator;
 mod ends;
 mod facts;
+mod flips;
 mod generations;
 mod group;
 mod history;

@@ -26,6 +26,14 @@ model::wire_struct! {
     }
 }
 
+/// Producers in the order in which iterating over a hash map shows them: on each replica another one.
+#[cfg(feature = "canary")]
+#[expect(clippy::disallowed_types, reason = "the fault that the simulator has to find")]
+fn as_a_hash_map_says(producers: Vec<AdoptedProducer>) -> Vec<AdoptedProducer> {
+    let producers = producers.into_iter().map(|producer| (producer.id, producer));
+    producers.collect::<std::collections::HashMap<_, _>>().into_values().collect()
+}
+
 impl Messaging {
     /// Where a stream is continued that was here.
     #[must_use]
@@ -109,6 +117,8 @@ impl Messaging {
         let producers = self.producers.rows.range((stream, ProducerId(0))..=(stream, ProducerId(u64::MAX)));
         let producers: Vec<AdoptedProducer> =
             producers.map(|((_, id), known)| AdoptedProducer { id: *id, known: known.clone() }).collect();
+        #[cfg(feature = "canary")]
+        let producers = if self.dedup.iterates_over_hash_map { as_a_hash_map_says(producers) } else { producers };
         for some in producers.chunks(limit::ADOPTED_ROWS_MAX) {
             commands.push(Command::AdoptProducers { stream, producers: some.to_vec() });
         }

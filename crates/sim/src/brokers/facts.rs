@@ -58,6 +58,8 @@ facts! {
     messages,
     /// Messages that did not arrive.
     messages_lost,
+    /// Questions that arrived twice.
+    messages_doubled,
 
     /// Nodes that joined.
     joins,

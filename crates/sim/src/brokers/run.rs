@@ -3,6 +3,7 @@
 use super::book::Book;
 use super::caller::{Caller, Doors, Scene};
 use super::facts::Facts;
+use super::flips::Flips;
 use super::group::Group;
 use super::logs::{Logs, PARTITIONS, TOPICS};
 use super::member::Member;
@@ -47,11 +48,14 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// Longer runs do more.
     pub rounds: u64,
+    /// Whether bits flip after each trouble, in files below the Raft log's floor. Then there are three nodes, of which
+    /// each has all there is and none is replaced: what one loses, two others have.
+    pub flips: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { fault: None, rounds: 6 }
+        Plan { fault: None, rounds: 6, flips: false }
     }
 }
 
@@ -63,7 +67,8 @@ impl Kind for Plan {
     }
 
     fn arguments(self, seed: u64) -> String {
-        format!("brokers --seed {seed} --rounds {}", self.rounds)
+        let flips = if self.flips { " --flips" } else { "" };
+        format!("brokers --seed {seed} --rounds {}{flips}", self.rounds)
     }
 }
 
@@ -121,6 +126,8 @@ pub(super) struct Run {
     pub(super) most_nodes: usize,
     /// The node that is to be removed.
     pub(super) leaving: Option<NodeId>,
+    /// Where bits flip, and in which files they have.
+    pub(super) flips: Flips,
     /// What clients do.
     clients: Vec<BoxFuture<'static, bool>>,
 }
@@ -128,7 +135,10 @@ pub(super) struct Run {
 impl Run {
     fn new(seed: u64, plan: Plan, trace: Trace) -> Self {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng);
+        let mut shape = Shape::draw(&mut rng);
+        if plan.flips {
+            shape.bear_flips();
+        }
         trace.line(format_args!("seed {seed}: {plan:?} {shape:?}"));
         let (book, facts, doors): (Arc<Mutex<Book>>, Arc<Mutex<Facts>>, Doors) = Default::default();
         let ground = Ground {
@@ -144,6 +154,7 @@ impl Run {
         let (logs, stop) = (Arc::new(Mutex::new(Logs::default())), Arc::new(AtomicBool::new(false)));
         let scene = Scene { doors, logs, book, facts, stop, trace, pause_micros: shape.pause_micros };
         let nodes = (1..=shape.nodes).map(|place| Node::new(place, ground.clone(), rng.fork())).collect();
+        let flips = Flips::on(rng.below(shape.nodes) as usize);
         Run {
             rng,
             plan,
@@ -157,6 +168,7 @@ impl Run {
             place: shape.nodes,
             most_nodes: shape.nodes as usize,
             leaving: None,
+            flips,
             clients: Vec::new(),
         }
     }
@@ -174,7 +186,10 @@ impl Run {
         self.start_all();
         SimRuntime::sleep(CALM).await;
         let stopped = self.stop_clients().await;
-        let settled = self.settle().await;
+        let mut settled = self.settle().await;
+        if settled.is_ok() {
+            settled = self.wait_for_repairs().await;
+        }
         self.compare_records();
         settled?;
         stopped?;
@@ -386,7 +401,7 @@ impl Run {
             self.outcome.tally.add(&node.hardware.tally());
         }
         let mut facts = self.ground.facts.lock();
-        (facts.messages, facts.messages_lost) = self.ground.net.counts();
+        (facts.messages, facts.messages_lost, facts.messages_doubled) = self.ground.net.counts();
         facts.millis = now().as_millis() as u64;
         for states in self.ground.states.lock().values_mut() {
             facts.states_compared += states.compared;

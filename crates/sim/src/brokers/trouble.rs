@@ -34,7 +34,8 @@ impl Run {
             7 | 8 => self.kill_catalog_leader().await,
             9 => self.blackout(self.begun.div_ceil(2)).await,
             10 => self.blackout(self.begun).await,
-            11 => self.absence(victim).await,
+            // Whoever gets a snapshot from where bits have flipped may get them, too.
+            11 if !self.plan.flips => self.absence(victim).await,
             12 | 13 => self.cut(victim, pause).await,
             14 => self.isolate(victim, pause).await,
             15 => self.bad_weather(pause).await,
@@ -45,9 +46,12 @@ impl Run {
             21 => self.transfer().await,
             22..=24 => self.strand_leader().await,
             25 | 26 => self.stop(victim, pause).await,
-            27..=29 => self.drain(victim).await?,
-            30..=32 => self.replace(victim).await?,
+            27..=29 if !self.plan.flips => self.drain(victim).await?,
+            30..=32 if !self.plan.flips => self.replace(victim).await?,
             _ => self.strike_move().await,
+        }
+        if self.plan.flips {
+            self.flip();
         }
         let pause = self.moment(1_500);
         SimRuntime::sleep(pause).await;
@@ -183,7 +187,8 @@ impl Run {
         let loss = self.rng.below(200);
         let delay_micros = self.rng.between(100, 60_000);
         self.note(format_args!("the network loses {loss} in a thousand and delays {delay_micros} us"));
-        self.ground.net.set_weather(Weather { delay_micros, loss });
+        let doubled = self.rng.below(60);
+        self.ground.net.set_weather(Weather { delay_micros, loss, doubled });
         SimRuntime::sleep(pause * 2).await;
         self.ground.net.set_weather(Weather::FINE);
     }
