@@ -52,6 +52,8 @@ pub enum Fault {
     FoundInsteadOfFollow,
     /// In a broker: a group takes the commits of members that are out of it.
     CommitOfFormerMember,
+    /// In a broker: whoever has a replica tells the positions of groups, whether or not it leads.
+    PositionsByAnybody,
     /// In a machine: a stream that moves to another shard goes on where it was, too.
     UnfencedMove,
     /// In a machine: a stream that moves to another shard leaves behind what it knows of its producers.
@@ -85,6 +87,7 @@ impl Fault {
         Fault::AnswerBeforeApplied,
         Fault::FoundInsteadOfFollow,
         Fault::CommitOfFormerMember,
+        Fault::PositionsByAnybody,
         Fault::UnfencedMove,
         Fault::ForgetfulMove,
         Fault::TrimTooFar,
