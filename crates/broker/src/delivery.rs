@@ -18,6 +18,9 @@ use std::time::Duration;
 const BATCH: usize = 256;
 /// Looked again after this even when nobody rang.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// What could not be delivered is not tried again sooner, whoever looks for it: two destinations that both refuse would
+/// otherwise have each other looked for without end.
+const AGAIN: Duration = Duration::from_millis(20);
 /// How long another node may take to log a batch.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -79,18 +82,34 @@ pub(crate) async fn run(broker: Weak<Inner>) {
 
 /// Delivers what waits for one shard, until there is no more or no more can be delivered now.
 async fn deliver(mut turn: Turn, from: Shard) {
-    while let Some(inner) = turn.broker.upgrade()
-        && deliver_to(&inner, &from, turn.between.1).await
-    {
-        turn.some = true;
+    while let Some(inner) = turn.broker.upgrade() {
+        match deliver_to(&inner, &from, turn.between.1).await {
+            Tried::Delivered => turn.some = true,
+            Tried::Nothing => return,
+            Tried::Failed => {
+                let world = inner.world.clone();
+                drop(inner);
+                return world.sleep(AGAIN).await;
+            }
+        }
     }
 }
 
-/// Delivers some of what waits. Returns whether there may be more that can be delivered now.
-async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> bool {
+/// What came of a try to deliver.
+enum Tried {
+    /// There may be more that can be delivered now.
+    Delivered,
+    /// Nothing waits.
+    Nothing,
+    /// Nothing can be delivered now.
+    Failed,
+}
+
+/// Delivers some of what waits.
+async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> Tried {
     let items = pending(from, to);
     if items.is_empty() {
-        return false;
+        return Tried::Nothing;
     }
     let logged = match inner.shards.get(to) {
         Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
@@ -99,7 +118,11 @@ async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> bool {
             None => Vec::new(),
         },
     };
-    !logged.is_empty() && from.command(Command::Delivered { to, items: logged }).await.is_ok()
+    if !logged.is_empty() && from.command(Command::Delivered { to, items: logged }).await.is_ok() {
+        Tried::Delivered
+    } else {
+        Tried::Failed
+    }
 }
 
 /// The oldest items for a shard: no more than go into a call to another node, but one at least.

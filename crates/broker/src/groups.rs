@@ -13,6 +13,7 @@ use crate::request::{BrokerError, OffsetCommit, OffsetDelete, Reply};
 use crate::world::{Moment, World};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
+use journal::canary::Fault;
 use machine::command::CommittedOffset;
 use machine::{Command, Reply as MachineReply};
 use model::limit;
@@ -347,8 +348,9 @@ impl Task {
     }
 
     async fn answer(&mut self, token: Token, reply: GroupReply) {
+        let may_commit = reply == GroupReply::MayCommit || self.shard.journal().faulty(Fault::CommitOfFormerMember);
         match self.waiting.remove(&token) {
-            Some(Waiting::Commit { group, offsets, answer }) if reply == GroupReply::MayCommit => {
+            Some(Waiting::Commit { group, offsets, answer }) if may_commit => {
                 let outcome = propose(&self.shard, Command::CommitOffsets { group, offsets }).await;
                 self.world.spawn(async move {
                     let result = match outcome.await.unwrap_or(Err(ProposeError::Unknown)) {

@@ -50,6 +50,16 @@ pub enum Fault {
     AnswerBeforeApplied,
     /// In a broker: a node that gets a replica founds the shard instead of following it.
     FoundInsteadOfFollow,
+    /// In a broker: a group takes the commits of members that are out of it.
+    CommitOfFormerMember,
+    /// In a broker: whoever has a replica tells the positions of groups, whether or not it leads.
+    PositionsByAnybody,
+    /// In a machine: a stream that moves to another shard goes on where it was, too.
+    UnfencedMove,
+    /// In a machine: a stream that moves to another shard leaves behind what it knows of its producers.
+    ForgetfulMove,
+    /// In a machine: trimming takes one record more than it was asked to.
+    TrimTooFar,
 }
 
 impl Fault {
@@ -76,5 +86,10 @@ impl Fault {
         Fault::LeadForEver,
         Fault::AnswerBeforeApplied,
         Fault::FoundInsteadOfFollow,
+        Fault::CommitOfFormerMember,
+        Fault::PositionsByAnybody,
+        Fault::UnfencedMove,
+        Fault::ForgetfulMove,
+        Fault::TrimTooFar,
     ];
 }

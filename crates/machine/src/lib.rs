@@ -12,6 +12,7 @@
 //! [`messaging::sequencer`] is the leader's side of an append: not part of `apply`, but pure and
 //! over the same state.
 
+pub mod canary;
 pub mod catalog;
 pub mod command;
 pub mod machine;

@@ -156,6 +156,12 @@ impl Machine {
         self.messaging.dedup.iterates_over_hash_map = true;
     }
 
+    /// Switches on a known fault, so that the simulator can prove that it would notice it.
+    #[cfg(feature = "canary")]
+    pub fn switch_on(&mut self, canary: crate::canary::Canary) {
+        self.messaging.canary = Some(canary);
+    }
+
     /// Whose state it is.
     #[must_use]
     pub fn shard(&self) -> ShardId {

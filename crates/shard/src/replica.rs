@@ -104,8 +104,20 @@ pub(crate) fn rebuild<R: Runtime>(
 /// Passes a known fault on to the machine, in builds that have any.
 pub(crate) fn switch_faults_on(journal: &Journal, machine: &mut Machine) {
     #[cfg(feature = "canary")]
-    if journal.faulty(journal::canary::Fault::HashMapIteration) {
-        machine.iterate_over_hash_maps();
+    {
+        use journal::canary::Fault;
+        use machine::canary::Canary;
+        if journal.faulty(Fault::HashMapIteration) {
+            machine.iterate_over_hash_maps();
+        }
+        let known = [
+            (Fault::UnfencedMove, Canary::UnfencedMove),
+            (Fault::ForgetfulMove, Canary::ForgetfulMove),
+            (Fault::TrimTooFar, Canary::TrimTooFar),
+        ];
+        if let Some((_, canary)) = known.into_iter().find(|(fault, _)| journal.faulty(*fault)) {
+            machine.switch_on(canary);
+        }
     }
     #[cfg(not(feature = "canary"))]
     let _ = (journal, machine);

@@ -3,6 +3,7 @@
 use crate::disk::Tally;
 use crate::facts::Counts;
 use crate::outcome::Outcome;
+use crate::pace::Pace;
 use crate::trace::Trace;
 use parking_lot::Mutex;
 use std::fmt;
@@ -81,6 +82,12 @@ impl<K: Kind> Summary<K> {
         }
     }
 
+    /// How fast it went.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace { seeds: self.seeds, took: self.took, simulated: Duration::from_millis(self.facts.millis()) }
+    }
+
     /// The first seed that found something which says `words`, and what it says.
     #[must_use]
     pub fn first_saying(&self, words: &str) -> Option<(u64, &str)> {
@@ -93,9 +100,6 @@ impl<K: Kind> Summary<K> {
 
 impl<K: Kind> fmt::Display for Summary<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hours = self.facts.millis() as f64 / 3_600_000.0;
-        let pace = self.seeds as f64 / (self.took.as_secs_f64() / 60.0);
-        writeln!(f, "{} seeds in {:.1?}, {pace:.0} a minute, {hours:.2} simulated hours", self.seeds, self.took)?;
         writeln!(f, "{}", self.facts)?;
         writeln!(f, "the disks: {}", self.tally)?;
         for Outcome { seed, violations, .. } in &self.failures {
@@ -106,8 +110,8 @@ impl<K: Kind> fmt::Display for Summary<K> {
             writeln!(f, "  replay: cargo run -p sim -- {} --trace", self.kind.arguments(*seed))?;
         }
         match self.failures.len() {
-            0 => write!(f, "nothing was found"),
-            failed => write!(f, "{failed} seeds failed"),
+            0 => write!(f, "nothing was found in {}", self.pace()),
+            failed => write!(f, "{failed} seeds failed of {}", self.pace()),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod journal_run;
 mod life;
 mod net;
 pub mod outcome;
+pub mod pace;
 mod panics;
 pub mod queue_run;
 pub mod rng;

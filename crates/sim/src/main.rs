@@ -11,6 +11,7 @@ use sim::brokers;
 use sim::campaign::{Kind, campaign};
 use sim::cluster;
 use sim::journal_run;
+use sim::pace::Pace;
 use sim::queue_run;
 use sim::trace::Trace;
 use std::fmt;
@@ -50,7 +51,7 @@ struct Arguments {
     /// With compacted streams, too; of a journal and of the cluster
     #[arg(long)]
     compaction: bool,
-    /// In a run of the cluster, bits flip after each trouble in files that the Raft log does not need
+    /// In a run of the cluster or of brokers, bits flip after each trouble in files that the Raft log does not need
     #[arg(long)]
     flips: bool,
     /// In a run of the cluster, the shard begins with one replica, which two others join
@@ -99,47 +100,59 @@ fn main() -> ExitCode {
     }
     // A run that panics is a finding like any other, and told as one.
     std::panic::set_hook(Box::new(|_| ()));
-    // All of them, also when the first has found something.
-    let good = match arguments.campaign {
-        None => run_journal(&arguments) & run_queue(&arguments) & run_cluster(&arguments) & run_brokers(&arguments),
-        Some(Campaign::Journal) => run_journal(&arguments),
-        Some(Campaign::Queue) => run_queue(&arguments),
-        Some(Campaign::Cluster) => run_cluster(&arguments),
-        Some(Campaign::Brokers) => run_brokers(&arguments),
+    let campaigns = match arguments.campaign {
+        None => vec![Campaign::Journal, Campaign::Queue, Campaign::Cluster, Campaign::Brokers],
+        Some(campaign) => vec![campaign],
     };
+    // All of them, also when the first has found something.
+    let (mut good, mut pace) = (true, Pace::default());
+    for campaign in &campaigns {
+        let (found_nothing, more) = match campaign {
+            Campaign::Journal => run_journal(&arguments),
+            Campaign::Queue => (run_queue(&arguments), Pace::default()),
+            Campaign::Cluster => run_cluster(&arguments),
+            Campaign::Brokers => run_brokers(&arguments),
+        };
+        good &= found_nothing;
+        pace.add(more);
+    }
+    if campaigns.len() > 1 && arguments.seed.is_none() {
+        let what = if good { "nothing was found" } else { "something was found" };
+        println!("in all, {what} in {pace}");
+    }
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns whether nothing was found.
-fn run_journal(arguments: &Arguments) -> bool {
+/// Returns whether nothing was found, and how fast that went.
+fn run_journal(arguments: &Arguments) -> (bool, Pace) {
     let plan = journal_run::Plan { fault: arguments.fault, compaction: arguments.compaction };
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::printing(|line| println!("{line}")) } else { Trace::off() };
         let outcome = journal_run::run(seed, plan, &trace);
         println!("the disk: {}", outcome.tally);
         println!("seed {seed}: {}", outcome.violation.as_deref().unwrap_or("nothing was found"));
-        return outcome.violation.is_none();
+        return (outcome.violation.is_none(), Pace::default());
     }
     let summary = journal_run::campaign(arguments.from..arguments.from + arguments.seeds, plan);
     println!("{summary}");
-    summary.failures.is_empty()
+    (summary.failures.is_empty(), summary.pace())
 }
 
-/// Returns whether nothing was found.
-fn run_cluster(arguments: &Arguments) -> bool {
+/// Returns whether nothing was found, and how fast that went.
+fn run_cluster(arguments: &Arguments) -> (bool, Pace) {
     let Arguments { fault, compaction, flips, grow, .. } = *arguments;
     let rounds = arguments.rounds.unwrap_or(cluster::Plan::default().rounds);
     run_kind(arguments, cluster::Plan { fault, rounds, compaction, flips, grow })
 }
 
-/// Returns whether nothing was found.
-fn run_brokers(arguments: &Arguments) -> bool {
+/// Returns whether nothing was found, and how fast that went.
+fn run_brokers(arguments: &Arguments) -> (bool, Pace) {
     let rounds = arguments.rounds.unwrap_or(brokers::Plan::default().rounds);
-    run_kind(arguments, brokers::Plan { fault: arguments.fault, rounds })
+    run_kind(arguments, brokers::Plan { fault: arguments.fault, rounds, flips: arguments.flips })
 }
 
-/// Returns whether nothing was found.
-fn run_kind(arguments: &Arguments, kind: impl Kind) -> bool {
+/// Returns whether nothing was found, and how fast that went.
+fn run_kind(arguments: &Arguments, kind: impl Kind) -> (bool, Pace) {
     if let Some(seed) = arguments.seed {
         let trace = if arguments.trace { Trace::printing(|line| println!("{line}")) } else { Trace::off() };
         let outcome = kind.run(seed, &trace);
@@ -147,11 +160,11 @@ fn run_kind(arguments: &Arguments, kind: impl Kind) -> bool {
         let found = if outcome.violations.is_empty() { "nothing was found" } else { "FAILED" };
         println!("seed {seed}: {found}");
         outcome.violations.iter().for_each(|violation| println!("  {violation}"));
-        return outcome.violations.is_empty();
+        return (outcome.violations.is_empty(), Pace::default());
     }
     let summary = campaign(arguments.from..arguments.from + arguments.seeds, kind);
     println!("{summary}");
-    summary.failures.is_empty()
+    (summary.failures.is_empty(), summary.pace())
 }
 
 /// Returns whether the bound held.

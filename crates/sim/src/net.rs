@@ -1,4 +1,4 @@
-//! The network: delays, losses, one-way cuts, and times in which everything arrives out of order across lanes.
+//! The network: delays, losses, doubles, one-way cuts, and times in which everything arrives out of order across lanes.
 //! Within a lane messages follow one another, as over one connection.
 //!
 //! It knows places by number and not what listens there: whoever sends says how that is asked.
@@ -28,11 +28,13 @@ pub(crate) struct Weather {
     pub(crate) delay_micros: u64,
     /// Messages lost, per thousand.
     pub(crate) loss: u64,
+    /// Questions that arrive twice, per thousand.
+    pub(crate) doubled: u64,
 }
 
 impl Weather {
     /// A good network.
-    pub(crate) const FINE: Weather = Weather { delay_micros: 500, loss: 0 };
+    pub(crate) const FINE: Weather = Weather { delay_micros: 500, loss: 0, doubled: 0 };
 }
 
 struct State<S> {
@@ -47,6 +49,7 @@ struct State<S> {
     arrivals: BTreeMap<(u64, u64, Lane), SimInstant>,
     messages: u64,
     lost: u64,
+    doubled: u64,
 }
 
 /// The network between places at which an `S` listens. Clones are the same network.
@@ -69,6 +72,7 @@ impl<S: Clone + Send + 'static> Net<S> {
             arrivals: BTreeMap::new(),
             messages: 0,
             lost: 0,
+            doubled: 0,
         })))
     }
 
@@ -104,10 +108,20 @@ impl<S: Clone + Send + 'static> Net<S> {
         drop(gone);
     }
 
-    /// Messages, and how many of them did not arrive.
-    pub(crate) fn counts(&self) -> (u64, u64) {
+    /// Messages, how many of them did not arrive, and how many questions were doubled.
+    pub(crate) fn counts(&self) -> (u64, u64, u64) {
         let state = self.0.lock();
-        (state.messages, state.lost)
+        (state.messages, state.lost, state.doubled)
+    }
+
+    /// Whether what is asked now arrives twice: whoever asks for that then has it carried once more, and waits for one
+    /// of the answers.
+    pub(crate) fn doubles(&self) -> bool {
+        let mut state = self.0.lock();
+        let rate = state.weather.doubled;
+        let doubles = rate > 0 && state.rng.per_mille(rate);
+        state.doubled += u64::from(doubles);
+        doubles
     }
 
     /// Which start of a place runs now.

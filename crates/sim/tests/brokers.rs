@@ -14,6 +14,8 @@ use std::process::Command;
 
 /// Seeds in every test run; `sim brokers --seeds N` is for more.
 const SEEDS: Range<u64> = 20..56;
+/// Of runs in which bits flip.
+const FLIPPED_SEEDS: Range<u64> = 0..8;
 /// So many seeds are run before it is looked whether a fault was caught.
 const AT_ONCE: usize = 4;
 
@@ -25,6 +27,14 @@ fn nothing_is_found_and_everything_comes_about() {
     let counts = summary.facts.list();
     let missing: Vec<_> = counts.iter().filter(|(_, count)| *count == 0).collect();
     assert!(missing.is_empty(), "within seeds {SEEDS:?} there was none of {missing:?}");
+}
+
+#[test]
+fn bits_that_flip_are_mended_and_nothing_is_found() {
+    let summary = campaign(FLIPPED_SEEDS, Plan { flips: true, ..Plan::default() });
+    println!("{summary}");
+    assert!(summary.failures.is_empty(), "{summary}");
+    assert!(summary.tally.bit_flips > 0, "no bit has flipped: {summary}");
 }
 
 #[test]
@@ -49,6 +59,19 @@ fn the_same_seed_gives_the_same_trace() {
     let other = other.args(["brokers", "--trace", "--seed", &seed.to_string()]).env("RUST_LOG", "off");
     let other = String::from_utf8(other.output().unwrap().stdout).unwrap();
     assert!(other.starts_with(&first.text()), "seed {seed} gives another trace in another process");
+}
+
+/// Otherwise nobody would know whether the test before this one can fail.
+#[test]
+fn iteration_over_a_hash_map_gives_two_traces() {
+    let plan = Plan { fault: Some(Fault::HashMapIteration), ..Plan::default() };
+    let differ = (20..28).find(|seed| {
+        let (first, second) = (Trace::on(), Trace::on());
+        let _ = (brokers::run(*seed, plan, &first), brokers::run(*seed, plan, &second));
+        first.text() != second.text()
+    });
+    println!("the first that differs: {differ:?}");
+    assert!(differ.is_some(), "each seed gives the same trace twice although it is run from a hash map");
 }
 
 /// Asserts that `fault` is caught, by what says `words`, within `most` seeds from `first` on, where it was caught last.
@@ -89,4 +112,36 @@ fn a_leader_that_serves_before_it_has_applied_is_caught() {
 #[test]
 fn an_end_told_by_a_leader_of_the_past_is_caught() {
     caught(Fault::LeadForEver, 4, 100, "the log ends at");
+}
+
+#[test]
+fn a_stream_that_goes_on_where_it_was_is_caught() {
+    caught(Fault::UnfencedMove, 0, 20, "lost: acknowledged");
+}
+
+/// One seed in ten has it.
+#[test]
+fn producers_that_are_forgotten_at_a_move_are_caught() {
+    caught(Fault::ForgetfulMove, 0, 80, "duplicate:");
+}
+
+#[test]
+fn a_trim_that_takes_too_much_is_caught() {
+    caught(Fault::TrimTooFar, 0, 4, "nobody asked to trim beyond");
+}
+
+#[test]
+fn a_commit_of_a_former_member_is_caught() {
+    caught(Fault::CommitOfFormerMember, 0, 8, "took a commit of generation");
+}
+
+#[test]
+fn a_move_that_iterates_over_a_hash_map_is_caught() {
+    caught(Fault::HashMapIteration, 0, 8, "the states of");
+}
+
+#[test]
+fn a_position_told_by_anybody_is_caught() {
+    caught(Fault::PositionsByAnybody, 0, 8, "is not linearizable");
+    caught(Fault::PositionsByAnybody, 0, 8, "is told that it is at");
 }

@@ -104,6 +104,19 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
+/// Otherwise nobody would know whether the test before this one can fail.
+#[test]
+fn iteration_over_a_hash_map_gives_two_traces() {
+    let plan = Plan { fault: Some(Fault::HashMapIteration), ..Plan::default() };
+    let differ = (0..5).find(|seed| {
+        let (first, second) = (Trace::on(), Trace::on());
+        let _ = (cluster::run(*seed, plan, &first), cluster::run(*seed, plan, &second));
+        first.text() != second.text()
+    });
+    println!("the first that differs: {differ:?}");
+    assert!(differ.is_some(), "each seed gives the same trace twice although it is run from a hash map");
+}
+
 fn caught(fault: Fault, seeds: u64, words: &str) {
     caught_in(Plan::default(), fault, seeds, words);
 }

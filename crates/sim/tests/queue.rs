@@ -25,3 +25,10 @@ fn a_journal_that_gives_back_what_is_alive_is_caught() {
     let outcome = run(&Settings { fault: Some(Fault::ReclaimLive), messages: 20_000, ..SMALL });
     assert!(outcome.is_err(), "not caught: {outcome:?}");
 }
+
+#[test]
+fn a_journal_that_gives_nothing_back_is_caught() {
+    let outcome = run(&Settings { fault: Some(Fault::ReclaimNothing), ..SMALL });
+    let violation = outcome.expect_err("not caught");
+    assert!(violation.contains("of the disk are used"), "caught by something else: {violation}");
+}

@@ -7,6 +7,7 @@
 use super::producer::Producer;
 use super::stream::Stream;
 use super::streams::Messaging;
+use crate::canary::Canary;
 use crate::command::{AdoptedId, AdoptedProducer, Adoption, Command};
 use crate::outbox::Outbox;
 use crate::refusal::{Fault, Limit, Refusal};
@@ -23,6 +24,14 @@ model::wire_struct! {
         /// The first of them. They end where the stream begins here.
         pub start: Offset,
     }
+}
+
+/// Producers in the order in which iterating over a hash map shows them: on each replica another one.
+#[cfg(feature = "canary")]
+#[expect(clippy::disallowed_types, reason = "the fault that the simulator has to find")]
+fn as_a_hash_map_says(producers: Vec<AdoptedProducer>) -> Vec<AdoptedProducer> {
+    let producers = producers.into_iter().map(|producer| (producer.id, producer));
+    producers.collect::<std::collections::HashMap<_, _>>().into_values().collect()
 }
 
 impl Messaging {
@@ -81,6 +90,10 @@ impl Messaging {
         }
         let adoption = Adoption { from: me, config, start, end, epochs, epoch, max_timestamp, bytes_appended };
         outbox.put(to, &Command::AdoptStream { stream: id, adoption });
+        if self.has(Canary::UnfencedMove) {
+            effects.push(Effect::OutboxFor(to));
+            return Ok(Reply::Done);
+        }
         // As much work as sending them was.
         let mut all = usize::MAX;
         self.producers.forget_stream(id, &mut all);
@@ -98,9 +111,14 @@ impl Messaging {
     /// The producers and message ids of a stream, as commands that each fit an entry with room to spare.
     fn rows_to_adopt(&self, stream: StreamId) -> Vec<Command> {
         let mut commands = Vec::new();
+        if self.has(Canary::ForgetfulMove) {
+            return commands;
+        }
         let producers = self.producers.rows.range((stream, ProducerId(0))..=(stream, ProducerId(u64::MAX)));
         let producers: Vec<AdoptedProducer> =
             producers.map(|((_, id), known)| AdoptedProducer { id: *id, known: known.clone() }).collect();
+        #[cfg(feature = "canary")]
+        let producers = if self.dedup.iterates_over_hash_map { as_a_hash_map_says(producers) } else { producers };
         for some in producers.chunks(limit::ADOPTED_ROWS_MAX) {
             commands.push(Command::AdoptProducers { stream, producers: some.to_vec() });
         }

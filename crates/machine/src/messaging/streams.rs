@@ -6,6 +6,7 @@ use super::moving::Older;
 use super::producer::{Producer, Verdict};
 use super::producers::Producers;
 use super::stream::Stream;
+use crate::canary::Canary;
 use crate::command::ProducerBatch;
 use crate::outbox::Outbox;
 use crate::refusal::{Fault, Limit, Refusal};
@@ -46,6 +47,8 @@ pub struct Messaging {
     pub dedup: Dedup,
     /// Consumer groups.
     pub groups: Groups,
+    /// A known fault: see [`crate::canary`].
+    pub(crate) canary: Option<Canary>,
 }
 
 impl Messaging {
@@ -59,7 +62,13 @@ impl Messaging {
             older: Table::new(tag::OLDER),
             dedup: Dedup::new(tag::DEDUP),
             groups: Groups::new(tag::GROUPS, tag::OFFSETS),
+            canary: None,
         }
+    }
+
+    /// Whether this known fault is switched on.
+    pub(super) fn has(&self, canary: Canary) -> bool {
+        cfg!(feature = "canary") && self.canary == Some(canary)
     }
 
     /// A stream's state.
@@ -295,6 +304,7 @@ impl Messaging {
             return Err(Refusal::OffsetOutOfRange);
         }
         let first = stream.start;
+        let to = if self.has(Canary::TrimTooFar) { to.plus(1).min(stream.end) } else { to };
         if self.start_of(id).is_some_and(|start| to > start) {
             self.trim_moved(id, to, me, outbox, effects)?;
             // What lies below may be older records, which are elsewhere.

@@ -7,10 +7,10 @@ use super::process::Death;
 use crate::rng::Rng;
 use crate::time::now;
 use crate::trace::Trace;
-use broker::request::{TopicInfo, TopicRef, TopicsQuery};
+use broker::request::{PartitionRef, TopicInfo, TopicRef, TopicsQuery};
 use broker::{Broker, BrokerError, Reply, Request};
 use futures::future::{self, Either};
-use model::{NodeId, StreamId};
+use model::{NodeId, ShardId, StreamId};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
 use shard::runtime::Runtime;
@@ -22,6 +22,8 @@ use std::time::Duration;
 /// How long a client waits for an answer, and how long one of two does, who then looks elsewhere.
 const PATIENCE: Duration = Duration::from_secs(4);
 const IMPATIENCE: Duration = Duration::from_millis(600);
+/// How long one waits who has a partition moved: as long as that takes.
+const MOVING: Duration = Duration::from_secs(15);
 /// In how many of a hundred cases a client asks anybody although it knows whom to ask.
 const ASTRAY_PERCENT: u64 = 8;
 
@@ -43,8 +45,17 @@ impl Door {
     /// What is answered; nothing when the node dies meanwhile, or it takes too long.
     pub(super) async fn ask(&self, request: Request) -> Option<Reply> {
         let broker = self.broker.clone();
-        let asking = Box::pin(async move { broker.call(request).await.await });
-        match SimRuntime::timeout(self.patience, future::select(self.death.clone(), asking)).await {
+        self.wait(self.patience, async move { broker.call(request).await.await }).await
+    }
+
+    /// Has a partition go to another shard; nothing when the node dies meanwhile, or it takes too long.
+    pub(super) async fn move_partition(&self, partition: PartitionRef, to: ShardId) -> Option<Result<(), BrokerError>> {
+        let broker = self.broker.clone();
+        self.wait(MOVING, async move { broker.move_partition(&partition, to).await }).await
+    }
+
+    async fn wait<T>(&self, patience: Duration, asking: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        match SimRuntime::timeout(patience, future::select(self.death.clone(), Box::pin(asking))).await {
             Ok(Either::Right((reply, _))) => Some(reply),
             Ok(Either::Left(_)) | Err(_) => None,
         }

@@ -15,8 +15,28 @@ facts! {
     redirected,
     /// Ends of logs that were asked for and judged.
     ends,
+    /// Trims that were acknowledged.
+    trims,
+    /// Logs that went to another shard.
+    moves,
+    /// Moves that were not begun, for older records were elsewhere still, or there was no such shard.
+    moves_refused,
+    /// Moves of which nobody heard how they ended.
+    moves_unanswered,
+    /// Moves in which a leader went down that had to do with them.
+    moves_struck,
+    /// Logs that were in two shards in the end.
+    logs_in_two_shards,
     /// Commits of groups that were acknowledged.
     commits,
+    /// Members that were told of their generation.
+    group_joins,
+    /// Commits of members that were acknowledged.
+    member_commits,
+    /// Commits of members that were refused, for the members were out.
+    member_commits_refused,
+    /// Histories of a position that several clients wrote and read at the same time.
+    histories,
     /// Positions of groups that were read back and judged.
     positions,
     /// Producer ids handed out.
@@ -38,6 +58,8 @@ facts! {
     messages,
     /// Messages that did not arrive.
     messages_lost,
+    /// Questions that arrived twice.
+    messages_doubled,
 
     /// Nodes that joined.
     joins,
@@ -45,6 +67,10 @@ facts! {
     joins_cut_short,
     /// Nodes drained.
     drains,
+    /// Nodes removed for ever, for which new ones came.
+    replaced,
+    /// Of these, those that were gone for good before.
+    burnt_down,
     /// Replicas that were given up.
     replicas_given_up,
     /// Nodes stopped in peace, having handed over what they led.

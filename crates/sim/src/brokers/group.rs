@@ -1,10 +1,11 @@
 //! Consumer groups: each commits positions that only grow, and reads them back.
 
 use super::caller::{Caller, Door};
+use super::coordinator::Coordinator;
 use super::logs::Log;
 use broker::request::{NewOffset, OffsetCommit, OffsetFetch};
-use broker::{BrokerError, Reply, Request};
-use model::{NodeId, Offset};
+use broker::{Reply, Request};
+use model::Offset;
 use openraft_rt_sim::SimRuntime;
 use shard::runtime::Runtime;
 use std::time::Duration;
@@ -17,13 +18,18 @@ const AGAIN: Duration = Duration::from_millis(100);
 pub(super) struct Group {
     caller: Caller,
     name: String,
-    coordinator: Option<NodeId>,
+    coordinator: Coordinator,
 }
 
 impl Group {
     pub(super) fn new(caller: Caller) -> Self {
         let name = format!("g{}", caller.number);
-        Group { caller, name, coordinator: None }
+        Group::named(caller, name)
+    }
+
+    /// The client of a group of any name.
+    pub(super) fn named(caller: Caller, name: String) -> Self {
+        Group { caller, coordinator: Coordinator::of(&name), name }
     }
 
     pub(super) async fn run(mut self) {
@@ -31,7 +37,7 @@ impl Group {
             self.caller.pause().await;
             let logs = self.caller.scene.logs.lock().all();
             let Some(log) = self.caller.rng.pick(&logs).cloned() else { continue };
-            let Some(door) = self.coordinator() else { continue };
+            let Some(door) = self.coordinator.door(&mut self.caller) else { continue };
             if self.caller.rng.percent(60) {
                 self.commit(&log, &door).await;
             } else {
@@ -45,7 +51,7 @@ impl Group {
         let logs = self.caller.scene.logs.lock().all();
         for log in logs {
             for _ in 0..TRIES {
-                if let Some(door) = self.coordinator()
+                if let Some(door) = self.coordinator.door(&mut self.caller)
                     && self.read_back(&log, &door).await
                 {
                     break;
@@ -53,27 +59,6 @@ impl Group {
                 SimRuntime::sleep(AGAIN).await;
             }
         }
-    }
-
-    /// The way to the coordinator, as anybody knows it.
-    fn coordinator(&mut self) -> Option<Door> {
-        let anybody = self.caller.anybody()?;
-        if self.caller.rng.percent(4) {
-            return Some(anybody);
-        }
-        if let Some(known) = self.coordinator.and_then(|node| self.caller.door(node)) {
-            return Some(known);
-        }
-        let node = anybody.broker.coordinator(&self.name).ok()?;
-        self.coordinator = Some(node);
-        self.caller.door(node)
-    }
-
-    fn heed(&mut self, error: &BrokerError) {
-        self.coordinator = match error {
-            BrokerError::NotLeader(leader) => *leader,
-            _ => None,
-        };
     }
 
     async fn commit(&mut self, log: &Log, door: &Door) {
@@ -98,8 +83,8 @@ impl Group {
                 self.caller.scene.book.lock().positions.committed(&self.name, log.key, offset);
                 self.caller.scene.facts.lock().commits += 1;
             }
-            Some(Err(error)) => self.heed(&error),
-            None => self.coordinator = None,
+            Some(Err(error)) => self.coordinator.heed(&error),
+            None => self.coordinator.forget(),
         }
     }
 
@@ -125,8 +110,8 @@ impl Group {
                 }
                 return true;
             }
-            Some(Err(error)) => self.heed(&error),
-            None => self.coordinator = None,
+            Some(Err(error)) => self.coordinator.heed(&error),
+            None => self.coordinator.forget(),
         }
         false
     }

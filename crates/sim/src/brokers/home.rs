@@ -57,7 +57,7 @@ impl Hardware {
         *self.identity.lock() = Some(identity);
     }
 
-    fn disk(&self, shard: ShardId) -> SimDisk {
+    pub(super) fn disk(&self, shard: ShardId) -> SimDisk {
         let mut rng = self.rng.lock();
         self.disks.lock().entry(shard).or_insert_with(|| SimDisk::new(rng.number(), Trace::off())).clone()
     }
@@ -184,6 +184,7 @@ impl SimHome {
         let mut options = Options::new(shard, CacheBudget::new(self.shape.cache_bytes), self.process.number());
         options.log_file_bytes = self.shape.log_file_bytes;
         options.reserve_bytes = self.shape.log_file_bytes;
+        options.scrub_period = self.shape.scrub_period.unwrap_or(options.scrub_period);
         options.fault = self.fault;
         options.wake_writer = {
             let life = life.clone();

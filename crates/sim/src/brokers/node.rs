@@ -14,6 +14,7 @@ use crate::trace::Trace;
 use broker::cluster::desk::NodeDesk;
 use broker::cluster::network::Network;
 use broker::cluster::{Advertised, ClusterConfig};
+use broker::group::GroupConfig;
 use broker::identity::{Identity, Stage};
 use broker::traffic::Traffic;
 use broker::world::World;
@@ -277,6 +278,7 @@ impl Boot {
             shards: self.ground.shape.shards,
             auto_create_topics: false,
             propose_timeout: PROPOSE_TIMEOUT,
+            groups: GroupConfig { session_timeout_min: 500, rebalance_timeout_min: 300, ..GroupConfig::default() },
             cluster: ClusterConfig {
                 join: (self.sender.place > 1).then(|| "h1:9190".to_owned()),
                 rack: self.rack(),

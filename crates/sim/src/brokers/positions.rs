@@ -1,4 +1,4 @@
-//! What groups committed, against what they are told when they read it back. Each group has one client.
+//! What groups committed, against what they are told when they read it back. A group has one client, or members.
 
 use model::StreamId;
 use std::collections::BTreeMap;
@@ -38,17 +38,34 @@ impl Positions {
         self.0.get(&(group.to_owned(), log)).map_or(0, |position| position.asked)
     }
 
-    /// Judges what the group reads back.
+    /// What is known of where the group is at least.
+    pub(super) fn known(&self, group: &str, log: StreamId) -> Option<u64> {
+        self.0.get(&(group.to_owned(), log)).and_then(|position| position.known)
+    }
+
+    /// Judges what the group reads back, whose only client asked for that.
     pub(super) fn read(&mut self, group: &str, log: StreamId, offset: Option<u64>) -> Result<(), String> {
+        let known = self.known(group, log);
+        self.read_since(group, log, known, offset)
+    }
+
+    /// Judges what one of several clients of a group reads back. `known` was, when it asked.
+    pub(super) fn read_since(
+        &mut self,
+        group: &str,
+        log: StreamId,
+        known: Option<u64>,
+        offset: Option<u64>,
+    ) -> Result<(), String> {
         let position = self.at(group, log);
-        let Position { asked, known } = *position;
+        let asked = position.asked;
         if offset < known {
             return Err(format!("{group} is told that it is at {offset:?} of {log}, and was at {known:?}"));
         }
         if offset.is_some_and(|offset| offset > asked) {
             return Err(format!("{group} is told that it is at {offset:?} of {log}, and never asked beyond {asked}"));
         }
-        position.known = offset;
+        position.known = position.known.max(offset);
         Ok(())
     }
 }
@@ -70,5 +87,9 @@ mod tests {
         assert!(positions.read("g", log, Some(5)).is_err(), "what was read is known");
         assert!(positions.read("g", log, Some(9)).is_err(), "nobody asked for that");
         assert_eq!(positions.furthest("g", log), 8);
+        positions.asked("g", log, 9);
+        positions.committed("g", log, 9);
+        assert_eq!(positions.read_since("g", log, Some(8), Some(8)), Ok(()), "it was asked for before");
+        assert_eq!(positions.known("g", log), Some(9));
     }
 }

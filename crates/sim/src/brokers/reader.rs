@@ -76,6 +76,28 @@ impl Reader {
         }
     }
 
+    /// Asks where a log starts, to go on from there.
+    async fn go_to_start(&mut self, log: &Log, door: &Door) {
+        let asked = now();
+        let (partition, which) = (log.partition.clone(), OffsetSpec::Earliest);
+        let query = OffsetQuery { partition, which, find: find_nothing, epoch: None };
+        let answer = match door.ask(Request::Offsets(vec![query])).await {
+            Some(Reply::Offsets(found)) => found.into_iter().next(),
+            _ => return self.caller.forget(log),
+        };
+        match answer {
+            Some(Ok(FoundOffset { offset: Some(start), .. })) => {
+                let outcome = self.caller.scene.book.lock().starts(log.key, start.0, asked, now());
+                if let Err(wrong) = outcome {
+                    self.caller.violation(format!("{} by {}: {wrong}", log.key, door.node));
+                }
+                self.places.insert(log.key, Place { next: start.0, since: now() });
+            }
+            Some(Err(error)) => self.caller.heed(log, &error),
+            Some(Ok(_)) | None => self.caller.violation(format!("{}: no start by {}", log.key, door.node)),
+        }
+    }
+
     async fn read(&mut self, log: &Log, door: &Door, any_replica: bool) {
         let place = self.places.get(&log.key).copied().unwrap_or_default();
         let rng = &mut self.caller.rng;
@@ -92,12 +114,17 @@ impl Reader {
         match answer {
             Some(Ok(part)) => self.judge(log, door, place, &part),
             Some(Err(BrokerError::OffsetOutOfRange)) => {
-                // What it read before is gone.
-                if !self.caller.scene.book.lock().records.losses.may_lose(place.since) {
+                self.places.remove(&log.key);
+                let (is_trimmed, may_be_gone) = {
+                    let records = &self.caller.scene.book.lock().records;
+                    (place.next < records.trimmed_to(log.key), records.losses.may_lose(place.since))
+                };
+                if is_trimmed {
+                    self.go_to_start(log, door).await;
+                } else if !may_be_gone {
                     let what = format!("{} by {}: nothing is at {}", log.key, door.node, place.next);
                     self.caller.violation(what);
                 }
-                self.places.remove(&log.key);
             }
             // A replica that does not lead, and has less than others.
             Some(Err(BrokerError::OffsetNotAvailable)) if any_replica => {}
@@ -129,6 +156,7 @@ impl Reader {
         let slices = slices.collect::<Result<Vec<Slice>, String>>()?;
         let found = record::take(&slices)?;
         let mut book = self.caller.scene.book.lock();
+        book.may_start(log.key, part.start.0)?;
         let (mut next, at) = (from, now());
         for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= from) {
             if offset != next {

@@ -3,15 +3,20 @@
 use super::book::Book;
 use super::caller::{Caller, Doors, Scene};
 use super::facts::Facts;
+use super::flips::Flips;
 use super::group::Group;
 use super::logs::{Logs, PARTITIONS, TOPICS};
+use super::member::Member;
+use super::mover::Mover;
 use super::net::Net;
 use super::node::{Ground, Node};
 use super::operator::{self, Operator};
 use super::process::AllStates;
 use super::producer::{Manner, Producer};
 use super::reader::Reader;
+use super::register::Register;
 use super::shape::Shape;
+use super::trimmer::Trimmer;
 use crate::campaign::Kind;
 use crate::facts::Counts;
 use crate::net::Weather;
@@ -43,11 +48,14 @@ pub struct Plan {
     pub fault: Option<Fault>,
     /// Longer runs do more.
     pub rounds: u64,
+    /// Whether bits flip after each trouble, in files below the Raft log's floor. Then there are three nodes, of which
+    /// each has all there is and none is replaced: what one loses, two others have.
+    pub flips: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Plan { fault: None, rounds: 6 }
+        Plan { fault: None, rounds: 6, flips: false }
     }
 }
 
@@ -59,7 +67,8 @@ impl Kind for Plan {
     }
 
     fn arguments(self, seed: u64) -> String {
-        format!("brokers --seed {seed} --rounds {}", self.rounds)
+        let flips = if self.flips { " --flips" } else { "" };
+        format!("brokers --seed {seed} --rounds {}{flips}", self.rounds)
     }
 }
 
@@ -79,8 +88,13 @@ const PRODUCERS: u64 = 2;
 const READERS: u64 = 2;
 const GROUPS: u64 = 2;
 const OPERATORS: u64 = 2;
+/// Clients of registers, and members of a group. Registers are over a position of a topic's first log.
+const REGISTERS: u64 = 3;
+const MEMBERS: u64 = 3;
 /// Groups are numbered from here, so that they can be asked about in the end.
 const FIRST_GROUP: u64 = 100;
+/// The group that has members.
+const MEMBERS_GROUP: &str = "m";
 
 /// Runs one seed.
 #[must_use]
@@ -106,7 +120,14 @@ pub(super) struct Run {
     pub(super) scene: Scene,
     pub(super) outcome: Outcome<Facts>,
     /// All shards have three voters.
-    has_grown: bool,
+    pub(super) has_grown: bool,
+    /// The last place that a node was put at, and the most nodes that there have been.
+    pub(super) place: u64,
+    pub(super) most_nodes: usize,
+    /// The node that is to be removed.
+    pub(super) leaving: Option<NodeId>,
+    /// Where bits flip, and in which files they have.
+    pub(super) flips: Flips,
     /// What clients do.
     clients: Vec<BoxFuture<'static, bool>>,
 }
@@ -114,7 +135,10 @@ pub(super) struct Run {
 impl Run {
     fn new(seed: u64, plan: Plan, trace: Trace) -> Self {
         let mut rng = Rng::new(seed);
-        let shape = Shape::draw(&mut rng);
+        let mut shape = Shape::draw(&mut rng);
+        if plan.flips {
+            shape.bear_flips();
+        }
         trace.line(format_args!("seed {seed}: {plan:?} {shape:?}"));
         let (book, facts, doors): (Arc<Mutex<Book>>, Arc<Mutex<Facts>>, Doors) = Default::default();
         let ground = Ground {
@@ -130,8 +154,23 @@ impl Run {
         let (logs, stop) = (Arc::new(Mutex::new(Logs::default())), Arc::new(AtomicBool::new(false)));
         let scene = Scene { doors, logs, book, facts, stop, trace, pause_micros: shape.pause_micros };
         let nodes = (1..=shape.nodes).map(|place| Node::new(place, ground.clone(), rng.fork())).collect();
-        let outcome = Outcome::new(seed);
-        Run { rng, plan, shape, nodes, begun: 0, ground, scene, outcome, has_grown: false, clients: Vec::new() }
+        let flips = Flips::on(rng.below(shape.nodes) as usize);
+        Run {
+            rng,
+            plan,
+            shape,
+            nodes,
+            begun: 0,
+            ground,
+            scene,
+            outcome: Outcome::new(seed),
+            has_grown: false,
+            place: shape.nodes,
+            most_nodes: shape.nodes as usize,
+            leaving: None,
+            flips,
+            clients: Vec::new(),
+        }
     }
 
     async fn all(&mut self) -> Result<(), String> {
@@ -147,7 +186,10 @@ impl Run {
         self.start_all();
         SimRuntime::sleep(CALM).await;
         let stopped = self.stop_clients().await;
-        let settled = self.settle().await;
+        let mut settled = self.settle().await;
+        if settled.is_ok() {
+            settled = self.wait_for_repairs().await;
+        }
         self.compare_records();
         settled?;
         stopped?;
@@ -155,6 +197,7 @@ impl Run {
         for nth in 0..GROUPS {
             Group::new(self.caller(FIRST_GROUP + nth)).check().await;
         }
+        Group::named(self.caller(FIRST_GROUP), MEMBERS_GROUP.to_owned()).check().await;
         Ok(())
     }
 
@@ -226,6 +269,20 @@ impl Run {
             let operator = Operator::new(self.caller(next()), nth == 0);
             self.spawn(operator.run());
         }
+        for _ in 0..REGISTERS {
+            let register = Register::new(self.caller(next()), TOPICS[0]);
+            self.spawn(register.run());
+        }
+        for _ in 0..MEMBERS {
+            let member = Member::new(self.caller(next()), MEMBERS_GROUP.to_owned());
+            self.spawn(member.run());
+        }
+        let trimmer = Trimmer::new(self.caller(next()));
+        self.spawn(trimmer.run());
+        // Some shards may be given up before they come to something, and have others in their place.
+        let shards = self.shape.shards.max(self.shape.nodes as u32) + 2;
+        let mover = Mover::new(self.caller(next()), shards);
+        self.spawn(mover.run());
         for nth in 0..GROUPS {
             let group = Group::new(self.caller(FIRST_GROUP + nth));
             self.spawn(group.run());
@@ -293,8 +350,9 @@ impl Run {
     pub(super) async fn look(&mut self) -> Result<(), String> {
         for nth in 0..self.begun {
             if let Some(why) = self.nodes[nth].failure() {
-                if !self.nodes[nth].is_excused {
-                    return Err(format!("h{} does not start: {why}", nth + 1));
+                let is_leaving = self.leaving.is_some() && self.nodes[nth].id() == self.leaving;
+                if !self.nodes[nth].is_excused && !is_leaving {
+                    return Err(format!("h{} does not start: {why}", self.nodes[nth].place));
                 }
                 self.nodes[nth].hardware.mend();
                 self.nodes[nth].end().await;
@@ -343,7 +401,7 @@ impl Run {
             self.outcome.tally.add(&node.hardware.tally());
         }
         let mut facts = self.ground.facts.lock();
-        (facts.messages, facts.messages_lost) = self.ground.net.counts();
+        (facts.messages, facts.messages_lost, facts.messages_doubled) = self.ground.net.counts();
         facts.millis = now().as_millis() as u64;
         for states in self.ground.states.lock().values_mut() {
             facts.states_compared += states.compared;

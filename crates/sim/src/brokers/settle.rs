@@ -1,16 +1,15 @@
 //! What has to be so in the end, when everything works again and nobody asks for anything any more.
 
+use super::contents::{Contents, place_of, replicas_of};
 use super::logs::TOPICS;
 use super::names::Seen;
 use super::operator::seen;
 use super::run::Run;
-use crate::cluster::checker::Content;
-use crate::cluster::record;
 use crate::time::now;
 use broker::members::{NodeState, ReplicaStatus};
 use broker::request::TopicsQuery;
 use broker::{Broker, Reply, Request};
-use model::{NodeId, Offset, ShardId, StreamId};
+use model::{NodeId, ShardId};
 use openraft_rt_sim::SimRuntime;
 use shard::Shard;
 use shard::runtime::Runtime;
@@ -32,6 +31,7 @@ impl Run {
         let deadline = now() + PATIENCE;
         loop {
             self.look().await?;
+            self.remove_leaver(AGAIN).await?;
             self.have_all_active().await;
             let complaints = self.complaints();
             if complaints.is_empty() {
@@ -49,7 +49,9 @@ impl Run {
     async fn have_all_active(&mut self) {
         let Some(broker) = self.brokers().into_iter().next() else { return };
         let members = broker.members().nodes;
-        for member in members.into_iter().filter(|member| member.state == NodeState::Draining) {
+        let leaving = self.leaving;
+        let is_idle = |node, state| state == NodeState::Draining && Some(node) != leaving;
+        for member in members.into_iter().filter(|member| is_idle(member.node, member.state)) {
             self.set_state(member.node, NodeState::Active).await;
         }
     }
@@ -81,9 +83,10 @@ impl Run {
         let replicas: BTreeMap<NodeId, Vec<ReplicaStatus>> =
             brokers.iter().map(|broker| (broker.node(), broker.replicas())).collect();
         let shards = shards_of(&brokers[0], &mut wrong);
-        // Each node is to have one to lead.
-        let most = nodes.len().max(self.shape.shards as usize);
-        if shards.len() != 1 + most {
+        // Each node is to have one to lead, and none goes with a node.
+        let (least, most) =
+            (nodes.len().max(self.shape.shards as usize), self.most_nodes.max(self.shape.shards as usize));
+        if !(least..=most).contains(&(shards.len() - 1)) {
             wrong.push(format!("there are {shards:?} for {} nodes", nodes.len()));
         }
         for shard in shards {
@@ -116,6 +119,7 @@ impl Run {
         for (shard, digests) in digests.into_iter().filter(|(_, digests)| digests.len() > 1) {
             wrong.push(format!("the states of {shard} differ: {digests:?}"));
         }
+        let mut split = 0;
         let logs = self.scene.logs.lock().all();
         let book = self.scene.book.lock();
         for log in logs {
@@ -124,19 +128,19 @@ impl Run {
                 wrong.push(format!("nobody knows where {:?} is", log.partition));
                 continue;
             };
-            let replicas = replicas_of(&brokers, shard);
-            let newest = replicas.iter().map(Shard::applied).max();
-            if replicas.is_empty() {
-                wrong.push(format!("nobody has {shard}"));
-            }
-            for replica in replicas.iter().filter(|replica| Some(replica.applied()) == newest) {
-                match content(replica, stream) {
-                    Ok(content) => wrong.extend(book.records.compare(&shard.to_string(), log.key, &content)),
-                    Err(error) => wrong.push(format!("{shard} {}: {error}", log.key)),
-                }
+            let contents = Contents::of(&brokers, shard, stream);
+            split += u64::from(contents.is_in_two);
+            wrong.extend(contents.wrong);
+            for (who, content) in contents.found {
+                wrong.extend(book.records.compare(&who, log.key, &content));
             }
         }
+        let (histories, unordered) = book.histories.judge();
         drop(book);
+        wrong.extend(unordered);
+        let mut facts = self.scene.facts.lock();
+        (facts.logs_in_two_shards, facts.histories) = (split, histories);
+        drop(facts);
         self.outcome.violations.extend(wrong);
     }
 
@@ -170,11 +174,6 @@ impl Run {
     }
 }
 
-/// The replicas of a shard.
-fn replicas_of(brokers: &[Broker], shard: ShardId) -> Vec<Shard> {
-    brokers.iter().flat_map(Broker::shards).filter(|replica| replica.id() == shard).collect()
-}
-
 /// All shards that the catalog knows of, and what is wrong about them.
 fn shards_of(broker: &Broker, wrong: &mut Vec<String>) -> BTreeSet<ShardId> {
     let catalog = broker.shards().into_iter().find(|shard| shard.id() == ShardId::CATALOG);
@@ -183,6 +182,10 @@ fn shards_of(broker: &Broker, wrong: &mut Vec<String>) -> BTreeSet<ShardId> {
     let counted: BTreeSet<ShardId> = machine.catalog.shards().collect();
     let placed = machine.catalog.placements().map(|(shard, _)| shard);
     let placed: BTreeSet<ShardId> = placed.filter(|shard| *shard != ShardId::CATALOG).collect();
+    let moving: Vec<_> = machine.catalog.moves().map(|(stream, _)| stream).collect();
+    if !moving.is_empty() {
+        wrong.push(format!("{moving:?} are on their way to other shards"));
+    }
     if counted != placed {
         wrong.push(format!("{placed:?} are placed, and {counted:?} count"));
     }
@@ -247,32 +250,4 @@ fn complaints_of(
         wrong.push(format!("{shard} is known to have different members: {memberships:?}"));
     }
     wrong
-}
-
-/// Where a partition of a topic is.
-fn place_of(broker: &Broker, topic: usize, partition: u32) -> Option<(ShardId, StreamId)> {
-    let catalog = broker.shards().into_iter().find(|shard| shard.id() == ShardId::CATALOG)?;
-    let machine = catalog.machine();
-    let (_, topic) = machine.catalog.topic_named(TOPICS[topic])?;
-    let place = topic.partitions.get(partition as usize)?;
-    Some((place.shard, place.stream))
-}
-
-/// What a replica has of a stream.
-fn content(shard: &Shard, stream: StreamId) -> Result<Content, String> {
-    let (start, end) = {
-        let machine = shard.machine();
-        let state = machine.messaging.stream(stream).ok_or("the stream is gone")?;
-        (state.start.0, state.end.0)
-    };
-    let mut content = Content { start, end, found: BTreeMap::new(), settled: BTreeSet::new() };
-    let mut next = start;
-    while next < end {
-        let slices = shard.journal().read(stream, Offset(next), Offset(end), 64 << 10);
-        let slices = slices.map_err(|error| error.to_string())?;
-        let Some(last) = slices.last() else { break };
-        next = last.end().0;
-        content.found.extend(record::take(&slices)?.records.into_iter().filter(|(offset, _)| *offset >= start));
-    }
-    Ok(content)
 }

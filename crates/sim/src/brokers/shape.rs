@@ -3,6 +3,7 @@
 use crate::rng::Rng;
 use crate::upkeep;
 use shard::Upkeep;
+use std::time::Duration;
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug)]
@@ -17,9 +18,14 @@ pub(super) struct Shape {
     pub(super) pause_micros: u64,
     /// Nodes ask for a certain number when they join.
     pub(super) numbers_wanted: bool,
+    /// Within which time everything on a disk is read again, if it matters.
+    pub(super) scrub_period: Option<Duration>,
     /// How many racks nodes say that they stand in.
     pub(super) racks: u64,
 }
+
+/// When bits flip again and again, within which time everything is read again.
+const SCRUB_PERIOD: Duration = Duration::from_secs(2);
 
 /// Three nodes more often than all others together: there each has to do with each.
 const NODES: [u64; 10] = [3, 3, 3, 3, 3, 3, 4, 5, 5, 7];
@@ -35,6 +41,12 @@ impl Shape {
             pause_micros: rng.one_of([40_000, 100_000, 200_000]),
             numbers_wanted: rng.percent(50),
             racks: rng.below(3),
+            scrub_period: None,
         }
+    }
+
+    /// For runs in which bits flip: what is damaged is to be mended before more of it is.
+    pub(super) fn bear_flips(&mut self) {
+        (self.nodes, self.scrub_period) = (3, Some(SCRUB_PERIOD));
     }
 }

@@ -1,5 +1,6 @@
 //! What goes wrong in a run: one thing at a time, for a while, while clients go on.
 
+use super::contents::place_of;
 use super::node::Node;
 use super::run::Run;
 use crate::disk::Faults;
@@ -23,7 +24,7 @@ impl Run {
     pub(super) async fn trouble(&mut self) -> Result<(), String> {
         let victim = self.anyone();
         let pause = self.moment(2_000);
-        match self.rng.below(30) {
+        match self.rng.below(36) {
             0 | 1 => self.down(victim, false, pause).await,
             2..=4 => {
                 self.scene.facts.lock().power_losses_of_one += 1;
@@ -33,7 +34,8 @@ impl Run {
             7 | 8 => self.kill_catalog_leader().await,
             9 => self.blackout(self.begun.div_ceil(2)).await,
             10 => self.blackout(self.begun).await,
-            11 => self.absence(victim).await,
+            // Whoever gets a snapshot from where bits have flipped may get them, too.
+            11 if !self.plan.flips => self.absence(victim).await,
             12 | 13 => self.cut(victim, pause).await,
             14 => self.isolate(victim, pause).await,
             15 => self.bad_weather(pause).await,
@@ -44,7 +46,12 @@ impl Run {
             21 => self.transfer().await,
             22..=24 => self.strand_leader().await,
             25 | 26 => self.stop(victim, pause).await,
-            _ => self.drain(victim).await?,
+            27..=29 if !self.plan.flips => self.drain(victim).await?,
+            30..=32 if !self.plan.flips => self.replace(victim).await?,
+            _ => self.strike_move().await,
+        }
+        if self.plan.flips {
+            self.flip();
         }
         let pause = self.moment(1_500);
         SimRuntime::sleep(pause).await;
@@ -57,12 +64,12 @@ impl Run {
     }
 
     /// One of the nodes that have been started.
-    fn anyone(&mut self) -> usize {
+    pub(super) fn anyone(&mut self) -> usize {
         self.rng.below(self.begun as u64) as usize
     }
 
     /// The node that leads a shard, if one does.
-    fn leader_of(&self, shard: ShardId) -> Option<(usize, Shard)> {
+    pub(super) fn leader_of(&self, shard: ShardId) -> Option<(usize, Shard)> {
         let led = |node: &Node| {
             let shards = node.broker()?.shards();
             shards.into_iter().find(|replica| replica.id() == shard && replica.leading().is_ok())
@@ -81,7 +88,7 @@ impl Run {
         self.scene.facts.lock().kills += u64::from(was_running && !power);
     }
 
-    async fn down(&mut self, victim: usize, power: bool, pause: Duration) {
+    pub(super) async fn down(&mut self, victim: usize, power: bool, pause: Duration) {
         self.crash(victim, power).await;
         SimRuntime::sleep(pause).await;
         self.start(victim);
@@ -180,7 +187,8 @@ impl Run {
         let loss = self.rng.below(200);
         let delay_micros = self.rng.between(100, 60_000);
         self.note(format_args!("the network loses {loss} in a thousand and delays {delay_micros} us"));
-        self.ground.net.set_weather(Weather { delay_micros, loss });
+        let doubled = self.rng.below(60);
+        self.ground.net.set_weather(Weather { delay_micros, loss, doubled });
         SimRuntime::sleep(pause * 2).await;
         self.ground.net.set_weather(Weather::FINE);
     }
@@ -246,6 +254,28 @@ impl Run {
         let _ = leader.hand_over(None).await;
     }
 
+    /// A log goes to another shard, and whoever leads that one, the one it was in, or the catalog, goes down meanwhile.
+    async fn strike_move(&mut self) {
+        let (logs, doors) = (self.scene.logs.lock().all(), self.scene.doors.all());
+        let (Some(log), Some(door)) = (self.rng.pick(&logs).cloned(), self.rng.pick(&doors).cloned()) else { return };
+        let to = self.any_shard();
+        let Some((from, _)) = place_of(&door.broker, log.topic, log.partition.partition) else { return };
+        if from == to || to == ShardId::CATALOG {
+            return;
+        }
+        self.scene.facts.lock().moves_struck += 1;
+        self.note(format_args!("{} is to go from {from} to {to}", log.key));
+        // Nobody waits for it.
+        drop(SimRuntime::spawn(async move { door.move_partition(log.partition, to).await.is_some() }));
+        let pause = Duration::from_micros(self.rng.between(100, 80_000));
+        SimRuntime::sleep(pause).await;
+        let struck = self.rng.one_of([from, to, ShardId::CATALOG]);
+        if let Some((victim, _)) = self.leader_of(struck) {
+            let (power, pause) = (self.rng.percent(30), self.moment(1_500));
+            self.down(victim, power, pause).await;
+        }
+    }
+
     /// A node is stopped in peace and comes back.
     async fn stop(&mut self, victim: usize, pause: Duration) {
         self.scene.facts.lock().stops += 1;
@@ -256,7 +286,7 @@ impl Run {
 
     /// A node is drained, and takes replicas again later. Something else may happen meanwhile.
     async fn drain(&mut self, victim: usize) -> Result<(), String> {
-        let Some(node) = self.nodes[victim].id() else { return Ok(()) };
+        let Some(node) = self.nodes[victim].id().filter(|node| Some(*node) != self.leaving) else { return Ok(()) };
         if !self.set_state(node, NodeState::Draining).await {
             return Ok(());
         }

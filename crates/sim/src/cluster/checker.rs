@@ -154,7 +154,7 @@ impl Ledger {
         }
     }
 
-    pub(super) fn may_trim(&mut self, stream: StreamId, to: u64) {
+    pub(crate) fn may_trim(&mut self, stream: StreamId, to: u64) {
         let known = self.stream(stream);
         known.trimmed_to = known.trimmed_to.max(to);
     }
@@ -167,8 +167,13 @@ impl Ledger {
         self.stream(stream).settled.extend(offsets);
     }
 
+    /// The furthest that anybody has asked to trim.
+    pub(crate) fn trimmed_to(&self, stream: StreamId) -> u64 {
+        self.streams.get(&stream).map_or(0, |known| known.trimmed_to)
+    }
+
     /// First and last offset acknowledged.
-    pub(super) fn acknowledged_span(&self, stream: StreamId) -> Option<(u64, u64)> {
+    pub(crate) fn acknowledged_span(&self, stream: StreamId) -> Option<(u64, u64)> {
         let known = self.streams.get(&stream)?;
         Some((*known.acknowledged.first()?, *known.acknowledged.last()?))
     }

@@ -28,6 +28,8 @@ facts! {
     messages,
     /// Messages that did not arrive.
     messages_lost,
+    /// Questions that arrived twice.
+    messages_doubled,
 
     /// Processes killed.
     kills,

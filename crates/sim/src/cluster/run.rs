@@ -464,7 +464,8 @@ impl Run {
 
     fn finish(mut self) -> Outcome<Facts> {
         self.outcome.facts.add(&self.facts.lock());
-        (self.outcome.facts.messages, self.outcome.facts.messages_lost) = self.net.counts();
+        let facts = &mut self.outcome.facts;
+        (facts.messages, facts.messages_lost, facts.messages_doubled) = self.net.counts();
         self.outcome.facts.millis = now().as_millis() as u64;
         self.outcome.facts.states_compared = self.states.lock().compared;
         self.outcome.violations.extend(self.states.lock().violation.take());
@@ -481,7 +482,7 @@ impl Run {
 const CHECKPOINTS_BYTES: u64 = 256 << 10;
 
 /// Whether somebody may yet read what is damaged.
-fn is_wanted(shard: &Shard, damage: Damage) -> bool {
+pub(crate) fn is_wanted(shard: &Shard, damage: Damage) -> bool {
     let Damage::Records { stream, from, to } = damage else { return true };
     let machine = shard.machine();
     let start = machine.messaging.stream(stream).map_or(to, |state| state.start);

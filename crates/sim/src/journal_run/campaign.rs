@@ -2,6 +2,7 @@
 
 use super::{Facts, Outcome, Plan, run};
 use crate::disk::Tally;
+use crate::pace::Pace;
 use crate::trace::Trace;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -40,12 +41,18 @@ pub fn campaign(seeds: impl Iterator<Item = u64>, plan: Plan) -> Summary {
     summary
 }
 
+impl Summary {
+    /// How fast it went.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        Pace { seeds: self.seeds, took: self.took, simulated: Duration::ZERO }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Facts { steps, entries, committed, reopened, finished, disk_bytes, .. } = self.facts;
         let Facts { in_doubt, lost_in_doubt, refused, skipped, .. } = self.facts;
-        let minutes = self.took.as_secs_f64() / 60.0;
-        writeln!(f, "{} seeds in {:.1?}, {:.0} a minute", self.seeds, self.took, self.seeds as f64 / minutes)?;
         let compactions = self.facts.compactions;
         writeln!(
             f,
@@ -65,8 +72,8 @@ impl fmt::Display for Summary {
             writeln!(f, "  replay: cargo run -p sim -- journal --seed {seed}{more} --trace")?;
         }
         match self.failures.len() {
-            0 => write!(f, "nothing was found"),
-            failed => write!(f, "{failed} seeds failed"),
+            0 => write!(f, "nothing was found in {}", self.pace()),
+            failed => write!(f, "{failed} seeds failed of {}", self.pace()),
         }
     }
 }
