@@ -6,7 +6,7 @@
 //! decides everything.
 //!
 //! - [`run`](mod@run) is the state of a run and its course, `trouble` and `joins` what goes wrong in it,
-//!   `settle` what has to be so in the end, `shape` its sizes.
+//!   `settle` what has to be so in the end, `racks` where replicas are then, `shape` its sizes.
 //! - `node` is hardware and the process on it, `process` what ends with it, `home` where it keeps what it must
 //!   not forget, `net` what lies between nodes, `join` how one asks to be let in.
 //! - `caller` asks as a client does, going by hints; `producer`, `reader`, `group` and `operator` are who does.
@@ -31,6 +31,7 @@ mod operator;
 mod positions;
 mod process;
 mod producer;
+mod racks;
 mod reader;
 pub mod run;
 mod settle;

@@ -34,7 +34,12 @@ impl Shape {
             upkeep: upkeep::draw(rng),
             pause_micros: rng.one_of([40_000, 100_000, 200_000]),
             numbers_wanted: rng.percent(50),
-            racks: rng.below(3),
+            racks: rng.below(4),
         }
+    }
+
+    /// The rack that the node at a place stands in, if nodes are in racks.
+    pub(super) fn rack_of(&self, place: u64) -> Option<u64> {
+        (self.racks > 0).then(|| place % self.racks)
     }
 }
