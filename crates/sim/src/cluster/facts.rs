@@ -28,8 +28,10 @@ facts! {
     messages,
     /// Messages that did not arrive.
     messages_lost,
-    /// Questions that arrived twice.
-    messages_doubled,
+    /// Calls that arrived after younger ones, when their callers had given them up.
+    messages_late,
+    /// Calls that arrived a second time.
+    messages_twice,
 
     /// Processes killed.
     kills,
