@@ -436,6 +436,10 @@ impl Inner {
         // Of one that goes on elsewhere, what is left is read; what is to come, whoever has that knows.
         if range.offset >= found.state.end {
             self.check_newest(&found)?;
+            // Whoever waits at a replica that is cut off would wait in vain.
+            if !found.leads && !found.shard.hears_leader() {
+                return Err(BrokerError::NotLeader(None));
+            }
         }
         found.look_for_older(self, range.offset);
         Ok(found)

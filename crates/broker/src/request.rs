@@ -285,9 +285,10 @@ pub struct PartitionInfo {
     pub epoch: Option<LeaderEpoch>,
     /// The nodes that have it.
     pub replicas: Vec<NodeId>,
-    /// Those of them that are known to have all that is committed, or nearly.
+    /// Those of them that have all that is committed, or nearly, and answer. Whoever leads it knows that of all; of the
+    /// others those that vote are named unless they are known to be silent.
     pub in_sync: Vec<NodeId>,
-    /// Those of them that are known not to run.
+    /// Those of them that are known to be silent. A node knows it of those that it leads a shard with.
     pub offline: Vec<NodeId>,
     /// The shard that it is in, once it is in one.
     pub shard: Option<ShardId>,

@@ -7,7 +7,7 @@ use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
 use model::{LeaderEpoch, Name, NodeId, ProducerId, ShardId, TopicId, limit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long the maker of a topic waits for its streams.
@@ -21,18 +21,20 @@ impl Broker {
             0 => None,
             bytes => Some(self.inner.memory.answers.take(bytes).await),
         };
+        let silent = self.inner.silent_nodes();
         let Some(topics) = query.topics else {
             let machine = self.inner.catalog().machine();
             let found: Vec<_> = machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect();
             drop(machine);
-            return Reply::Topics(found.into_iter().map(|(id, topic)| Ok(self.inner.describe(id, &topic))).collect());
+            let described = found.into_iter().map(|(id, topic)| Ok(self.inner.describe_among(id, &topic, &silent)));
+            return Reply::Topics(described.collect());
         };
         let mut infos = Vec::with_capacity(topics.len());
         let (create, mut created) = (query.create_missing && self.inner.config.auto_create_topics, 0);
         for topic in topics {
             let found = self.inner.find(&topic);
             infos.push(match (found, topic) {
-                (Some((id, topic)), _) => Ok(self.inner.describe(id, &topic)),
+                (Some((id, topic)), _) => Ok(self.inner.describe_among(id, &topic, &silent)),
                 // An invitation to ask again.
                 (None, TopicRef::Name(_)) if create && created == limit::TOPICS_MADE_AT_ONCE_MAX => {
                     Err(BrokerError::Unavailable)
@@ -216,6 +218,11 @@ impl Inner {
     }
 
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
+        self.describe_among(id, topic, &self.silent_nodes())
+    }
+
+    /// The same where it is known which nodes do not answer.
+    fn describe_among(&self, id: TopicId, topic: &Topic, silent: &BTreeSet<NodeId>) -> TopicInfo {
         // Many partitions are in few shards.
         let mut shards = BTreeMap::new();
         let others: Vec<(Option<ShardId>, Option<ShardId>)> = {
@@ -225,16 +232,17 @@ impl Inner {
             topic.partitions.iter().map(others).collect()
         };
         let partition = |(place, (older_shard, moving_to)): (&Partition, (Option<ShardId>, Option<ShardId>))| {
-            let (leader, replicas, in_sync) = shards.entry(place.shard).or_insert_with(|| {
-                let shard = place.shard;
-                (self.leader_of(shard), self.replicas_of(shard), self.in_sync(shard))
+            let (leader, replicas, in_sync, offline) = shards.entry(place.shard).or_insert_with(|| {
+                let (shard, replicas) = (place.shard, self.replicas_of(place.shard));
+                let offline: Vec<NodeId> = replicas.iter().copied().filter(|node| silent.contains(node)).collect();
+                (self.leader_of(shard), replicas, self.in_sync(shard, silent), offline)
             });
             PartitionInfo {
                 leader: *leader,
                 epoch: self.epoch_of(*place),
                 replicas: replicas.clone(),
                 in_sync: in_sync.clone(),
-                offline: Vec::new(),
+                offline: offline.clone(),
                 shard: Some(place.shard),
                 older_shard,
                 moving_to,

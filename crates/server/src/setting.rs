@@ -127,7 +127,8 @@ const OF_THE_NODE: [Setting; 28] = [
         kind: Kind::Endpoint { otherwise: Value::Off },
         default: "off",
         about: "Where any node of the cluster listens for others, for a new node to become part of it; off founds a \
-                cluster. A node that has joined stays in its cluster, whatever is given here",
+                cluster. A node that has joined stays in its cluster, and does not start where a node of another \
+                one answers",
         secret: false,
     },
     Setting {

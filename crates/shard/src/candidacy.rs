@@ -7,7 +7,7 @@
 //! other's way part.
 
 use crate::doubt::Doubt;
-use crate::leadership::{SILENCE, WORD};
+use crate::leadership::{SILENCE, hears_leader};
 use crate::membership::is_founded;
 use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
@@ -57,7 +57,7 @@ pub(crate) async fn stand<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>, d
         let has_led = leading(&raft).is_ok();
         // The others' word counts for as long after a start, when it is not known to whom it was given.
         let is_early = was_founded && now < start + SILENCE;
-        let hears = replica.heard.lock().is_some_and(|heard| now < heard + WORD);
+        let hears = hears_leader(&replica);
         if !votes || has_led || doubt.is_in_doubt() || !alone && (is_early || hears) {
             in_vain = 0;
             continue;

@@ -71,6 +71,11 @@ pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) 
     alone || votes && last_heard(replica, term, voters).is_some_and(|heard| heard + LEASE > R::Instant::now())
 }
 
+/// Whether this replica, which does not lead, has heard of a leader within the time for which it gives its word to it.
+pub(crate) fn hears_leader<R: Runtime>(replica: &Replica<R>) -> bool {
+    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + WORD)
+}
+
 /// The last time at which most voters of each of these sets took this node for the leader of this term, in which it is.
 /// openraft knows a time, too, but takes the sending of a request for that of another which the answer was to.
 pub(crate) fn last_heard<R: Runtime>(replica: &Replica<R>, term: u64, voters: &[BTreeSet<u64>]) -> Option<R::Instant> {

@@ -186,6 +186,13 @@ impl Shard {
         self.consensus.is_sure_to_lead()
     }
 
+    /// Whether this replica, which does not lead, has heard of a leader lately. One that is cut off still takes the node
+    /// for the leader that was it last.
+    #[must_use]
+    pub fn hears_leader(&self) -> bool {
+        self.consensus.hears_leader()
+    }
+
     /// The Raft term this replica is in.
     #[must_use]
     pub fn term(&self) -> u64 {

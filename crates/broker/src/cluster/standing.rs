@@ -35,13 +35,10 @@ impl Standing {
     /// Who leads instead, if anybody is known to.
     pub(crate) fn of(shard: &Shard, me: NodeId) -> Result<Self, Option<NodeId>> {
         shard.leading()?;
-        let (lags, silences) = (shard.lags(), shard.silences());
-        let is_near = |node: &NodeId| lags.get(node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
-        let is_heard = |node: &NodeId| silences.get(node).is_some_and(|silence| *silence <= SILENCE_MAX);
         let membership = shard.membership();
-        let at_hand = membership.nodes().into_iter().filter(|node| *node == me || is_near(node) && is_heard(node));
+        let at_hand = at_hand(me, membership.nodes(), &shard.lags(), &shard.silences());
         let version = shard.machine().version();
-        Ok(Standing { leader: me, at_hand: at_hand.collect(), membership, version })
+        Ok(Standing { leader: me, at_hand, membership, version })
     }
 
     pub(crate) fn answer(self) -> NodeAnswer {
@@ -77,7 +74,42 @@ impl Standing {
     }
 }
 
+/// Whether a leader has heard of a node lately.
+fn is_heard(node: NodeId, silences: &BTreeMap<NodeId, Duration>) -> bool {
+    silences.get(&node).is_some_and(|silence| *silence <= SILENCE_MAX)
+}
+
+/// Those of a shard's members that answer its leader and are not far behind, the leader among them.
+fn at_hand(
+    me: NodeId,
+    members: BTreeSet<NodeId>,
+    lags: &BTreeMap<NodeId, u64>,
+    silences: &BTreeMap<NodeId, Duration>,
+) -> BTreeSet<NodeId> {
+    let is_near = |node: &NodeId| lags.get(node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
+    members.into_iter().filter(|node| *node == me || is_near(node) && is_heard(*node, silences)).collect()
+}
+
+/// Those of the members of shards that `me` leads that answer it in none of them.
+fn silent(
+    me: NodeId,
+    led: impl IntoIterator<Item = (BTreeSet<NodeId>, BTreeMap<NodeId, Duration>)>,
+) -> BTreeSet<NodeId> {
+    let (mut members, mut heard) = (BTreeSet::new(), BTreeSet::from([me]));
+    for (nodes, silences) in led {
+        heard.extend(nodes.iter().copied().filter(|node| is_heard(*node, &silences)));
+        members.extend(nodes);
+    }
+    members.difference(&heard).copied().collect()
+}
+
 impl Inner {
+    /// The nodes that do not answer this one. Of those that it leads no shard with it does not know.
+    pub(crate) fn silent_nodes(&self) -> BTreeSet<NodeId> {
+        let led = self.shards.all().into_iter().filter(|shard| shard.leading().is_ok());
+        silent(self.me(), led.map(|shard| (shard.membership().nodes(), shard.silences())))
+    }
+
     /// Asks whoever leads a shard how it stands: who is thought to first, and then those that shall have a
     /// replica. A replica that the others have left behind may for ever take a node for the leader that has
     /// none any more.
@@ -214,6 +246,40 @@ mod tests {
         let membership =
             Membership { voters: voters.iter().map(|voters| set(voters)).collect(), ..Membership::default() };
         Standing { leader: NodeId(1), membership, at_hand: set(at_hand), version: 2 }
+    }
+
+    const ME: NodeId = NodeId(1);
+
+    fn nodes(numbers: &[u64]) -> BTreeSet<NodeId> {
+        numbers.iter().map(|number| NodeId(*number)).collect()
+    }
+
+    fn silences(millis: &[(u64, u64)]) -> BTreeMap<NodeId, Duration> {
+        millis.iter().map(|(node, millis)| (NodeId(*node), Duration::from_millis(*millis))).collect()
+    }
+
+    #[test]
+    fn whoever_is_behind_or_says_nothing_is_not_at_hand() {
+        let lags = |lags: &[(u64, u64)]| lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+        let found =
+            |known: &[(u64, u64)], heard: &[(u64, u64)]| at_hand(ME, nodes(&[1, 2, 3]), &lags(known), &silences(heard));
+        let all_near = [(2, 0), (3, limit::LEARNER_LAG_ENTRIES_MAX)];
+        assert_eq!(found(&all_near, &[(2, 0), (3, 1000)]), nodes(&[1, 2, 3]));
+        assert_eq!(found(&all_near, &[(2, 0), (3, 1001)]), nodes(&[1, 2]), "it has everything, and is gone");
+        assert_eq!(found(&all_near, &[(2, 0)]), nodes(&[1, 2]), "it was never heard");
+        let one_far = [(2, 0), (3, limit::LEARNER_LAG_ENTRIES_MAX + 1)];
+        assert_eq!(found(&one_far, &[(2, 0), (3, 0)]), nodes(&[1, 2]));
+        assert_eq!(found(&[], &[(2, 0), (3, 0)]), nodes(&[1]), "nobody knows what they have");
+    }
+
+    #[test]
+    fn a_node_is_silent_that_answers_in_no_shard() {
+        let of = |led: &[(&[u64], &[(u64, u64)])]| {
+            silent(ME, led.iter().map(|(members, heard)| (nodes(members), silences(heard))))
+        };
+        assert_eq!(of(&[]), nodes(&[]), "of nobody anything is known");
+        assert_eq!(of(&[(&[1, 2, 3], &[(2, 5), (3, 1001)])]), nodes(&[3]));
+        assert_eq!(of(&[(&[1, 2, 3], &[(2, 5)]), (&[1, 3, 4], &[(3, 5)])]), nodes(&[4]));
     }
 
     #[test]
