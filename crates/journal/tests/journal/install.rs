@@ -579,7 +579,7 @@ fn what_a_copy_had_stays_gone_when_the_file_counts_as_unfinished_again() {
     settle_rest(&mut sender);
     sender.journal.purge(LogPosition { term: 1, index: 6 });
     reclaim_all(&sender);
-    assert_eq!(offsets(&sender, 6), [0; 0]);
+    assert_eq!(sender.journal.finished().len(), 1, "of what was a copy nothing is alive");
     let disk = journal::disk::Folder::open(sender.path()).unwrap();
     let skip = journal::skips::Skip { index: 9, decided: model::Timestamp(0), reason: "a test".into() };
     journal::skips::add(&disk, vec![skip]).unwrap();
