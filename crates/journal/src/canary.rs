@@ -28,8 +28,20 @@ pub enum Fault {
     CommitAlone,
     /// In a shard: message ids are not looked at.
     IgnoreMessageIds,
+    /// In a shard: batches are taken as if their producers did not number them.
+    SkipSequence,
     /// In a shard: the batcher takes the second of two waiting requests first.
     TakeSecondFirst,
+    /// In a shard: what a leader of the past has sequenced is proposed when it leads again, in another term.
+    NoFencing,
+    /// In a shard: positions of groups are acknowledged and not kept.
+    ForgetCommit,
+    /// In the catalog: the deletion of a topic is acknowledged and nothing else.
+    ForgetDeletion,
+    /// In the catalog: a producer id that was handed out is handed out again.
+    ReuseProducerId,
+    /// In the catalog: all nodes that join are given one number.
+    ReuseNodeId,
     /// In a machine: what expires is found by iterating over a hash map.
     HashMapIteration,
     /// Compaction goes on behind a file that has to stay as it is.
@@ -46,6 +58,8 @@ pub enum Fault {
     LeadBeforeApplied,
     /// In a shard: a leader is sure to lead for as long as nobody tells it otherwise.
     LeadForEver,
+    /// In a broker: nobody says in which rack it stands.
+    IgnoreRacks,
     /// In a broker: a node answers a change that another has made before it knows of it.
     AnswerBeforeApplied,
     /// In a broker: a node that gets a replica founds the shard instead of following it.
@@ -75,7 +89,13 @@ impl Fault {
         Fault::AcknowledgeBeforeQuorum,
         Fault::CommitAlone,
         Fault::IgnoreMessageIds,
+        Fault::SkipSequence,
         Fault::TakeSecondFirst,
+        Fault::NoFencing,
+        Fault::ForgetCommit,
+        Fault::ForgetDeletion,
+        Fault::ReuseProducerId,
+        Fault::ReuseNodeId,
         Fault::HashMapIteration,
         Fault::CompactBehindStaying,
         Fault::StallAtGaps,
@@ -84,6 +104,7 @@ impl Fault {
         Fault::CompactRemovalsAtOnce,
         Fault::LeadBeforeApplied,
         Fault::LeadForEver,
+        Fault::IgnoreRacks,
         Fault::AnswerBeforeApplied,
         Fault::FoundInsteadOfFollow,
         Fault::CommitOfFormerMember,

@@ -7,6 +7,7 @@
 use crate::leadership::is_sure_to_lead;
 use crate::raft::{Callback, Payload, Raft, Runtime, Types, leading};
 use crate::replica::Replica;
+use crate::spoil::spoil;
 use journal::canary::Fault;
 use machine::messaging::sequencer::{AppendRequest, Sequenced, Sequencer};
 use machine::{Command, Refusal, Reply};
@@ -209,7 +210,7 @@ impl<R: Runtime> Batcher<R> {
                 self.take(submission).await;
             }
             let may_propose = self.in_flight < limit::ENTRIES_IN_FLIGHT_MAX && (self.in_flight == 0 || self.is_full());
-            if may_propose && self.builder.command_count() > 0 {
+            if may_propose && self.builder.command_count() > 0 && self.sequencer.is_some() {
                 self.propose().await;
                 continue;
             }
@@ -220,7 +221,7 @@ impl<R: Runtime> Batcher<R> {
                 () = self.pending.given_up.notified() => self.on_given_up(),
                 submission = self.submissions.recv(), if !full => match submission {
                     Some(submission) => self.take(submission).await,
-                    None if self.builder.command_count() == 0 => break,
+                    None if self.builder.command_count() == 0 || self.sequencer.is_none() => break,
                     None => self.propose().await,
                 },
             }
@@ -252,6 +253,9 @@ impl<R: Runtime> Batcher<R> {
     /// What was sequenced rests on entries that may not come to be: none of it is proposed.
     fn resign(&mut self) {
         self.sequencer = None;
+        if self.replica.journal.faulty(Fault::NoFencing) {
+            return;
+        }
         let _ = self.builder.finish(self.clock);
         let error = ProposeError::NotLeader(None);
         self.waiting.drain(..).for_each(|(answer, _)| answer(Err(error.clone())));
@@ -260,13 +264,11 @@ impl<R: Runtime> Batcher<R> {
     /// Sequences a request into the entry being built, or answers it.
     async fn take(&mut self, submission: Submission) {
         let Submission { mut request, answer, room } = submission;
-        if let Request::Append(append) = &mut request
-            && self.replica.journal.faulty(Fault::IgnoreMessageIds)
-        {
-            append.message_id = None;
-        }
         if let Err(error) = self.lead().await {
             return answer(Err(error));
+        }
+        if let Some(reply) = spoil(&self.replica, &mut request) {
+            return answer(Ok(reply));
         }
         let now = self.clock.next((self.replica.environment.wall)());
         self.clock = now;

@@ -40,6 +40,7 @@ mod rpc;
 pub mod shard;
 mod skew;
 pub mod snapshot;
+mod spoil;
 mod store;
 mod takeover;
 pub mod transport;

@@ -6,7 +6,8 @@
 //! decides everything.
 //!
 //! - [`run`](mod@run) is the state of a run and its course, `trouble`, `joins`, `replacement` and `flips` what
-//!   goes wrong in it,//!   `settle` what has to be so in the end, `contents` what replicas have then, `shape` its sizes.
+//!   goes wrong in it, `settle` what has to be so in the end, `contents` what replicas have then, `racks` where they
+//!   are, `shape` its sizes.
 //! - `node` is hardware and the process on it, `process` what ends with it, `home` where it keeps what it must
 //!   not forget, `net` what lies between nodes, `join` how one asks to be let in.
 //! - `caller` asks as a client does, going by hints; `producer`, `reader`, `trimmer`, `mover`, `operator`, `group`,
@@ -39,6 +40,7 @@ mod operator;
 mod positions;
 mod process;
 mod producer;
+mod racks;
 mod reader;
 mod register;
 mod replacement;

@@ -16,17 +16,20 @@ use std::process::Command;
 const SEEDS: Range<u64> = 20..56;
 /// Of runs in which bits flip.
 const FLIPPED_SEEDS: Range<u64> = 0..8;
+/// More seeds that mean seven nodes: there are two of them among the others.
+const OF_SEVEN: [u64; 3] = [61, 65, 70];
 /// So many seeds are run before it is looked whether a fault was caught.
 const AT_ONCE: usize = 4;
 
 #[test]
 fn nothing_is_found_and_everything_comes_about() {
-    let summary = campaign(SEEDS, Plan::default());
+    let summary = campaign(SEEDS.chain(OF_SEVEN), Plan::default());
     println!("{summary}");
     assert!(summary.failures.is_empty(), "{summary}");
     let counts = summary.facts.list();
     let missing: Vec<_> = counts.iter().filter(|(_, count)| *count == 0).collect();
     assert!(missing.is_empty(), "within seeds {SEEDS:?} there was none of {missing:?}");
+    assert!(summary.facts.runs_of_seven > OF_SEVEN.len() as u64, "few runs have seven nodes: {summary}");
 }
 
 #[test]
@@ -94,7 +97,43 @@ fn an_answer_before_it_is_applied_is_caught() {
 
 #[test]
 fn a_joiner_that_founds_is_caught() {
-    caught(Fault::FoundInsteadOfFollow, 0, 4, "");
+    caught(Fault::FoundInsteadOfFollow, 0, 4, "the states of");
+}
+
+#[test]
+fn a_position_that_is_forgotten_is_caught() {
+    caught(Fault::ForgetCommit, 0, 4, "is told that it is at");
+}
+
+#[test]
+fn a_numbered_batch_that_is_taken_twice_is_caught() {
+    caught(Fault::SkipSequence, 0, 12, "duplicate:");
+}
+
+#[test]
+fn a_topic_that_comes_back_is_caught() {
+    caught(Fault::ForgetDeletion, 0, 4, "was deleted, and there is");
+}
+
+#[test]
+fn a_producer_id_that_is_given_twice_is_caught() {
+    caught(Fault::ReuseProducerId, 0, 4, "was handed out twice");
+}
+
+#[test]
+fn a_node_id_that_is_given_twice_is_caught() {
+    caught(Fault::ReuseNodeId, 0, 4, "was given to another node");
+}
+
+#[test]
+fn a_shard_in_fewer_racks_than_there_are_is_caught() {
+    caught(Fault::IgnoreRacks, 0, 40, "racks and could be in");
+}
+
+/// A position goes back when a leader proposes what it took before another led.
+#[test]
+fn a_leader_of_the_past_that_proposes_is_caught() {
+    caught(Fault::NoFencing, 0, 160, "is told that it is at");
 }
 
 #[test]

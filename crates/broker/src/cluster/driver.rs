@@ -9,6 +9,7 @@ use super::shed::{self, Shed, Shedding};
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
+use journal::canary::Fault;
 use machine::catalog::{Endpoint, Node, NodeState};
 use machine::machine::{VERSION_MAX, VERSION_OF_MOVES};
 use machine::{Command, Refusal, Reply};
@@ -220,12 +221,13 @@ impl Inner {
     /// This node, as the catalog is to know it.
     fn own_row(&self) -> Option<Node> {
         let config = &self.config.cluster;
+        let rack = config.rack.as_ref().filter(|_| !self.catalog().journal().faulty(Fault::IgnoreRacks));
         Some(Node {
             incarnation: self.incarnation,
             state: NodeState::Active,
             peer: self.network.as_ref()?.advertised(),
             endpoints: endpoints(config),
-            rack: config.rack.as_ref().map(|rack| Bytes::copy_from_slice(rack.as_bytes())),
+            rack: rack.map(|rack| Bytes::copy_from_slice(rack.as_bytes())),
             version: VERSION_MAX as u16,
         })
     }

@@ -25,10 +25,19 @@ pub(super) struct Book {
 }
 
 impl Book {
-    /// Records were acknowledged.
-    pub(super) fn acknowledged(&mut self, log: StreamId, id: u64, count: u64, base: u64, at: Duration) {
+    /// Records that somebody asked to append at `asked` were acknowledged.
+    pub(super) fn acknowledged(
+        &mut self,
+        log: StreamId,
+        (id, count): (u64, u64),
+        base: u64,
+        asked: Duration,
+        at: Duration,
+    ) -> Result<(), String> {
         self.records.acknowledged(log, id, count, base, at);
+        let in_order = self.ends.check(log, base, asked, &self.records.losses);
         self.ends.reaches(log, base + count, at);
+        in_order.map_err(|wrong| format!("{id}+{count} is at {base}, and {wrong}"))
     }
 
     /// Somebody who asked at `asked` is told where a log ends.

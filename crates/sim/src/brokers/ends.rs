@@ -1,4 +1,10 @@
-//! How far logs are known to reach: nobody may be told of an earlier end afterwards.
+//! How far logs are known to reach: nobody may be told of an earlier end afterwards, and nobody's records may be put
+//! before one.
+//!
+//! So appends to a log and questions for its end are linearizable. Each of them happened when the log had a certain
+//! length, which its answer tells: where records were put, or where the log ended. That is the order in which they took
+//! effect, and no search for another is needed. What is left to be seen is that none that was answered before another
+//! was asked for comes after it. What was never answered may fill any gap.
 
 use crate::cluster::losses::Losses;
 use model::StreamId;
@@ -21,7 +27,8 @@ impl Ends {
         }
     }
 
-    /// Judges an end that somebody is told who asked at `asked`.
+    /// Judges an end that somebody is told who asked at `asked`, or where records were put that somebody asked to append
+    /// at `asked`: there the log ended.
     pub(super) fn check(&self, log: StreamId, end: u64, asked: Duration, losses: &Losses) -> Result<(), String> {
         let told = self.told.get(&log).map(Vec::as_slice).unwrap_or_default();
         let before = told.iter().rev().filter(|(at, _)| *at < asked);
@@ -37,6 +44,17 @@ impl Ends {
 mod tests {
     use super::*;
     use model::NodeId;
+
+    #[test]
+    fn nothing_is_put_before_an_end_that_was_told() {
+        let (mut ends, losses) = (Ends::default(), Losses::default());
+        let (log, millis) = (StreamId(1), Duration::from_millis);
+        ends.reaches(log, 5, millis(1_000));
+        assert!(ends.check(log, 5, millis(2_000), &losses).is_ok(), "right behind it");
+        assert!(ends.check(log, 3, millis(900), &losses).is_ok(), "it may have been put there before");
+        assert!(ends.check(log, 3, millis(1_001), &losses).is_err(), "another had that place, or it was a gap");
+        assert!(ends.check(StreamId(2), 0, millis(2_000), &losses).is_ok(), "another log");
+    }
 
     #[test]
     fn an_end_does_not_go_back_but_for_a_loss() {

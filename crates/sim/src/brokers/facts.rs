@@ -54,12 +54,21 @@ facts! {
     /// States of replicas that were compared at the same entry.
     states_compared,
 
+    /// Runs of seven nodes that came to a good end.
+    runs_of_seven,
+    /// Runs that did in which a shard could have been in fewer racks than there are.
+    runs_in_racks,
+
     /// Messages between nodes.
     messages,
     /// Messages that did not arrive.
     messages_lost,
-    /// Questions that arrived twice.
+    /// Questions that arrived twice, the second right behind the first.
     messages_doubled,
+    /// Calls that arrived after younger ones, when their callers had given them up.
+    messages_late,
+    /// Calls that arrived a second time, after younger ones.
+    messages_twice,
 
     /// Nodes that joined.
     joins,

@@ -3,12 +3,14 @@
 //! Who sends knows nodes by number and has been told where they are; what is delivered goes to a place, and is
 //! taken there by the node that it is meant for and by no other, as a handshake sees to it.
 
-use crate::net::{Answer, not_sent};
+use crate::net::{Answer, Passage, not_sent};
+use broker::cluster::call::NodeCall;
 use broker::cluster::desk::NodeDesk;
 use broker::cluster::network::Network;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use machine::catalog::Endpoint;
+use model::wire::Wire;
 use model::{NodeId, ShardId};
 use openraft_rt_sim::SimRuntime;
 use parking_lot::Mutex;
@@ -49,11 +51,17 @@ impl Sender {
         Port { sender: self, me, cluster, known: Mutex::default() }
     }
 
-    fn carry(&self, to: u64, lane: Lane, ask: impl FnOnce(Server) -> Answer + Send + 'static) -> Answer {
+    fn carry(
+        &self,
+        to: u64,
+        lane: Lane,
+        passage: Passage,
+        ask: impl Fn(Server) -> Answer + Clone + Send + 'static,
+    ) -> Answer {
         if self.net.start(self.place) != Some(self.start) {
             return not_sent("the sender is dead");
         }
-        self.net.carry(self.place, to, lane, ask)
+        self.net.carry(self.place, to, lane, passage, ask)
     }
 
     /// Asks whoever listens at a place, as somebody who has no number yet. Returns the cluster there, too.
@@ -64,15 +72,24 @@ impl Sender {
         patience: Duration,
     ) -> Result<(u128, Bytes), TransportError> {
         let cluster = self.net.server(to).map(|server| server.cluster);
-        let ask = move |server| ask_node(server, NodeId(0), call);
-        let answer = bounded(self.carry(to, Lane::Control, ask), patience).await?;
+        let passage = passage_of(&call);
+        let ask = move |server: Server| ask_node(&server, NodeId(0), &call);
+        let answer = bounded(self.carry(to, Lane::Control, passage, ask), patience).await?;
         Ok((cluster.unwrap_or_default(), answer))
     }
 }
 
-fn ask_node(server: Server, from: NodeId, call: Bytes) -> Answer {
-    let answer = server.desk.call(from, &call);
+fn ask_node(server: &Server, from: NodeId, call: &Bytes) -> Answer {
+    let answer = server.desk.call(from, call);
     Box::pin(async move { Ok(answer.await) })
+}
+
+/// What one node asks of another as a node it asks again when it is told that it is lost, all but one thing.
+fn passage_of(call: &Bytes) -> Passage {
+    match NodeCall::from_wire(call) {
+        Ok(NodeCall::Propose { .. }) => Passage::Strict,
+        _ => Passage::Loose,
+    }
 }
 
 async fn bounded(answer: Answer, patience: Duration) -> Result<Bytes, TransportError> {
@@ -102,12 +119,18 @@ pub(super) struct Port {
 }
 
 impl Port {
-    fn carry(&self, to: NodeId, lane: Lane, ask: impl FnOnce(Server) -> Answer + Send + 'static) -> Answer {
+    fn carry(
+        &self,
+        to: NodeId,
+        lane: Lane,
+        passage: Passage,
+        ask: impl Fn(Server) -> Answer + Clone + Send + 'static,
+    ) -> Answer {
         let Some(place) = self.known.lock().get(&to).copied() else {
             return not_sent("nobody has said where it is");
         };
         let cluster = self.cluster;
-        self.sender.carry(place, lane, move |server| {
+        self.sender.carry(place, lane, passage, move |server| {
             if server.node != to || server.cluster != cluster {
                 return not_sent("somebody else is there");
             }
@@ -122,8 +145,8 @@ impl Transport for Port {
         let whole = Bytes::from(request.concat());
         let carry = || {
             let whole = whole.clone();
-            self.carry(to, lane, move |server| match server.desk.shard(shard) {
-                Some(replica) => replica.handle(from, whole),
+            self.carry(to, lane, Passage::of_lane(lane), move |server| match server.desk.shard(shard) {
+                Some(replica) => replica.handle(from, whole.clone()),
                 None => not_sent("the shard is not there"),
             })
         };
@@ -137,7 +160,8 @@ impl Transport for Port {
 impl Network for Port {
     fn ask(&self, node: NodeId, call: Bytes, patience: Duration) -> Answer {
         let from = self.me;
-        let answer = self.carry(node, Lane::Control, move |server| ask_node(server, from, call));
+        let passage = passage_of(&call);
+        let answer = self.carry(node, Lane::Control, passage, move |server| ask_node(&server, from, &call));
         Box::pin(bounded(answer, patience))
     }
 

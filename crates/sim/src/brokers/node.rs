@@ -268,8 +268,7 @@ impl Boot {
     }
 
     fn rack(&self) -> Option<String> {
-        let racks = self.ground.shape.racks;
-        (racks > 0).then(|| format!("r{}", self.sender.place % racks))
+        self.ground.shape.rack_of(self.sender.place).map(|rack| format!("r{rack}"))
     }
 
     fn config(&self) -> Config {

@@ -84,10 +84,14 @@ impl Producer {
         id
     }
 
-    fn acknowledged(&self, log: &Log, id: u64, count: u64, base: u64) {
+    /// `count` records from `id` on, which were asked for at `asked`, are at `base`.
+    fn acknowledged(&self, log: &Log, (id, count): (u64, u64), base: u64, asked: Duration) {
         self.caller.note(format_args!("{} {id}+{count} is at {base}", log.key));
-        self.caller.scene.book.lock().acknowledged(log.key, id, count, base, now());
+        let outcome = self.caller.scene.book.lock().acknowledged(log.key, (id, count), base, asked, now());
         self.caller.scene.facts.lock().acknowledged += 1;
+        if let Err(wrong) = outcome {
+            self.caller.violation(format!("{} {wrong}", log.key));
+        }
     }
 
     fn given_up(&self, log: &Log, id: u64, count: u64) {
@@ -113,14 +117,14 @@ impl Producer {
             durability: from_memory.then_some(Durability::QuorumMemory),
             inspect: take_as_it_is,
         };
-        let parts = (first..).zip(sizes).map(part).collect();
+        let (parts, asked) = ((first..).zip(sizes).map(part).collect(), now());
         let Some(Reply::Appended(answers)) = door.ask(Request::Append(parts)).await else {
             self.caller.forget(log);
             return self.given_up(log, first, count);
         };
         for (id, answer) in (first..).zip(answers) {
             match answer {
-                Ok(Appended { base, duplicate: false, .. }) => self.acknowledged(log, id, 1, base.0),
+                Ok(Appended { base, duplicate: false, .. }) => self.acknowledged(log, (id, 1), base.0, asked),
                 Ok(appended) => self.caller.violation(format!("{} {id}: told {appended:?}", log.key)),
                 // Not proposed, or refused: it must never be seen.
                 Err(refused) if is_an_invitation(&refused.error) => {
@@ -140,10 +144,11 @@ impl Producer {
         let sequence = self.sequences.get(&log.key).copied().unwrap_or_default();
         let size = self.caller.rng.between(8, 1_500) as usize;
         let bytes = Bytes::from(record::batch(id, count as u32, size, Stamp { producer, epoch: 0, sequence }));
+        let asked = now();
         self.caller.scene.book.lock().records.asked(log.key, id, count, false);
         match self.insist(log, bytes).await {
             Outcome::At(base) => {
-                self.acknowledged(log, id, count, base);
+                self.acknowledged(log, (id, count), base, asked);
                 self.sequences.insert(log.key, sequence + count as i32);
             }
             Outcome::Never => self.denied(log, id, count),

@@ -401,7 +401,10 @@ impl Run {
             self.outcome.tally.add(&node.hardware.tally());
         }
         let mut facts = self.ground.facts.lock();
-        (facts.messages, facts.messages_lost, facts.messages_doubled) = self.ground.net.counts();
+        let counts = self.ground.net.counts();
+        (facts.messages, facts.messages_lost) = (counts.messages, counts.lost);
+        facts.messages_doubled = counts.doubled;
+        (facts.messages_late, facts.messages_twice) = (counts.late, counts.twice);
         facts.millis = now().as_millis() as u64;
         for states in self.ground.states.lock().values_mut() {
             facts.states_compared += states.compared;

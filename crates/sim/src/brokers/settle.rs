@@ -4,6 +4,7 @@ use super::contents::{Contents, place_of, replicas_of};
 use super::logs::TOPICS;
 use super::names::Seen;
 use super::operator::seen;
+use super::racks;
 use super::run::Run;
 use crate::time::now;
 use broker::members::{NodeState, ReplicaStatus};
@@ -36,6 +37,11 @@ impl Run {
             let complaints = self.complaints();
             if complaints.is_empty() {
                 self.note(format_args!("all is as it shall be"));
+                let shape = self.shape;
+                let mut facts = self.scene.facts.lock();
+                facts.runs_of_seven += u64::from(shape.nodes == 7);
+                // Some places for a shard are better than others.
+                facts.runs_in_racks += u64::from(shape.racks > 1 && shape.nodes > 3);
                 return Ok(());
             }
             if now() >= deadline {
@@ -82,7 +88,7 @@ impl Run {
         }
         let replicas: BTreeMap<NodeId, Vec<ReplicaStatus>> =
             brokers.iter().map(|broker| (broker.node(), broker.replicas())).collect();
-        let shards = shards_of(&brokers[0], &mut wrong);
+        let (shards, racks) = (shards_of(&brokers[0], &mut wrong), self.racks());
         // Each node is to have one to lead, and none goes with a node.
         let (least, most) =
             (nodes.len().max(self.shape.shards as usize), self.most_nodes.max(self.shape.shards as usize));
@@ -92,6 +98,7 @@ impl Run {
         for shard in shards {
             let placed = placed(&brokers[0], shard, &nodes);
             wrong.extend(complaints_of(shard, &placed, &nodes, &replicas));
+            wrong.extend(racks::complaint(shard, &placed.replicas, &racks));
             let at: BTreeSet<_> =
                 replicas_of(&brokers, shard).iter().map(Shard::applied).map(|at| (at.term, at.index)).collect();
             if at.len() > 1 {

@@ -40,7 +40,7 @@ impl Shape {
             upkeep: upkeep::draw(rng),
             pause_micros: rng.one_of([40_000, 100_000, 200_000]),
             numbers_wanted: rng.percent(50),
-            racks: rng.below(3),
+            racks: rng.below(4),
             scrub_period: None,
         }
     }
@@ -48,5 +48,10 @@ impl Shape {
     /// For runs in which bits flip: what is damaged is to be mended before more of it is.
     pub(super) fn bear_flips(&mut self) {
         (self.nodes, self.scrub_period) = (3, Some(SCRUB_PERIOD));
+    }
+
+    /// The rack that the node at a place stands in, if nodes are in racks.
+    pub(super) fn rack_of(&self, place: u64) -> Option<u64> {
+        (self.racks > 0).then(|| place % self.racks)
     }
 }

@@ -1,6 +1,6 @@
 //! What a replica sends through: the other replicas of its shard are at places with their nodes' numbers.
 
-use crate::net::{Answer, not_sent};
+use crate::net::{Answer, Passage, not_sent};
 use bytes::Bytes;
 use model::{NodeId, ShardId};
 use shard::{Lane, Shard, Transport};
@@ -25,8 +25,8 @@ impl Transport for Port {
         let whole = Bytes::from(request.concat());
         let carry = || {
             let whole = whole.clone();
-            self.net.carry(from.0, to.0, lane, move |replica| {
-                let answer = replica.handle(from, whole);
+            self.net.carry(from.0, to.0, lane, Passage::of_lane(lane), move |replica| {
+                let answer = replica.handle(from, whole.clone());
                 // A process keeps its replica while it answers.
                 Box::pin(async move {
                     let answer = answer.await;

@@ -464,8 +464,10 @@ impl Run {
 
     fn finish(mut self) -> Outcome<Facts> {
         self.outcome.facts.add(&self.facts.lock());
-        let facts = &mut self.outcome.facts;
-        (facts.messages, facts.messages_lost, facts.messages_doubled) = self.net.counts();
+        let (counts, facts) = (self.net.counts(), &mut self.outcome.facts);
+        (facts.messages, facts.messages_lost) = (counts.messages, counts.lost);
+        facts.messages_doubled = counts.doubled;
+        (facts.messages_late, facts.messages_twice) = (counts.late, counts.twice);
         self.outcome.facts.millis = now().as_millis() as u64;
         self.outcome.facts.states_compared = self.states.lock().compared;
         self.outcome.violations.extend(self.states.lock().violation.take());
