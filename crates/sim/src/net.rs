@@ -1,9 +1,11 @@
-//! The network: delays, losses, one-way cuts, calls that stray, and times in which everything arrives out of order
-//! across lanes.
+//! The network: delays, losses, doubles, one-way cuts, calls that stray, and times in which everything arrives out of
+//! order across lanes.
 //!
 //! It knows places by number and not what listens there: whoever sends says how that is asked.
 //!
 //! # Order and repetition
+//!
+//! In bad weather questions are doubled, the log's too: the second follows right behind the first.
 //!
 //! Over one connection nothing arrives twice, or after what was sent later. Yet a call that was under way when its
 //! connection broke may have arrived although its caller is told that it is lost, and whoever repeats it then has it
@@ -75,6 +77,8 @@ pub(crate) struct Counts {
     pub(crate) messages: u64,
     /// Those that did not arrive.
     pub(crate) lost: u64,
+    /// Questions that arrived twice, the second right behind the first.
+    pub(crate) doubled: u64,
     /// Those that arrived after younger ones, their callers knowing nothing of it.
     pub(crate) late: u64,
     /// Those that arrived a second time.
@@ -96,11 +100,13 @@ pub(crate) struct Weather {
     pub(crate) delay_micros: u64,
     /// Messages lost, per thousand.
     pub(crate) loss: u64,
+    /// Questions that arrive twice, per thousand.
+    pub(crate) doubled: u64,
 }
 
 impl Weather {
     /// A good network.
-    pub(crate) const FINE: Weather = Weather { delay_micros: 500, loss: 0 };
+    pub(crate) const FINE: Weather = Weather { delay_micros: 500, loss: 0, doubled: 0 };
 }
 
 struct State<S> {
@@ -172,6 +178,16 @@ impl<S: Clone + Send + 'static> Net<S> {
 
     pub(crate) fn counts(&self) -> Counts {
         self.0.lock().counts
+    }
+
+    /// Whether what is asked now arrives twice: whoever asks for that then has it carried once more, and waits for one
+    /// of the answers.
+    pub(crate) fn doubles(&self) -> bool {
+        let mut state = self.0.lock();
+        let rate = state.weather.doubled;
+        let doubles = state.rng.per_mille(rate);
+        state.counts.doubled += u64::from(doubles);
+        doubles
     }
 
     /// Which start of a place runs now.

@@ -23,7 +23,8 @@ impl Run {
             4 => {
                 let (delay_micros, loss) = (self.rng.between(100, 40_000), self.rng.below(200));
                 self.note(format_args!("the network loses {loss} in a thousand and delays {delay_micros} us"));
-                self.ground.net.set_weather(Weather { delay_micros, loss });
+                let doubled = self.rng.below(60);
+                self.ground.net.set_weather(Weather { delay_micros, loss, doubled });
                 let pause = self.moment(3_000);
                 SimRuntime::sleep(pause).await;
                 self.ground.net.set_weather(Weather::FINE);

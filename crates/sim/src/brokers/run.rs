@@ -403,6 +403,7 @@ impl Run {
         let mut facts = self.ground.facts.lock();
         let counts = self.ground.net.counts();
         (facts.messages, facts.messages_lost) = (counts.messages, counts.lost);
+        facts.messages_doubled = counts.doubled;
         (facts.messages_late, facts.messages_twice) = (counts.late, counts.twice);
         facts.millis = now().as_millis() as u64;
         for states in self.ground.states.lock().values_mut() {

@@ -187,7 +187,8 @@ impl Run {
         let loss = self.rng.below(200);
         let delay_micros = self.rng.between(100, 60_000);
         self.note(format_args!("the network loses {loss} in a thousand and delays {delay_micros} us"));
-        self.ground.net.set_weather(Weather { delay_micros, loss });
+        let doubled = self.rng.below(60);
+        self.ground.net.set_weather(Weather { delay_micros, loss, doubled });
         SimRuntime::sleep(pause * 2).await;
         self.ground.net.set_weather(Weather::FINE);
     }

@@ -28,9 +28,11 @@ facts! {
     messages,
     /// Messages that did not arrive.
     messages_lost,
+    /// Questions that arrived twice, the second right behind the first.
+    messages_doubled,
     /// Calls that arrived after younger ones, when their callers had given them up.
     messages_late,
-    /// Calls that arrived a second time.
+    /// Calls that arrived a second time, after younger ones.
     messages_twice,
 
     /// Processes killed.

@@ -23,14 +23,21 @@ impl Transport for Port {
             return not_sent("the sender is dead");
         }
         let whole = Bytes::from(request.concat());
-        self.net.carry(from.0, to.0, lane, Passage::of_lane(lane), move |replica| {
-            let answer = replica.handle(from, whole.clone());
-            // A process keeps its replica while it answers.
-            Box::pin(async move {
-                let answer = answer.await;
-                drop(replica);
-                answer
+        let carry = || {
+            let whole = whole.clone();
+            self.net.carry(from.0, to.0, lane, Passage::of_lane(lane), move |replica| {
+                let answer = replica.handle(from, whole.clone());
+                // A process keeps its replica while it answers.
+                Box::pin(async move {
+                    let answer = answer.await;
+                    drop(replica);
+                    answer
+                })
             })
-        })
+        };
+        if self.net.doubles() {
+            drop(carry());
+        }
+        carry()
     }
 }

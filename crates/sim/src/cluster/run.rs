@@ -466,6 +466,7 @@ impl Run {
         self.outcome.facts.add(&self.facts.lock());
         let (counts, facts) = (self.net.counts(), &mut self.outcome.facts);
         (facts.messages, facts.messages_lost) = (counts.messages, counts.lost);
+        facts.messages_doubled = counts.doubled;
         (facts.messages_late, facts.messages_twice) = (counts.late, counts.twice);
         self.outcome.facts.millis = now().as_millis() as u64;
         self.outcome.facts.states_compared = self.states.lock().compared;
