@@ -1,8 +1,8 @@
 //! Who belongs to the cluster and who leads what, for protocols that tell their clients.
 
 use crate::broker::{Broker, Inner};
-use crate::cluster::Advertised;
 use crate::cluster::standing::Standing;
+use crate::cluster::{Advertised, plan};
 use crate::request::{BrokerError, PartitionRef};
 use futures::future;
 use machine::catalog::{Endpoint, Node};
@@ -180,6 +180,15 @@ impl Broker {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
+    }
+
+    /// What nodes that are to be emptied keep, because no other node can have it: replicas of shards, and votes in
+    /// the catalog.
+    #[must_use]
+    pub fn kept_replicas(&self) -> BTreeSet<(NodeId, ShardId)> {
+        let membership = self.inner.catalog().membership();
+        let machine = self.inner.catalog().machine();
+        plan::kept(&machine.catalog, self.inner.replication(), &membership)
     }
 
     /// Waits until every shard of this node has a leader and, where it is among others, the catalog knows

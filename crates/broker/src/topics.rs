@@ -76,11 +76,14 @@ impl Broker {
         if self.inner.find_with(&TopicRef::Name(topic.name), |_, _| ()).is_some() {
             return Err(BrokerError::TopicExists);
         }
-        let takers: Vec<NodeId> = self.members().active().collect();
-        let takers_count = takers.len() as u32;
-        if topic.replicas.is_some_and(|replicas| !(1..=takers_count).contains(&replicas)) {
-            return Err(BrokerError::InvalidReplicas(takers_count));
+        let members = self.members();
+        // One that is to leave counts: it goes only when there is another, and nobody shall be refused meanwhile.
+        let nodes_count = members.nodes.len() as u32;
+        if topic.replicas.is_some_and(|replicas| !(1..=nodes_count).contains(&replicas)) {
+            return Err(BrokerError::InvalidReplicas(nodes_count));
         }
+        let takers: Vec<NodeId> = members.active().collect();
+        let takers_count = takers.len() as u32;
         let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
         if !(1..=limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
             return Err(BrokerError::InvalidPartitions);

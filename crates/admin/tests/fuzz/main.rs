@@ -39,7 +39,7 @@ const ANSWERS: [&str; 16] = [
     r#"{"group":"g","type":"classic","state":"stable","protocol_type":"consumer","protocol":"range","coordinator":1,"members":[{"member":"m","instance":null,"client_id":"c","client_host":"/127.0.0.1","assignment":[{"topic":"t","partitions":[0]}]}],"offsets":[{"topic":"t","partition":0,"committed":1,"committed_at":2,"metadata":"","start":0,"end":3,"lag":2,"lag_seconds":0.25,"member":"m"}],"offsets_left_out":1}"#,
     r#"{"group":"g","dry_run":true,"offsets":[{"topic":"t","partition":0,"old":null,"new":1,"start":0,"end":2}]}"#,
     r#"{"group":"g","topic":"t","partitions":[0,1]}"#,
-    r#"{"node":1,"cluster_version":2,"controller":null,"nodes":[{"node":2,"state":"removed","rack":null,"cluster_version_max":2,"peer":"10.0.0.2:9190","endpoints":{"kafka":"10.0.0.2:9092"},"leads":[0],"replicas":[{"shard":0,"voter":true,"behind":null}]}]}"#,
+    r#"{"node":1,"cluster_version":2,"controller":null,"nodes":[{"node":2,"state":"removed","rack":null,"cluster_version_max":2,"peer":"10.0.0.2:9190","endpoints":{"kafka":"10.0.0.2:9092"},"leads":[0],"replicas":[{"shard":0,"voter":true,"behind":null}],"keeps":[0]}]}"#,
     r#"{"node":1,"safe":false,"hindrances":["shard 0 would lose its majority"]}"#,
 ];
 

@@ -6,6 +6,7 @@ use super::call::NodeCall;
 use super::entrance::endpoints;
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
+use super::standing::Standing;
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
@@ -194,16 +195,20 @@ impl Inner {
 
     fn next_step(&self, shard: &Shard, led: &Led) -> Option<Step> {
         let may_leave = led.may_leave(shard.id());
-        let (membership, lags) = (shard.membership(), shard.lags());
-        let wanted = {
+        let Standing { membership, at_hand, .. } = Standing::of(shard, self.me()).ok()?;
+        // Nothing is made to wait for a node that is not heard, however near it was.
+        let lags = shard.lags().into_iter().filter(|(node, _)| at_hand.contains(node)).collect();
+        let is_full = may_leave && !shard.journal().has_room();
+        let known = Known { me: self.me(), membership: &membership, lags: &lags, is_full };
+        let mut wanted = {
             let machine = self.catalog().machine();
+            let catalog = &machine.catalog;
             match shard.id() {
-                ShardId::CATALOG => plan::wanted_of_catalog(&machine.catalog, &membership),
+                ShardId::CATALOG => plan::wanted_of_catalog(catalog, self.replication(), &known),
                 id => {
-                    let placement = machine.catalog.placement(id)?;
-                    let is_settled = may_leave && led.is_settled(id, self.world.now());
-                    let leader = is_settled.then_some(placement.preferred);
-                    plan::Wanted { leader, ..plan::wanted(&placement.replicas, &membership) }
+                    let placement = catalog.placement(id)?;
+                    let wanted = plan::wanted(&placement.replicas, &plan::leaving(catalog), &membership);
+                    plan::Wanted { leader: Some(placement.preferred), ..wanted }
                 }
             }
         };
@@ -211,8 +216,15 @@ impl Inner {
         if wanted.voters.is_empty() {
             return None;
         }
-        let is_full = may_leave && !shard.journal().has_room();
-        plan::next(&Known { me: self.me(), membership: &membership, lags: &lags, is_full }, &wanted)
+        if !may_leave || !led.is_settled(shard.id(), self.world.now()) {
+            wanted.leader = None;
+        }
+        plan::next(&known, &wanted)
+    }
+
+    /// How many replicas a shard shall have.
+    pub(crate) fn replication(&self) -> usize {
+        self.config.cluster.replication as usize
     }
 
     /// Has the catalog know this node as it is and, if this node leads it, every shard placed.
@@ -314,11 +326,10 @@ impl Inner {
             tracing::info!(%shard, "a new shard is given up: a node that it was placed on is to leave");
             return self.change_placement(Command::GiveUpShard { shard, revision }).await;
         }
-        let replication = self.config.cluster.replication as usize;
         let unfounded = self.unfounded().await;
         let next = {
             let machine = self.catalog().machine();
-            plan::next_move(&machine.catalog, replication, self.me(), &unfounded)
+            plan::next_move(&machine.catalog, self.replication(), self.me(), &unfounded)
                 .or_else(|| plan::next_shard(&machine.catalog))
         };
         let next = match next {
@@ -389,10 +400,14 @@ impl Inner {
             (plan::growing(&machine.catalog), machine.version())
         };
         for shard in growing {
-            let wanted = self.catalog().machine().catalog.placement(shard).map(|placement| placement.replicas.clone());
+            let (wanted, leaving) = {
+                let machine = self.catalog().machine();
+                let wanted = machine.catalog.placement(shard).map(|placement| placement.replicas.clone());
+                (wanted, plan::leaving(&machine.catalog))
+            };
             let standing = self.standing_of(&*network, shard, self.world.now() + PATIENCE).await;
             let (Some(wanted), Some(standing)) = (wanted, standing) else { continue };
-            let plan::Wanted { voters, .. } = plan::wanted(&wanted, &standing.membership);
+            let plan::Wanted { voters, .. } = plan::wanted(&wanted, &leaving, &standing.membership);
             if standing.membership.voters == [voters] && standing.version >= in_force {
                 tracing::info!(%shard, "a new shard counts from now on");
                 let added = self.catalog().command(Command::AddShards { shards: vec![shard] });

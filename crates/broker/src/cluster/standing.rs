@@ -159,7 +159,6 @@ impl Inner {
     /// # Errors
     /// `NodeInUse` when it is needed, `Unavailable` when that cannot be found out.
     pub(crate) async fn has_left(&self, node: NodeId) -> Result<(), BrokerError> {
-        let Some(network) = &self.network else { return Ok(()) };
         let deadline = self.world.now() + PATIENCE;
         let shards: BTreeSet<ShardId> = {
             let machine = self.catalog().machine();
@@ -167,7 +166,12 @@ impl Inner {
             placed.chain([ShardId::CATALOG]).collect()
         };
         let asked = shards.into_iter().map(|shard| async move {
-            match self.standing_of(&**network, shard, deadline).await {
+            let standing = match &self.network {
+                Some(network) => self.standing_of(&**network, shard, deadline).await,
+                // A node that others cannot reach may be one of them all the same.
+                None => self.shards.get(shard).and_then(|replica| Standing::of(&replica, self.me()).ok()),
+            };
+            match standing {
                 None => Err(BrokerError::Unavailable),
                 Some(standing) if standing.needs(shard, node) => Err(BrokerError::NodeInUse),
                 Some(_) => Ok(()),
