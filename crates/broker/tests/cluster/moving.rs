@@ -275,7 +275,7 @@ async fn apart(folders: &[tempfile::TempDir; 2]) -> [(Broker, ShardId); 2] {
     let (one, other) = until("each has a shard", async || {
         let (one, other) = (has(&first), has(&second));
         let apart = one.len() == 1 && other.len() == 1 && one != other && first.replicas().len() == 2;
-        apart.then_some((one[0], other[0]))
+        apart.then(|| (one[0], other[0]))
     })
     .await;
     [(first, one), (second, other)]
