@@ -276,11 +276,12 @@ mod tests {
         assert_eq!(found(&[], &[(2, 0), (3, 0)]), nodes(&[1]), "nobody knows what they have");
     }
 
+    /// The members of a shard, and how many milliseconds ago those were heard that were.
+    type Led<'a> = (&'a [u64], &'a [(u64, u64)]);
+
     #[test]
     fn a_node_is_silent_that_answers_in_no_shard() {
-        let of = |led: &[(&[u64], &[(u64, u64)])]| {
-            silent(ME, led.iter().map(|(members, heard)| (nodes(members), silences(heard))))
-        };
+        let of = |led: &[Led<'_>]| silent(ME, led.iter().map(|(members, heard)| (nodes(members), silences(heard))));
         assert_eq!(of(&[]), nodes(&[]), "of nobody anything is known");
         assert_eq!(of(&[(&[1, 2, 3], &[(2, 5), (3, 1001)])]), nodes(&[3]));
         assert_eq!(of(&[(&[1, 2, 3], &[(2, 5)]), (&[1, 3, 4], &[(3, 5)])]), nodes(&[4]));
