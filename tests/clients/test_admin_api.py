@@ -134,6 +134,7 @@ def test_the_nodes_of_a_cluster_of_one(broker, api):
                 "endpoints": {"kafka": broker.kafka, "http": broker.http},
                 "leads": shards,
                 "replicas": [{"shard": shard, "voter": True, "behind": 0, "copying": None} for shard in shards],
+                "keeps": [],
             }
         ],
     }

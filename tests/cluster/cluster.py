@@ -10,6 +10,7 @@ from pathlib import Path
 from confluent_kafka.admin import AdminClient
 
 from broker import STOP_SECONDS, Broker
+from command import Commands
 
 # Shards besides the catalog: more than one, so that several nodes can lead.
 SHARDS = 2
@@ -43,13 +44,17 @@ class Node(Broker):
         with urllib.request.urlopen(f"http://{self.http}{path}", timeout=10) as answer:
             return json.load(answer)
 
-    def health(self) -> tuple[int, str]:
-        """Status and text of `/health/ready`."""
+    def health(self, of: str = "ready") -> tuple[int, str]:
+        """Status and text of `/health/ready`, or of another page."""
         try:
-            with urllib.request.urlopen(f"http://{self.http}/health/ready", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.http}/health/{of}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def commands(self) -> Commands:
+        """The command line, asking this node."""
+        return Commands(f"http://{self.http}")
 
     def refused(self) -> str:
         """Starts the node, which must end by itself with one sentence about why: that sentence."""
@@ -224,3 +229,9 @@ def leaders(address: str, topic: str) -> dict[int, int]:
     """The number of the node that leads each partition, -1 where there is none."""
     partitions = metadata(address, topic).topics[topic].partitions
     return {number: partition.leader for number, partition in partitions.items()}
+
+
+def preferred(address: str, topic: str) -> dict[int, int]:
+    """The first replica of each partition, which is to lead."""
+    partitions = metadata(address, topic).topics[topic].partitions
+    return {number: partition.replicas[0] for number, partition in partitions.items()}

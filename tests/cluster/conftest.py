@@ -46,11 +46,23 @@ def cluster(request, tmp_path):
 
 
 @pytest.fixture
-def java_agent():
+def start_agent():
+    """start_agent(client): a client of that name."""
+    agents = []
+
+    def start(client: str):
+        agents.append(new_agent(client))
+        return agents[-1]
+
+    yield start
+    for agent in agents:
+        agent.kill()
+
+
+@pytest.fixture
+def java_agent(start_agent):
     """Kafka's Java client."""
-    agent = new_agent("java")
-    yield agent
-    agent.kill()
+    return start_agent("java")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 import checks
 import reader
 from agent import Agent
-from cluster import Cluster
+from cluster import Cluster, leaders
 from history import History, Look, Records, Span, Value
 
 PARTITIONS = 4
@@ -329,11 +329,26 @@ class Load:
         deadline = time.monotonic() + seconds
         while not all(self._has_grown(*pair) for pair in zip(self.writers, before)):
             assert not self.history.failures, self.history.failures[: checks.SHOWN]
-            assert time.monotonic() < deadline, f"not all partitions took records for {seconds} seconds"
+            assert time.monotonic() < deadline, f"no records for {seconds} seconds: {self._lacking(before)}"
             time.sleep(0.02)
 
     def _has_grown(self, writer: Writer | AgentWriter, before: list[int]) -> bool:
         return all(now > then for now, then in zip(writer.progress(), before))
+
+    def _lacking(self, before: list[list[int]]) -> str:
+        """Which partitions took nothing more of whom, and who leads them, as each node says."""
+        lacking = []
+        for writer, then in zip(self.writers, before):
+            stuck = [nth for nth, (now, old) in enumerate(zip(writer.progress(), then)) if now <= old]
+            lacking += [f"{writer.name} to {stuck}"] * bool(stuck)
+        views = {number: self._leaders_at(node) for number, node in self.cluster.nodes.items()}
+        return f"{', '.join(lacking)}; nodes say that who leads is {views}"
+
+    def _leaders_at(self, node) -> dict[int, int] | str:
+        try:
+            return leaders(node.kafka, self.topic)
+        except KafkaException as error:
+            return str(error)
 
     def abandon(self):
         """Ends it, whatever becomes of it."""

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import ElectionType, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cluster import leaders, metadata
+from cluster import leaders, preferred
 
 TOOL = "org.apache.kafka.tools.LeaderElectionCommand"
 TOPIC = "elected"
@@ -14,12 +14,6 @@ PARTITIONS = 3
 # After ten seconds leaders go back by themselves, and on a slow machine nobody was asked before.
 TRIES = 3
 SECONDS = 30
-
-
-def preferred(cluster) -> dict[int, int]:
-    """The first replica of each partition."""
-    partitions = metadata(cluster.kafka, TOPIC).topics[TOPIC].partitions
-    return {number: place.replicas[0] for number, place in partitions.items()}
 
 
 def await_preferred(cluster, wanted: dict[int, int]):
@@ -48,7 +42,7 @@ def test_kafka_leader_election(cluster, java_agent):
     cluster.form()
     create(cluster)
     tool(cluster.nodes[1], "preferred", "--all-topic-partitions")
-    wanted = preferred(cluster)
+    wanted = preferred(cluster.kafka, TOPIC)
     await_preferred(cluster, wanted)
     gone = cluster.nodes[wanted[0]]
     asked = next(node for node in cluster.nodes.values() if node is not gone)
@@ -85,7 +79,7 @@ def test_elect_leaders(cluster):
 
     # Those that lead already are not told of.
     assert set(elect(ElectionType.PREFERRED).values()) <= {0}
-    wanted = preferred(cluster)
+    wanted = preferred(cluster.kafka, TOPIC)
     await_preferred(cluster, wanted)
     assert elect(ElectionType.PREFERRED) == {}
     not_needed, unknown = KafkaError.ELECTION_NOT_NEEDED, KafkaError.UNKNOWN_TOPIC_OR_PART

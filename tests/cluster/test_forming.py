@@ -8,12 +8,17 @@ import pytest
 
 from cluster import metadata
 from load import PARTITIONS
+from observation import wait_until
 
 pytestmark = pytest.mark.python
 
 # When a node that joins is killed: while it looks around, is let in, copies.
 LIVES = [0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6]
 LIVES_QUICK = [0.05, 0.4]
+# How many nodes begin to join until one is killed at the right moment.
+TRIES = 20
+# In a node's identity.
+JOINING = 2
 
 
 def voters(node) -> dict[int, set[int]]:
@@ -130,6 +135,58 @@ def test_a_folder_with_another_clusters_data_is_refused_and_left_as_it_is(cluste
     after = alone.ask("/v1/node")
     assert (after["node"], after["cluster"], after["problems"]) == (2, before["cluster"], [])
     assert [member["node"] for member in cluster.nodes[1].ask("/v1/nodes")["nodes"]] == [1]
+
+
+def test_a_members_folder_is_taken_to_no_other_cluster(cluster, tmp_path):
+    cluster.found()
+    second = cluster.start(cluster.joiner(2))
+    cluster.wait_settled(voters=1)
+    other = cluster.new_node(1, name="another cluster")
+    other.start()
+    second.stop()
+    at = 1 + second.options.index("--join")
+    ours, second.options[at] = second.options[at], other.peer
+    second.said.clear()
+    why = second.refused()
+    assert f"{second.data} is the data of a node of another cluster than that of {other.peer}" in why, why
+    assert [member["node"] for member in other.ask("/v1/nodes")["nodes"]] == [1]
+    second.options[at] = ours
+    second.start()
+    cluster.wait_settled(voters=1)
+
+
+def test_who_has_begun_to_join_joins_no_other_cluster(cluster):
+    first = cluster.found()
+    other = cluster.new_node(1, name="another cluster")
+    other.start()
+    # It is killed once it knows its cluster, and has not seen itself in it: of several, one is at that point.
+    for number in range(2, 2 + TRIES):
+        joiner = cluster.joiner(number)
+        joiner.launch()
+        wait_until("it knows its cluster", lambda: identity(joiner)[0] != bytes(16))
+        joiner.kill9()
+        cluster_id, stage = identity(joiner)
+        if stage == JOINING:
+            break
+    else:
+        pytest.fail("they all became members at once")
+    at = 1 + joiner.options.index("--join")
+    joiner.options[at] = other.peer
+    why = joiner.refused()
+    assert f"cannot join at {other.peer}: that is a node of another cluster" in why, why
+    assert [member["node"] for member in other.ask("/v1/nodes")["nodes"]] == [1]
+    # It is where it was, and where it began to join it is let in.
+    assert identity(joiner) == (cluster_id, JOINING)
+    joiner.options[at] = first.peer
+    joiner.start()
+    assert joiner.ask("/v1/node")["cluster"] == first.ask("/v1/node")["cluster"]
+
+
+def identity(node) -> tuple[bytes, int]:
+    """Its cluster, zeros while it knows none, and how far it is on its way into it: see docs/formats/identity.md."""
+    path = node.data / "identity"
+    content = path.read_bytes() if path.exists() else bytes(45)
+    return content[4:20], content[44]
 
 
 def free_port() -> int:

@@ -40,11 +40,14 @@ def test_no_error_reaches_an_application(cluster, new_load, quick, measured):
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.java
 @pytest.mark.python
-def test_no_error_reaches_an_application_in_java(cluster, new_load, java_agent, quick, measured):
+@pytest.mark.parametrize(
+    "client",
+    [pytest.param("java", marks=pytest.mark.java), pytest.param("franz-go", marks=pytest.mark.go)],
+)
+def test_no_error_reaches_an_application_of_other_clients(cluster, new_load, start_agent, client, quick, measured):
     cluster.form()
-    load = new_load(java_agent)
+    load = new_load(start_agent(client))
     roll(cluster, load, 1 if quick else TURNS)
     measured(f"{load.finish()} records")
     assert load.history.errors == []

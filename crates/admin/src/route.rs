@@ -349,7 +349,7 @@ pub(crate) static ROUTES: &[Route] = &[
         parameters: &[],
         body: body(SchemaGenerator::subschema_for::<MovePartition>),
         successes: &[ok("Where it is now.", SchemaGenerator::subschema_for::<MovedPartition>)],
-        codes: changing![InvalidName, UnknownTopic, UnknownPartition, UnknownShard, Moving, InvalidRecord],
+        codes: changing![InvalidName, UnknownTopic, UnknownPartition, UnknownShard, Moving, NotAllowed, InvalidRecord],
         handle: handle!(moves::move_partition),
     },
     Route {

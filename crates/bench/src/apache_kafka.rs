@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(5);
 /// Any cluster id will do.
 const CLUSTER: &str = "bWFpbnN0ZW0tYmVuY2gtMQ";
+/// Where the controllers of a cluster are, for nodes that come later.
+const VOTERS: &str = "controllers";
 /// The heap that kafka-server-start.sh gives a broker.
 pub(crate) const HEAP: [&str; 2] = ["-Xmx1G", "-Xms1G"];
 /// What kafka-run-class.sh tells every JVM.
@@ -85,37 +87,56 @@ impl Jars {
     /// Formats a folder for each of so many nodes of one cluster, below `folder`. Each is broker and
     /// controller, and topics have as many replicas of which two have to take a record.
     pub(crate) fn format_cluster(&self, folder: &Path, count: usize) -> Outcome<Vec<Node>> {
-        let folder = folder.canonicalize()?;
         let ports = (0..count).map(|_| free_ports()).collect::<Outcome<Vec<_>>>()?;
-        let voters: Vec<String> =
-            ports.iter().enumerate().map(|(nth, (_, port))| format!("{}@127.0.0.1:{port}", nth + 1)).collect();
-        let mut nodes = Vec::new();
-        for (nth, (port, controller)) in ports.iter().enumerate() {
-            let own = folder.join(format!("node-{}", nth + 1));
-            fs::create_dir_all(&own)?;
-            let (properties, log) = (own.join("server.properties"), own.join("kafka.log"));
-            fs::write(
-                &properties,
-                format!(
-                    "process.roles=broker,controller\nnode.id={}\ncontroller.quorum.voters={}\n\
-                     listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-                     controller.listener.names=CONTROLLER\nlog.dirs={}\ndefault.replication.factor={count}\n\
-                     min.insync.replicas=2\noffsets.topic.replication.factor={count}\n\
-                     transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr=2\n\
-                     log.segment.delete.delay.ms=1000\n",
-                    nth + 1,
-                    voters.join(","),
-                    own.join("data").display()
-                ),
-            )?;
-            File::create(&log)?;
-            if !self.server("kafka.tools.StorageTool", &properties, &log)?.status()?.success() {
-                return Err(format!("Kafka's folder could not be formatted: {}", fs::read_to_string(&log)?).into());
-            }
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
-            nodes.push(Node { jars: self.clone(), properties, address, log });
+        let voters: Vec<String> = ports
+            .iter()
+            .enumerate()
+            .map(|(nth, (_, controller))| format!("{}@127.0.0.1:{controller}", nth + 1))
+            .collect();
+        fs::write(folder.join(VOTERS), voters.join(","))?;
+        let nodes = ports.iter().enumerate().map(|(nth, (port, controller))| {
+            let listeners = format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}");
+            self.format_member(folder, nth + 1, "broker,controller", &listeners, *port)
+        });
+        nodes.collect()
+    }
+
+    /// Formats a folder for one more node, a broker, of the cluster below `folder`.
+    pub(crate) fn format_broker(&self, folder: &Path, number: usize) -> Outcome<Node> {
+        let (port, _) = free_ports()?;
+        self.format_member(folder, number, "broker", &format!("PLAINTEXT://127.0.0.1:{port}"), port)
+    }
+
+    fn format_member(&self, folder: &Path, number: usize, roles: &str, listeners: &str, port: u16) -> Outcome<Node> {
+        let folder = folder.canonicalize()?;
+        let voters = fs::read_to_string(folder.join(VOTERS))?;
+        let count = voters.split(',').count();
+        let own = folder.join(format!("node-{number}"));
+        fs::create_dir_all(&own)?;
+        let data = own.join("data");
+        self.format_with(
+            &own,
+            port,
+            &format!(
+                "process.roles={roles}\nnode.id={number}\ncontroller.quorum.voters={voters}\nlisteners={listeners}\n\
+                 controller.listener.names=CONTROLLER\nlog.dirs={}\ndefault.replication.factor={count}\n\
+                 min.insync.replicas=2\noffsets.topic.replication.factor={count}\n\
+                 transaction.state.log.replication.factor={count}\ntransaction.state.log.min.isr=2\n\
+                 log.segment.delete.delay.ms=1000\n",
+                data.display()
+            ),
+        )
+    }
+
+    /// Formats `folder` for a node with these properties.
+    fn format_with(&self, folder: &Path, port: u16, text: &str) -> Outcome<Node> {
+        let (properties, log) = (folder.join("server.properties"), folder.join("kafka.log"));
+        fs::write(&properties, text)?;
+        File::create(&log)?;
+        if !self.server("kafka.tools.StorageTool", &properties, &log)?.status()?.success() {
+            return Err(format!("Kafka's folder could not be formatted: {}", fs::read_to_string(&log)?).into());
         }
-        Ok(nodes)
+        Ok(Node { jars: self.clone(), properties, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log })
     }
 
     /// Formats `folder`, which exists, for a node with `more` lines of properties than those that one
@@ -123,22 +144,17 @@ impl Jars {
     pub(crate) fn format(&self, folder: &Path, more: &str) -> Outcome<Node> {
         let folder = folder.canonicalize()?;
         let (port, controller) = free_ports()?;
-        let (properties, log) = (folder.join("server.properties"), folder.join("kafka.log"));
-        fs::write(
-            &properties,
-            format!(
+        self.format_with(
+            &folder,
+            port,
+            &format!(
                 "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
                  listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
                  controller.listener.names=CONTROLLER\nlog.dirs={}\noffsets.topic.replication.factor=1\n\
                  transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n{more}",
                 folder.join("data").display()
             ),
-        )?;
-        File::create(&log)?;
-        if !self.server("kafka.tools.StorageTool", &properties, &log)?.status()?.success() {
-            return Err(format!("Kafka's folder could not be formatted: {}", fs::read_to_string(&log)?).into());
-        }
-        Ok(Node { jars: self.clone(), properties, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log })
+        )
     }
 }
 

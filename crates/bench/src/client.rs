@@ -2,6 +2,9 @@
 //! answers are looked at only as far as a lost record needs.
 
 use crate::Outcome;
+use ::kafka::codec::alter_partition_reassignments::{
+    AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
+};
 use ::kafka::codec::api_key::ApiKey;
 use ::kafka::codec::create_topics::{CreatableTopic, CreatableTopicConfig, CreateTopicsRequest};
 use ::kafka::codec::delete_topics::DeleteTopicsRequest;
@@ -28,6 +31,7 @@ const LIST_OFFSETS: i16 = 6;
 const METADATA: i16 = 9;
 const CREATE_TOPICS: i16 = 5;
 const DELETE_TOPICS: i16 = 5;
+const ALTER_PARTITION_REASSIGNMENTS: i16 = 0;
 /// Milliseconds that a broker may take for what we ask.
 const TIMEOUT_MILLIS: i32 = 30_000;
 /// How often a broker is asked for what takes it a while.
@@ -105,11 +109,12 @@ pub(crate) fn produce_frame(topic: &str, partition: i32, batch: &Bytes, acks: i1
     encode(PRODUCE, &request)
 }
 
-/// Who leads a partition, -1 if nobody is known to, who is preferred to, and how many replicas are in sync.
+/// Who leads a partition, -1 if nobody is known to, where its replicas are, the one that is preferred to lead first,
+/// and which of them are in sync.
 pub(crate) struct Led {
     pub(crate) leader: i32,
-    pub(crate) preferred: Option<i32>,
-    pub(crate) in_sync: usize,
+    pub(crate) replicas: Vec<i32>,
+    pub(crate) in_sync: Vec<i32>,
 }
 
 /// What a fetch found in one partition.
@@ -165,8 +170,8 @@ impl Client {
         let partitions = response.topics.into_iter().flat_map(|topic| topic.partitions);
         let led = partitions.map(|partition| Led {
             leader: partition.leader_id,
-            preferred: partition.replica_nodes.first().copied(),
-            in_sync: partition.isr_nodes.len(),
+            replicas: partition.replica_nodes,
+            in_sync: partition.isr_nodes,
         });
         Ok((brokers, led.collect()))
     }
@@ -230,6 +235,17 @@ impl Client {
             DeleteTopicsRequest { topic_names: vec![name.into()], timeout_ms: TIMEOUT_MILLIS, ..Default::default() };
         let response = self.call(DELETE_TOPICS, &request).await?;
         response.responses.iter().try_for_each(|topic| accepted("removing a topic", topic.error_code))
+    }
+
+    /// Where the replicas of a topic's only partition shall be from now on.
+    pub(crate) async fn reassign(&mut self, topic: &str, replicas: &[i32]) -> Outcome<()> {
+        let partitions = vec![ReassignablePartition { partition_index: 0, replicas: Some(replicas.to_vec()) }];
+        let topics = vec![ReassignableTopic { name: topic.into(), partitions }];
+        let request = AlterPartitionReassignmentsRequest { timeout_ms: TIMEOUT_MILLIS, topics, ..Default::default() };
+        let response = self.call(ALTER_PARTITION_REASSIGNMENTS, &request).await?;
+        accepted("moving replicas", response.error_code)?;
+        let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
+        partitions.into_iter().try_for_each(|partition| accepted("moving a replica", partition.error_code))
     }
 
     /// How many records the partitions of a topic hold together.

@@ -4,12 +4,14 @@
 //! of them have it in memory. The load is spread over the nodes: each leads as many partitions, each of which is
 //! a topic of its own, so that the native generator of `bench kafka` can be used for each node by itself.
 
+mod fourth;
 mod outage;
 mod three;
 
 use crate::apache_kafka::Jars;
 use crate::cost::median;
 use crate::figure::number;
+use crate::kafka::aims::{Bound, ratio};
 use crate::kafka::consumer;
 use crate::kafka::ledger::Plan;
 use crate::kafka::load::{self, Finished, Load};
@@ -29,6 +31,9 @@ const SHAPES: [(&str, Shape, usize); 2] = [
 ];
 /// Requests of a connection that are under way.
 const IN_FLIGHT: usize = 5;
+/// What three nodes keep when a fourth one comes.
+const HELD_BYTES: u64 = 2 << 30;
+const QUICK_BYTES: u64 = 16 << 20;
 /// A measurement is made so often, if each but the last is void.
 const TRIES: usize = 3;
 
@@ -63,6 +68,8 @@ struct Figures {
     /// By load: milliseconds at the 99th percentile, at half of what the slower one takes.
     p99: Vec<f64>,
     memory_mib: f64,
+    /// Seconds until a fourth node has its share.
+    fourth: f64,
     /// Milliseconds without an acknowledgement when a leader is killed.
     outage: f64,
 }
@@ -113,6 +120,13 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             all[nth].push(figures);
         }
         clusters.into_iter().try_for_each(Three::end)?;
+        for (nth, product) in products.iter().enumerate() {
+            let mut cluster = Three::start(product, &disk::fresh(&options.folder, product.label())?)?;
+            let took = fourth::measure(&mut cluster, if options.quick { QUICK_BYTES } else { HELD_BYTES })?;
+            eprintln!("{} a fourth node: {took:.1} s", product.label());
+            all[nth].last_mut().ok_or("nothing was measured")?.fourth = took;
+            cluster.end()?;
+        }
     }
     disk::remove(&options.folder)?;
     print(&products, &all, load_average);
@@ -185,22 +199,39 @@ fn pace(options: &Options, cluster: &mut Three, shape: Shape, records_a_second: 
 fn print(products: &[Product], all: &[Vec<Figures>], load_average: f64) {
     println!("Load average before: {load_average:.1}; {} repetitions.\n", all[0].len());
     let heads: Vec<&str> = products.iter().map(Product::label).collect();
-    println!("| | {} | Mainstem / Kafka |\n|---|{}---|", heads.join(" | "), "---|".repeat(heads.len()));
+    let ratios = if heads.len() == 2 { " ratio | worst | best | aim | |" } else { "" };
+    let columns = 1 + heads.len() + ratios.matches('|').count();
+    println!("| | {} |{ratios}\n|{}", heads.join(" | "), "---|".repeat(columns));
     for (nth, (name, ..)) in SHAPES.iter().enumerate() {
-        row(&format!("{name}: records/s"), all, |of| of.most[nth].0);
-        row(&format!("{name}: CPU of all nodes, s per million records"), all, |of| of.most[nth].1);
-        row(&format!("{name}: acknowledged, p99 at half of the slower one's rate, ms"), all, |of| of.p99[nth]);
+        row(&format!("{name}: records/s"), all, Some(Bound::AtLeast(1.5)), |of| of.most[nth].0);
+        let cpu = format!("{name}: CPU of all nodes, s per million records");
+        row(&cpu, all, Some(Bound::AtMost(1.0 / 3.0)), |of| of.most[nth].1);
+        let p99 = format!("{name}: acknowledged, p99 at half of the slower one's rate, ms");
+        row(&p99, all, Some(Bound::AtMost(0.5)), |of| of.p99[nth]);
     }
-    row("memory of all nodes, MiB", all, |of| of.memory_mib);
-    row("without service after kill -9 of a leader, ms", all, |of| of.outage);
+    row("memory of all nodes, MiB", all, None, |of| of.memory_mib);
+    let outage = "without service after kill -9 of a leader, ms";
+    row(outage, all, Some(Bound::AtMost(1.0 / 3.0)), |of| of.outage);
+    row("until a fourth node has its share of 2 GiB, s", all, None, |of| of.fourth);
 }
 
-fn row(name: &str, all: &[Vec<Figures>], of: impl Fn(&Figures) -> f64) {
-    let medians: Vec<f64> = all.iter().map(|runs| median(runs.iter().map(&of))).collect();
-    let cells: Vec<String> = medians.iter().map(|value| number(*value)).collect();
-    let ratio = match all {
-        [ours, theirs] => number(median(ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)))),
-        _ => "-".to_owned(),
-    };
-    println!("| {name} | {} | {ratio} |", cells.join(" | "));
+/// A figure of each product: medians; and with two of them, of the ratios within a repetition the median, the worst
+/// and the best, and whether the median is what we aim at.
+fn row(name: &str, all: &[Vec<Figures>], aim: Option<Bound>, of: impl Fn(&Figures) -> f64) {
+    let mut cells = vec![name.to_owned()];
+    cells.extend(all.iter().map(|runs| number(median(runs.iter().map(&of)))));
+    if let [ours, theirs] = all {
+        let mut ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| of(ours) / of(theirs)).collect();
+        ratios.sort_by(f64::total_cmp);
+        if !matches!(aim, Some(Bound::AtLeast(_))) {
+            ratios.reverse();
+        }
+        let middle = median(ratios.iter().copied());
+        cells.extend([middle, ratios[0], ratios[ratios.len() - 1]].map(ratio));
+        cells.extend(match aim {
+            Some(aim) => [aim.to_string(), if aim.holds(middle) { "met" } else { "missed" }.to_owned()],
+            None => [String::new(), String::new()],
+        });
+    }
+    println!("| {} |", cells.join(" | "));
 }

@@ -5,11 +5,11 @@
 //! doubles or changes a record is void and ends the benchmark. What is measured is kept as JSON; the
 //! report and its picture are written from that. Start with [`scenario`].
 
-mod aims;
+pub(crate) mod aims;
 mod broker_under_test;
 pub(crate) mod consumer;
 mod contest;
-mod fill;
+pub(crate) mod fill;
 pub(crate) mod histogram;
 pub(crate) mod ledger;
 pub(crate) mod load;

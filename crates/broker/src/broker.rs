@@ -6,9 +6,11 @@ use crate::cluster::entrance::Entrance;
 use crate::cluster::leaders::Leaders;
 use crate::cluster::load::Load;
 use crate::cluster::network::Network;
+use crate::cluster::reach::Reach;
 use crate::group::GroupConfig;
 use crate::group_usage::Remembered;
 use crate::groups::Groups;
+use crate::hedge::Hedge;
 use crate::home::{FolderHome, Home, Local, Origin};
 use crate::identity::{Identity, Stage};
 use crate::memory::Memory;
@@ -22,6 +24,7 @@ use crate::world::World;
 use futures::future::BoxFuture;
 use journal::{CacheBudget, ColdPages};
 use machine::catalog::NodeState;
+use machine::refusal::Limit;
 use machine::{Command, Effect, Refusal};
 use model::{Incarnation, NodeId, ShardId, limit};
 use shard::{Bandwidth, Environment, ProposeError, Role, Shard, Transport};
@@ -132,6 +135,8 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     /// Who was last known to lead shards that are not here.
     pub(crate) leaders: Leaders,
+    /// Whether the others are heard of.
+    pub(crate) reach: Reach,
     /// Turns to propose for other nodes.
     pub(crate) forwards: Arc<Semaphore>,
     pub(crate) waiters: Arc<Waiters>,
@@ -141,6 +146,10 @@ pub(crate) struct Inner {
     pub(crate) traffic: Traffic,
     /// What the streams take that this node leads.
     pub(crate) load: Load,
+    /// Bytes of older records that may be read for other nodes before those read last are sent.
+    pub(crate) unsent: Arc<Semaphore>,
+    /// When older records are asked of one more node.
+    pub(crate) hedge: Hedge,
     /// What is remembered from one look at all groups to the next. Held by whoever looks.
     pub(crate) seen_groups: Arc<tokio::sync::Mutex<Remembered>>,
     pub(crate) memory: Memory,
@@ -273,12 +282,15 @@ impl Broker {
             peer_address,
             world: world.clone(),
             leaders: Leaders::default(),
+            reach: Reach::default(),
             forwards: Arc::new(Semaphore::new(limit::FORWARDS_MAX)),
             waiters,
             changes,
             groups,
             traffic,
             load: Load::default(),
+            unsent: Arc::new(Semaphore::new(limit::OLDER_BYTES_UNSENT_MAX)),
+            hedge: Hedge::default(),
             seen_groups: Arc::default(),
             inspecting: Arc::new(Semaphore::new(turns)),
             sizing: tokio::sync::Mutex::default(),
@@ -291,6 +303,9 @@ impl Broker {
         }
         if broker.inner.network.is_some() {
             world.spawn(crate::cluster::driver::run(Arc::downgrade(&broker.inner)));
+            if broker.inner.config.cluster.sheds {
+                world.spawn(crate::cluster::spreader::run(Arc::downgrade(&broker.inner)));
+            }
         }
         world.spawn(crate::delivery::run(Arc::downgrade(&broker.inner)));
         world.spawn(crate::defaults::follow(Arc::downgrade(&broker.inner)));
@@ -584,6 +599,7 @@ impl From<Refusal> for BrokerError {
             Refusal::OutOfOrderSequence => BrokerError::OutOfOrderSequence,
             Refusal::FencedProducer => BrokerError::FencedProducer,
             Refusal::OffsetOutOfRange => BrokerError::OffsetOutOfRange,
+            Refusal::LimitReached(Limit::Moves) => BrokerError::TooManyMoves,
             Refusal::LimitReached(what) => BrokerError::LimitReached(what.name()),
             Refusal::NameTaken => BrokerError::TopicExists,
             Refusal::InvalidPartitions => BrokerError::InvalidPartitions,

@@ -2,10 +2,12 @@
 
 use crate::broker::Inner;
 use crate::cluster::call::{NodeAnswer, NodeCall};
+use crate::cluster::leaders::Asked;
+use crate::cluster::network::Network;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use machine::{Command, Refusal, Reply};
-use model::{NodeId, ShardId, limit};
+use model::{ShardId, limit};
 use parking_lot::Mutex;
 use shard::{ProposeError, Request, Shard};
 use std::collections::BTreeMap;
@@ -111,9 +113,9 @@ async fn deliver_to(inner: &Inner, from: &Shard, to: ShardId) -> Tried {
     }
     let logged = match inner.shards.get(to) {
         Some(target) if target.leading().is_ok() => log(&target, from.id(), items).await,
-        _ => match inner.whom_to_ask(to, 0) {
-            Some(leader) if leader != inner.me() => log_elsewhere(inner, leader, from.id(), to, items).await,
-            _ => Vec::new(),
+        _ => match &inner.network {
+            Some(network) => log_elsewhere(inner, &**network, from.id(), to, items).await,
+            None => Vec::new(),
         },
     };
     if !logged.is_empty() && from.command(Command::Delivered { to, items: logged }).await.is_ok() {
@@ -158,27 +160,29 @@ pub(crate) async fn log(target: &Shard, from: ShardId, items: Vec<(u64, Bytes)>)
 /// takes each item once.
 async fn log_elsewhere(
     inner: &Inner,
-    leader: NodeId,
+    network: &dyn Network,
     from: ShardId,
     to: ShardId,
     items: Vec<(u64, Bytes)>,
 ) -> Vec<u64> {
-    let Some(network) = &inner.network else { return Vec::new() };
-    match inner.ask(&**network, leader, &NodeCall::Deliver { from, to, items }, inner.world.now() + PATIENCE).await {
-        Ok(NodeAnswer::Delivered { items }) => items,
-        Ok(NodeAnswer::NotLeader { leader }) => {
-            match leader {
-                Some(leader) => inner.leaders.hear(to, leader),
-                None => inner.leaders.forget(to),
-            }
-            Vec::new()
-        }
-        _ => {
+    let call = NodeCall::Deliver { from, to, items };
+    let mut asked = Asked::default();
+    while let Some(leader) = asked.next(|| inner.whom_to_ask(to, 0)).filter(|leader| *leader != inner.me()) {
+        let named = match inner.ask(network, leader, &call, inner.world.now() + PATIENCE).await {
+            Ok(NodeAnswer::Delivered { items }) => return items,
+            Ok(NodeAnswer::NotLeader { leader }) => leader,
+            _ => None,
+        };
+        match named {
+            Some(named) => inner.leaders.hear(to, named),
             // The next time another one is asked.
-            inner.leaders.forget(to);
-            Vec::new()
+            None => inner.leaders.forget(to),
+        }
+        if !asked.follow(named) {
+            break;
         }
     }
+    Vec::new()
 }
 
 type Answer = Result<Reply, ProposeError>;
@@ -196,9 +200,15 @@ fn is_logged(item: u64, answer: Answer, from: ShardId, to: ShardId) -> bool {
     match answer {
         // One before it is not there, so this one did not count: both are sent again.
         Ok(Reply::Refused(Refusal::NotYet)) | Err(_) => false,
+        // Deterministic: another try would end the same way.
         Ok(Reply::Refused(refusal)) => {
-            // Deterministic: another try would end the same way.
-            tracing::warn!(%from, %to, item, %refusal, "an outbox item was refused");
+            match refusal {
+                // It is about a stream that went while it was on its way.
+                Refusal::UnknownStream | Refusal::Moved(_) => {
+                    tracing::debug!(%from, %to, item, %refusal, "an outbox item came too late");
+                }
+                _ => tracing::warn!(%from, %to, item, %refusal, "an outbox item was refused"),
+            }
             true
         }
         Ok(_) => true,

@@ -96,7 +96,8 @@ impl Home for FolderHome {
         Box::pin(async move {
             let removed = tokio::task::spawn_blocking({
                 let path = path.clone();
-                move || std::fs::remove_dir_all(path)
+                // What its journal had begun when it was stopped may have made a file meanwhile.
+                move || std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_dir_all(&path))
             });
             match removed.await {
                 Ok(Err(error)) => Err(NodeError::Io { path, error }),

@@ -23,6 +23,7 @@ pub mod group;
 mod group_answers;
 pub mod group_usage;
 mod groups;
+mod hedge;
 pub mod home;
 pub mod identity;
 mod lag;

@@ -1,13 +1,14 @@
 //! Who belongs to the cluster and who leads what, for protocols that tell their clients.
 
 use crate::broker::{Broker, Inner};
-use crate::cluster::Advertised;
+use crate::cluster::standing::Standing;
+use crate::cluster::{Advertised, plan};
 use crate::request::{BrokerError, PartitionRef};
 use futures::future;
 use machine::catalog::{Endpoint, Node};
 use machine::machine::VERSION_MAX;
 use machine::{Command, Reply as MachineReply};
-use model::{LeaderEpoch, NodeId, ShardId, limit};
+use model::{LeaderEpoch, NodeId, ShardId};
 use shard::{Membership, Role, Shard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -120,22 +121,37 @@ impl Broker {
         Some((self.inner.leader_of(place.shard), self.inner.epoch_of(place)?))
     }
 
-    /// A replica of a partition in a rack, if this node leads it, is elsewhere, and the replica is not
+    /// Whether this node has heard of nobody who leads the catalog for a while: other nodes may know better who leads
+    /// what.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.inner.reach.is_cut_off(self.inner.world.now())
+    }
+
+    /// A replica of a partition in a rack, if this node leads it, is elsewhere, and the replica answers and is not
     /// behind: whoever is there reads it from there (KIP-392).
     #[must_use]
     pub fn nearest_replica(&self, partition: &PartitionRef, rack: &str) -> Option<NodeId> {
         let inner = &self.inner;
         let place = inner.resolve(partition).ok()?;
-        if inner.config.cluster.rack.as_deref() == Some(rack) || inner.shards.get(place.shard)?.leading().is_err() {
+        let shard = inner.shards.get(place.shard)?;
+        if inner.config.cluster.rack.as_deref() == Some(rack) || shard.leading().is_err() {
             return None;
         }
-        let in_sync = inner.in_sync(place.shard);
-        let machine = inner.catalog().machine();
-        let is_there = |node: &NodeId| {
-            let row = machine.catalog.node(*node);
-            row.is_some_and(|row| row.rack.as_deref() == Some(rack.as_bytes()) && row.state != NodeState::Removed)
-        };
-        in_sync.into_iter().find(|node| *node != inner.me() && is_there(node))
+        let mut there = inner.replicas_of(place.shard);
+        {
+            let machine = inner.catalog().machine();
+            there.retain(|node| {
+                let row = machine.catalog.node(*node);
+                row.is_some_and(|row| row.rack.as_deref() == Some(rack.as_bytes()) && row.state != NodeState::Removed)
+            });
+        }
+        // Most readers are where there is none, and ask for many partitions.
+        if there.is_empty() {
+            return None;
+        }
+        let Standing { membership, at_hand, .. } = Standing::of(&shard, inner.me()).ok()?;
+        there.into_iter().find(|node| *node != inner.me() && membership.is_voter(*node) && at_hand.contains(node))
     }
 
     /// How the replicas on this node are.
@@ -164,6 +180,15 @@ impl Broker {
             MachineReply::Refused(refusal) => Err(refusal.into()),
             _ => Ok(()),
         }
+    }
+
+    /// What nodes that are to be emptied keep, because no other node can have it: replicas of shards, and votes in
+    /// the catalog.
+    #[must_use]
+    pub fn kept_replicas(&self) -> BTreeSet<(NodeId, ShardId)> {
+        let membership = self.inner.catalog().membership();
+        let machine = self.inner.catalog().machine();
+        plan::kept(&machine.catalog, self.inner.replication(), &membership)
     }
 
     /// Waits until every shard of this node has a leader and, where it is among others, the catalog knows
@@ -236,12 +261,23 @@ impl Inner {
         replicas
     }
 
-    /// Those of them that vote and, where this node leads, are not far behind.
-    pub(crate) fn in_sync(&self, shard: ShardId) -> Vec<NodeId> {
-        let Some(replica) = self.shards.get(shard) else { return self.replicas_of(shard) };
-        let (membership, lags) = (replica.membership(), replica.lags());
-        let is_near = |node: &NodeId| lags.get(node).is_none_or(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
-        self.replicas_of(shard).into_iter().filter(|node| membership.is_voter(*node) && is_near(node)).collect()
+    /// Those of them that vote, answer and are not far behind, as this node knows if it leads; otherwise those that vote
+    /// and are not known to be silent.
+    pub(crate) fn in_sync(&self, shard: ShardId, silent: &BTreeSet<NodeId>) -> Vec<NodeId> {
+        let mut replicas = self.replicas_of(shard);
+        let standing = match self.shards.get(shard) {
+            Some(replica) => {
+                let membership = replica.membership();
+                replicas.retain(|node| membership.is_voter(*node));
+                Standing::of(&replica, self.me()).ok()
+            }
+            None => None,
+        };
+        replicas.retain(|node| match &standing {
+            Some(standing) => standing.at_hand.contains(node),
+            None => !silent.contains(node),
+        });
+        replicas
     }
 
     /// A stream's leader epoch as known here; `None` when it is not here.

@@ -81,6 +81,17 @@ pub enum NodeError {
     /// The folder has a cluster of its own, and is to join another one.
     #[error("{0} has a cluster of its own: a node joins with an empty folder. Without --join it goes on as it was")]
     Founded(PathBuf),
+    /// The folder is that of a node of a cluster, and is to join another one.
+    #[error(
+        "{folder} is the data of a node of another cluster than that of {seed}: a node joins with an empty folder. \
+         Without --join it goes on where it was"
+    )]
+    OtherCluster {
+        /// The folder.
+        folder: PathBuf,
+        /// Who was to be joined.
+        seed: String,
+    },
     /// The folder waits to be let into a cluster.
     #[error("{0} is that of a node that has not been let into its cluster yet: start it with --join HOST:PORT")]
     Joining(PathBuf),

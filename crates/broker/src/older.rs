@@ -5,19 +5,21 @@ use crate::broker::{Broker, Inner};
 use crate::cluster::call::{NodeAnswer, NodeCall, OlderPieces};
 use crate::request::BrokerError;
 use crate::world::Moment;
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use journal::{Journal, ReadError, Slice};
 use machine::messaging::moving::Older;
+use model::wire::Wire;
 use model::{NodeId, Offset, ShardId, StreamId, Timestamp, limit};
 use shard::Shard;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// How long other nodes are asked for what they have.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A node that has not answered for so long is not waited for alone.
-const HANGS: Duration = Duration::from_millis(150);
 
 /// Older records that are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -60,18 +62,35 @@ impl Inner {
         let bytes_max = bytes_max as u64;
         let call = NodeCall::ReadOlder { shard, stream, from, to, since, bytes_max };
         let (mut nodes, mut asked) = (self.who_has(shard).into_iter(), FuturesUnordered::new());
+        // Since when those that have not answered were asked.
+        let mut awaited = BTreeMap::new();
         loop {
+            let mut patience = deadline.since(self.world.now());
             if let Some(node) = nodes.next().filter(|_| !self.is_over(deadline)) {
                 let (network, call) = (&network, &call);
                 asked.push(async move { (node, self.ask(&**network, node, call, deadline).await) });
+                awaited.insert(node, self.world.now());
+                if nodes.len() > 0 {
+                    patience = patience.min(self.hedge.patience(node));
+                }
             } else if asked.is_empty() || self.is_over(deadline) {
                 break;
             }
-            let patience = if nodes.len() > 0 { HANGS } else { deadline.since(self.world.now()) };
-            match self.world.timeout(patience, asked.next()).await.flatten() {
-                Some((_, Ok(NodeAnswer::Older { pieces }))) => return Ok(pieces.into_iter().map(slice).collect()),
-                Some((node, Ok(NodeAnswer::NotNow { why }))) => {
-                    tracing::debug!(%node, %stream, why, "older records are not read there")
+            let Some((node, answer)) = self.world.timeout(patience, asked.next()).await.flatten() else { continue };
+            let began = awaited.remove(&node);
+            match answer {
+                Ok(NodeAnswer::Older { pieces }) => {
+                    let now = self.world.now();
+                    if let Some(began) = began {
+                        self.hedge.note(node, now.since(began));
+                    }
+                    for (silent, began) in awaited {
+                        self.hedge.note_silence(silent, now.since(began));
+                    }
+                    return Ok(pieces.into_iter().map(slice).collect());
+                }
+                Ok(NodeAnswer::NotNow { why }) => {
+                    tracing::debug!(%node, %stream, why, "older records are not read there");
                 }
                 _ => {}
             }
@@ -85,11 +104,13 @@ impl Inner {
         self.world.now() + PATIENCE
     }
 
-    /// The other nodes that have a replica of a shard, whoever leads it first.
+    /// The other nodes that have a replica of a shard: whoever answers soonest first, and where that is not known,
+    /// whoever leads it.
     fn who_has(&self, shard: ShardId) -> Vec<NodeId> {
         let leader = self.whom_to_ask(shard, 0).filter(|node| *node != self.me());
         let mut nodes: Vec<NodeId> = leader.into_iter().collect();
         nodes.extend(self.replicas_of(shard).into_iter().filter(|node| *node != self.me() && Some(*node) != leader));
+        self.hedge.sort(&mut nodes);
         nodes
     }
 
@@ -97,35 +118,60 @@ impl Inner {
         self.world.now() >= deadline
     }
 
-    /// Reads older records for another node.
-    pub(crate) async fn read_for_another(&self, shard: ShardId, wanted: Wanted) -> NodeAnswer {
-        let not_now = |why: &str| NodeAnswer::NotNow { why: why.to_owned() };
-        let Some(replica) = self.shards.get(shard).filter(|shard| !shard.is_in_doubt()) else {
-            return not_now("there is no replica here that can be read");
-        };
-        let Some((start, end)) = replica.machine().messaging.stream(wanted.stream).map(|of| (of.start, of.end)) else {
-            return not_now("there is no such stream here");
-        };
+    /// Reads older records for another node: the answer, which holds the memory that it takes until it is sent.
+    pub(crate) async fn read_for_another(&self, shard: ShardId, wanted: Wanted) -> Bytes {
+        match self.pieces_for_another(shard, wanted).await {
+            Ok((pieces, mut held)) => {
+                let answer = NodeAnswer::Older { pieces }.to_wire();
+                drop(held.split(held.num_permits().saturating_sub(answer.len())));
+                Bytes::from_owner(Unsent { answer, _held: held })
+            }
+            Err(why) => NodeAnswer::NotNow { why }.to_wire().into(),
+        }
+    }
+
+    /// They, and the memory that was taken before they were read; or why not.
+    async fn pieces_for_another(
+        &self,
+        shard: ShardId,
+        wanted: Wanted,
+    ) -> Result<(Vec<OlderPieces>, OwnedSemaphorePermit), String> {
+        let replica = self.shards.get(shard).filter(|shard| !shard.is_in_doubt());
+        let replica = replica.ok_or("there is no replica here that can be read")?;
+        let state = replica.machine().messaging.stream(wanted.stream).map(|of| {
+            // The first piece comes whole, however large it is.
+            (of.start, of.end, of.config.piece_bytes_max as usize)
+        });
+        let (start, end, largest) = state.ok_or("there is no such stream here")?;
         if wanted.since.is_some() && end < wanted.to {
-            return not_now("some of them are not here yet");
+            return Err("some of them are not here yet".to_owned());
         }
-        let wanted = Wanted { from: wanted.from.max(start), to: wanted.to.min(end), ..wanted };
+        let bytes_max = wanted.bytes_max.min(limit::OLDER_BYTES_MAX);
+        let wanted = Wanted { from: wanted.from.max(start), to: wanted.to.min(end), bytes_max, ..wanted };
         if wanted.from >= wanted.to {
-            return not_now("there are no such records here");
+            return Err("there are no such records here".to_owned());
         }
-        let wanted = Wanted { bytes_max: wanted.bytes_max.min(limit::OLDER_BYTES_MAX), ..wanted };
-        // Not waited for: who asks holds memory meanwhile. The first piece comes whole, however large it is.
-        let largest = replica.machine().messaging.stream(wanted.stream).map_or(0, |of| of.config.piece_bytes_max);
-        let bytes = wanted.bytes_max.max(largest as usize).max(limit::ANSWER_BYTES_ORDINARY);
-        let Some(held) = self.memory.answers.try_take(bytes) else {
-            return not_now("there is no memory for it");
-        };
+        // Not waited for: who asks holds memory meanwhile.
+        let bytes = u32::try_from(bytes_max + largest.min(limit::PIECE_BYTES_MAX)).unwrap_or(u32::MAX);
+        let held = self.unsent.clone().try_acquire_many_owned(bytes);
+        let held = held.map_err(|_| "what was read for others before has not been sent yet")?;
         let journal = replica.journal().clone();
-        match self.world.blocking(move || (read(&journal, wanted), held)).await {
-            Some((Ok(slices), _held)) => NodeAnswer::Older { pieces: slices.into_iter().map(pieces).collect() },
-            Some((Err(error), _)) => not_now(&error.to_string()),
-            None => not_now("the node stops"),
-        }
+        // The work goes on when whoever asked leaves, and so it has what it takes.
+        let (slices, held) =
+            self.world.blocking(move || (read(&journal, wanted), held)).await.ok_or("the node stops")?;
+        Ok((slices.map_err(|error| error.to_string())?.into_iter().map(pieces).collect(), held))
+    }
+}
+
+/// An answer that has not been sent yet, and memory for it.
+struct Unsent {
+    answer: Vec<u8>,
+    _held: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Unsent {
+    fn as_ref(&self) -> &[u8] {
+        &self.answer
     }
 }
 
@@ -175,5 +221,56 @@ impl From<ReadError> for BrokerError {
             ReadError::Damaged { .. } => BrokerError::Damaged,
             ReadError::Table(_) | ReadError::Io(_) => BrokerError::Unavailable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::request::{AppendPart, CreateTopic, PartitionRef, Reply, Request, TopicRef};
+    use crate::setting::Settings;
+    use model::record::Message;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_read_for_others_is_held_until_it_is_sent_and_takes_nothing_from_clients() {
+        let folder = tempfile::tempdir().unwrap();
+        let broker = Broker::start(folder.path(), Config { shards: 1, ..Config::default() }).await.unwrap();
+        let (name, settings) = ("t".to_owned(), Settings::default());
+        let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only: false };
+        broker.call(Request::CreateTopics(vec![topic])).await.await;
+        let partition = PartitionRef { topic: TopicRef::Name("t".into()), partition: 0 };
+        let message = Message { timestamp: Timestamp(1), value: &[7; 5000], ..Message::default() };
+        let part = AppendPart {
+            to: partition.clone(),
+            bytes: Bytes::from(message.encode().unwrap()),
+            durability: None,
+            inspect: |bytes, _, _, _| Ok(Some(bytes.clone())),
+        };
+        let Reply::Appended(mut appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
+        appended.remove(0).unwrap();
+        let inner = &broker.inner;
+        let place = inner.resolve(&partition).unwrap();
+        let wanted = Wanted { stream: place.stream, from: Offset(0), to: Offset(1), since: None, bytes_max: 1 };
+        let free = || inner.unsent.available_permits();
+
+        let answer = inner.read_for_another(place.shard, wanted).await;
+        let Ok(NodeAnswer::Older { pieces }) = NodeAnswer::from_wire(&answer) else { panic!("{answer:?}") };
+        assert_eq!((pieces.len(), pieces[0].base), (1, Offset(0)));
+        assert!(answer.len() > 5000);
+        assert_eq!(free(), limit::OLDER_BYTES_UNSENT_MAX - answer.len(), "what it takes, while it is there");
+        assert_eq!(inner.memory.answers.used(), 0, "clients' answers have theirs");
+        // Who sends it has parts of it.
+        let part = answer.slice(10..);
+        drop(answer);
+        assert!(free() < limit::OLDER_BYTES_UNSENT_MAX);
+        drop(part);
+        assert_eq!(free(), limit::OLDER_BYTES_UNSENT_MAX);
+
+        let all = inner.unsent.clone().try_acquire_many_owned(limit::OLDER_BYTES_UNSENT_MAX as u32).unwrap();
+        let refused = NodeAnswer::from_wire(&inner.read_for_another(place.shard, wanted).await);
+        assert!(matches!(&refused, Ok(NodeAnswer::NotNow { why }) if why.contains("not been sent")), "{refused:?}");
+        drop(all);
+        broker.stop().await;
     }
 }

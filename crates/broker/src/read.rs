@@ -45,6 +45,15 @@ pub(crate) struct Found {
     older_elsewhere: Vec<Slice>,
 }
 
+/// What was read.
+struct NowRead {
+    parts: Vec<Result<ReadPart, BrokerError>>,
+    /// Whether some of what is asked for is in the shard that its stream came from.
+    older: bool,
+    /// The memory that it takes.
+    held: Option<Held>,
+}
+
 impl Found {
     /// The first record, wherever it is.
     pub(crate) fn start(&self) -> Offset {
@@ -82,15 +91,15 @@ impl Broker {
                 let held = match there.filter(|bytes| *bytes > 0) {
                     Some(bytes) => match self.memory_to_read(bytes, world.now() + MEMORY_PATIENCE).await {
                         Some(held) => Some(held),
-                        None => return Reply::Read { parts: self.read_now(&query, 0, None).await.0, waited },
+                        None => return Reply::Read { parts: self.read_now(&query, 0, None).await.parts, waited },
                     },
                     None => None,
                 };
                 let most = held.as_ref().map_or(query.max_bytes, Held::bytes);
-                let (parts, held) = self.read_now(&query, most, held).await;
+                let NowRead { parts, older, held } = self.read_now(&query, most, held).await;
                 let bytes: usize = parts.iter().flatten().map(ReadPart::bytes).sum();
                 // What follows older records is read next time, and is there already.
-                let enough = bytes >= query.min_bytes || bytes > 0 && self.inner.reads_older(&query);
+                let enough = bytes >= query.min_bytes || bytes > 0 && older;
                 if last || enough || parts.iter().any(Result::is_err) {
                     self.inner.note_read(&parts);
                     return Reply::Read { parts, waited };
@@ -118,21 +127,25 @@ impl Broker {
 
     /// Reads so many bytes and no more, beyond the first piece, into memory that was taken for it. With none, only
     /// what is wrong is told, and where partitions begin and end.
-    async fn read_now(
-        &self,
-        query: &Arc<ReadQuery>,
-        most: usize,
-        held: Option<Held>,
-    ) -> (Vec<Result<ReadPart, BrokerError>>, Option<Held>) {
+    async fn read_now(&self, query: &Arc<ReadQuery>, most: usize, held: Option<Held>) -> NowRead {
         let mut found: Vec<_> = query.parts.iter().map(|range| self.inner.find_to_read(range, query)).collect();
-        self.read_elsewhere(query, &mut found, most).await;
+        let is_older = |(range, found): (&ReadRange, &Result<Found, BrokerError>)| {
+            found.as_ref().is_ok_and(|found| found.is_older(range.offset))
+        };
+        let older = query.parts.iter().zip(&found).any(is_older);
+        if older {
+            self.read_elsewhere(query, &mut found, most).await;
+        }
         if query.parts.iter().zip(&found).all(|(range, found)| is_in_memory(range, found.as_ref())) {
-            return (read_parts(query, found, most), held);
+            return NowRead { parts: read_parts(query, found, most), older, held };
         }
         let theirs = query.clone();
         // The work goes on when whoever asked leaves, and so it has what it takes.
-        let work = move || (read_parts(&theirs, found, most), held);
-        let failed = || (query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect(), None);
+        let work = move || NowRead { parts: read_parts(&theirs, found, most), older, held };
+        let failed = || {
+            let parts = query.parts.iter().map(|_| Err(BrokerError::Unavailable)).collect();
+            NowRead { parts, older, held: None }
+        };
         self.inner.world.blocking(work).await.unwrap_or_else(failed)
     }
 
@@ -409,11 +422,6 @@ impl Inner {
         (bytes > 0 || !tells).then_some(bytes)
     }
 
-    /// Whether some of what is asked for is in the shard that its stream came from.
-    fn reads_older(&self, query: &ReadQuery) -> bool {
-        query.parts.iter().any(|part| self.find_to_read(part, query).is_ok_and(|found| found.is_older(part.offset)))
-    }
-
     /// The stream to read from: as the leader has it or, where that is enough, as this replica has it. One
     /// in doubt is not read: it may say what was taken back.
     fn find_to_read(&self, range: &ReadRange, query: &ReadQuery) -> Result<Found, BrokerError> {
@@ -428,6 +436,10 @@ impl Inner {
         // Of one that goes on elsewhere, what is left is read; what is to come, whoever has that knows.
         if range.offset >= found.state.end {
             self.check_newest(&found)?;
+            // Whoever waits at a replica that is cut off would wait in vain.
+            if !found.leads && !found.shard.hears_leader() {
+                return Err(BrokerError::NotLeader(None));
+            }
         }
         found.look_for_older(self, range.offset);
         Ok(found)

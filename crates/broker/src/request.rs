@@ -207,6 +207,12 @@ pub enum BrokerError {
     /// No shard of this number that streams can be in.
     #[error("no such shard")]
     UnknownShard,
+    /// Nobody leads the shard, or most of its replicas do not answer whoever does.
+    #[error("{0} has no leader that most of its replicas follow")]
+    NoLeader(ShardId),
+    /// As many streams move as may at a time.
+    #[error("as many partitions are on their way as may be at a time")]
+    TooManyMoves,
     /// A stream does not move while it moves, or while some of it is where it was.
     #[error("it moves, or records of it are still in the shard that it came from")]
     Moving,
@@ -279,14 +285,17 @@ pub struct PartitionInfo {
     pub epoch: Option<LeaderEpoch>,
     /// The nodes that have it.
     pub replicas: Vec<NodeId>,
-    /// Those of them that are known to have all that is committed, or nearly.
+    /// Those of them that have all that is committed, or nearly, and answer. Whoever leads it knows that of all; of the
+    /// others those that vote are named unless they are known to be silent.
     pub in_sync: Vec<NodeId>,
-    /// Those of them that are known not to run.
+    /// Those of them that are known to be silent. A node knows it of those that it leads a shard with.
     pub offline: Vec<NodeId>,
     /// The shard that it is in, once it is in one.
     pub shard: Option<ShardId>,
     /// The shard that it came from, while that still has records of it.
     pub older_shard: Option<ShardId>,
+    /// The shard that it is on its way to.
+    pub moving_to: Option<ShardId>,
 }
 
 /// A topic to make.

@@ -1,7 +1,7 @@
 //! How the node's shards are: for health checks and metrics.
 
 use crate::broker::Broker;
-use journal::{Counters, Space, Usage};
+use journal::{Counters, Usage};
 use machine::catalog::NodeState;
 use model::{NodeId, ShardId};
 use shard::{Copying, Role, Shard};
@@ -81,7 +81,7 @@ impl Broker {
             if shard.is_in_doubt() {
                 problems.push(format!("shard {} is in doubt: acknowledged records may be missing here", shard.id().0));
             }
-            if shard.journal().space() != Space::Enough {
+            if !shard.journal().has_room() {
                 problems.push(format!("shard {} has no room on disk", shard.id().0));
             }
         }

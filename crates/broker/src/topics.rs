@@ -7,7 +7,7 @@ use machine::catalog::topic::{Partition, Topic};
 use machine::command::NewTopic;
 use machine::{Command, Reply as MachineReply};
 use model::{LeaderEpoch, Name, NodeId, ProducerId, ShardId, TopicId, limit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How long the maker of a topic waits for its streams.
@@ -21,18 +21,20 @@ impl Broker {
             0 => None,
             bytes => Some(self.inner.memory.answers.take(bytes).await),
         };
+        let silent = self.inner.silent_nodes();
         let Some(topics) = query.topics else {
             let machine = self.inner.catalog().machine();
             let found: Vec<_> = machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect();
             drop(machine);
-            return Reply::Topics(found.into_iter().map(|(id, topic)| Ok(self.inner.describe(id, &topic))).collect());
+            let described = found.into_iter().map(|(id, topic)| Ok(self.inner.describe_among(id, &topic, &silent)));
+            return Reply::Topics(described.collect());
         };
         let mut infos = Vec::with_capacity(topics.len());
         let (create, mut created) = (query.create_missing && self.inner.config.auto_create_topics, 0);
         for topic in topics {
             let found = self.inner.find(&topic);
             infos.push(match (found, topic) {
-                (Some((id, topic)), _) => Ok(self.inner.describe(id, &topic)),
+                (Some((id, topic)), _) => Ok(self.inner.describe_among(id, &topic, &silent)),
                 // An invitation to ask again.
                 (None, TopicRef::Name(_)) if create && created == limit::TOPICS_MADE_AT_ONCE_MAX => {
                     Err(BrokerError::Unavailable)
@@ -74,11 +76,14 @@ impl Broker {
         if self.inner.find_with(&TopicRef::Name(topic.name), |_, _| ()).is_some() {
             return Err(BrokerError::TopicExists);
         }
-        let takers: Vec<NodeId> = self.members().active().collect();
-        let takers_count = takers.len() as u32;
-        if topic.replicas.is_some_and(|replicas| !(1..=takers_count).contains(&replicas)) {
-            return Err(BrokerError::InvalidReplicas(takers_count));
+        let members = self.members();
+        // One that is to leave counts: it goes only when there is another, and nobody shall be refused meanwhile.
+        let nodes_count = members.nodes.len() as u32;
+        if topic.replicas.is_some_and(|replicas| !(1..=nodes_count).contains(&replicas)) {
+            return Err(BrokerError::InvalidReplicas(nodes_count));
         }
+        let takers: Vec<NodeId> = members.active().collect();
+        let takers_count = takers.len() as u32;
         let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
         if !(1..=limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
             return Err(BrokerError::InvalidPartitions);
@@ -92,8 +97,16 @@ impl Broker {
             let replicas = takers.into_iter().take(replication as usize).collect();
             let (in_sync, offline) = (Vec::new(), Vec::new());
             let epoch = Some(LeaderEpoch(0));
-            let (shard, older_shard) = (None, None);
-            let unplaced = PartitionInfo { leader: None, epoch, replicas, in_sync, offline, shard, older_shard };
+            let unplaced = PartitionInfo {
+                leader: None,
+                epoch,
+                replicas,
+                in_sync,
+                offline,
+                shard: None,
+                older_shard: None,
+                moving_to: None,
+            };
             let partitions = vec![unplaced; partitions as usize];
             return Ok(TopicInfo { name: name.to_string(), id, config, settings: topic.settings, partitions });
         }
@@ -208,28 +221,37 @@ impl Inner {
     }
 
     pub(crate) fn describe(&self, id: TopicId, topic: &Topic) -> TopicInfo {
+        self.describe_among(id, topic, &self.silent_nodes())
+    }
+
+    /// The same where it is known which nodes do not answer.
+    fn describe_among(&self, id: TopicId, topic: &Topic, silent: &BTreeSet<NodeId>) -> TopicInfo {
         // Many partitions are in few shards.
         let mut shards = BTreeMap::new();
-        let older: Vec<Option<ShardId>> = {
+        let others: Vec<(Option<ShardId>, Option<ShardId>)> = {
             let machine = self.catalog().machine();
-            topic.partitions.iter().map(|place| machine.catalog.older_of(place.stream)).collect()
+            let others =
+                |place: &Partition| (machine.catalog.older_of(place.stream), machine.catalog.moving_to(place.stream));
+            topic.partitions.iter().map(others).collect()
         };
-        let partition = |(place, older_shard): (&Partition, Option<ShardId>)| {
-            let (leader, replicas, in_sync) = shards.entry(place.shard).or_insert_with(|| {
-                let shard = place.shard;
-                (self.leader_of(shard), self.replicas_of(shard), self.in_sync(shard))
+        let partition = |(place, (older_shard, moving_to)): (&Partition, (Option<ShardId>, Option<ShardId>))| {
+            let (leader, replicas, in_sync, offline) = shards.entry(place.shard).or_insert_with(|| {
+                let (shard, replicas) = (place.shard, self.replicas_of(place.shard));
+                let offline: Vec<NodeId> = replicas.iter().copied().filter(|node| silent.contains(node)).collect();
+                (self.leader_of(shard), replicas, self.in_sync(shard, silent), offline)
             });
             PartitionInfo {
                 leader: *leader,
                 epoch: self.epoch_of(*place),
                 replicas: replicas.clone(),
                 in_sync: in_sync.clone(),
-                offline: Vec::new(),
+                offline: offline.clone(),
                 shard: Some(place.shard),
                 older_shard,
+                moving_to,
             }
         };
-        let partitions = topic.partitions.iter().zip(older).map(partition).collect();
+        let partitions = topic.partitions.iter().zip(others).map(partition).collect();
         let settings = Settings::stored(&topic.settings);
         TopicInfo { name: topic.name.to_string(), id, config: topic.config.clone(), settings, partitions }
     }

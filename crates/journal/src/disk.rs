@@ -5,8 +5,9 @@ use crate::around::Around;
 use crate::cold_pages::ColdPages;
 use model::limit;
 use parking_lot::Mutex;
+use rustix::fs::{AtFlags, Dir, FallocateFlags, Mode, OFlags};
 use rustix::io::ReadWriteFlags;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -130,9 +131,10 @@ pub(crate) fn replace(disk: &dyn Disk, name: &str, temporary: &str, bytes: &[u8]
     disk.sync_names()
 }
 
-/// A folder of the operating system.
+/// A folder of the operating system. It is held open, and names are looked up in it, not along a path: whoever goes on
+/// working in a folder that was removed finds nothing, also when another one is where it was.
 pub struct Folder {
-    path: PathBuf,
+    folder: File,
     boot_id: u128,
     around: Arc<Mutex<Around>>,
     cold: Arc<ColdPages>,
@@ -163,13 +165,21 @@ impl Folder {
             File::open(parent)?.sync_all()?;
         }
         let cold = ColdPages::new(limit::COLD_PAGES_BYTES_DEFAULT);
-        Ok(Folder { path, boot_id: read_boot_id()?, around: Arc::default(), cold, opened: AtomicU64::new(0) })
+        let folder = File::open(path)?;
+        Ok(Folder { folder, boot_id: read_boot_id()?, around: Arc::default(), cold, opened: AtomicU64::new(0) })
     }
 
     /// Has readers of this folder share with those of others what they may leave in the page cache.
     #[must_use]
     pub fn with_cold_pages(self, cold: Arc<ColdPages>) -> Self {
         Folder { cold, ..self }
+    }
+
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        // As everything else a process makes: the umask takes what others are not to have.
+        let mode = Mode::from_raw_mode(0o666);
+        let file = rustix::fs::openat(&self.folder, name, OFlags::RDWR | OFlags::CLOEXEC | flags, mode);
+        file.map(File::from).map_err(|error| about(name)(error.into()))
     }
 
     fn opened(&self, file: File) -> Arc<dyn DiskFile> {
@@ -208,9 +218,10 @@ impl FolderFile {
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            if let Ok(name) = entry?.file_name().into_string() {
-                names.push(name);
+        for entry in Dir::read_from(&self.folder)? {
+            match entry?.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => names.push(name.to_owned()),
             }
         }
         names.sort();
@@ -218,32 +229,31 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
-        let path = self.path.join(name);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(about(name))?;
+        let file = self.open_with(name, OFlags::CREATE | OFlags::EXCL)?;
         if length > 0
-            && let Err(error) = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, length)
+            && let Err(error) = rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, length)
         {
-            std::fs::remove_file(&path)?;
+            self.remove(name)?;
             return Err(about(name)(error.into()));
         }
         Ok(self.opened(file))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path.join(name)).map_err(about(name))?;
-        Ok(self.opened(file))
+        Ok(self.opened(self.open_with(name, OFlags::empty())?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path.join(from), self.path.join(to)).map_err(about(from))
+        rustix::fs::renameat(&self.folder, from, &self.folder, to).map_err(|error| about(from)(error.into()))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path.join(name)).map_err(about(name))
+        let removed = rustix::fs::unlinkat(&self.folder, name, AtFlags::empty());
+        removed.map_err(|error| about(name)(error.into()))
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.folder.sync_all()
     }
 
     fn boot_id(&self) -> u128 {
@@ -380,6 +390,26 @@ mod tests {
         // Readers who are elsewhere get theirs.
         assert_eq!(read_ahead(0, told), Some((0, AHEAD_BYTES)));
         assert_eq!(read_ahead(told + 1, told), Some((told + 1, told + 1 + AHEAD_BYTES)));
+    }
+
+    #[test]
+    fn a_folder_that_was_removed_is_not_the_one_that_is_there_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shard");
+        let old = Folder::open(&path).unwrap();
+        old.create("manifest", 8).unwrap();
+        std::fs::remove_dir_all(&path).unwrap();
+        let new = Folder::open(&path).unwrap();
+        new.create("manifest", 8).unwrap();
+        assert_eq!(old.list().unwrap(), Vec::<String>::new());
+        let kinds = [
+            old.create("a", 8).err(),
+            old.open("manifest").err(),
+            old.rename("manifest", "b").err(),
+            old.remove("manifest").err(),
+        ];
+        assert!(kinds.into_iter().all(|error| error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)));
+        assert_eq!(new.list().unwrap(), ["manifest"]);
     }
 
     #[test]

@@ -178,7 +178,10 @@ impl State {
         self.refused.retain(|(index, _)| *index > last_index);
         let rest = self.open_files.get(&sequence).and_then(|file| file.entries).filter(|(_, last)| *last > last_index);
         match (rest, self.open_files.get_mut(&sequence)) {
-            (Some((_, last)), Some(file)) => file.entries = Some((last_index + 1, last)),
+            (Some((_, last)), Some(file)) => {
+                file.entries = Some((last_index + 1, last));
+                file.copies.push(finished.id);
+            }
             _ => {
                 // With a copy nobody else removes what is replaced since.
                 let gone = self.open_files.remove(&sequence).filter(|file| file.id != finished.id);

@@ -267,19 +267,10 @@ impl Journal {
         let objects = self.read_pulled(snapshot)?;
         let _one_at_a_time = self.finish_lock.lock();
         let here: BTreeSet<FileId> = self.finished().iter().map(|file| file.id).collect();
+        self.name_parts(snapshot, &here)?;
         let mut files = Vec::with_capacity(snapshot.manifest.files.len());
-        for Wanted { name: pulled, listed, .. } in snapshot.wanted() {
-            let Some(listed) = listed else { continue };
-            if !here.contains(&listed.id) {
-                // A log file of this journal that others have finished, and that is unfinished here, has the same
-                // frames, and no table.
-                match self.disk.rename(&pulled, &name(listed.id, listed.kind)) {
-                    // Renamed by an earlier try.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    other => other?,
-                }
-            }
-            files.push(open_finished(&*self.disk, self.options.shard, &listed).map_err(io::Error::from)?);
+        for listed in &snapshot.manifest.files {
+            files.push(open_finished(&*self.disk, self.options.shard, listed).map_err(io::Error::from)?);
         }
         let number = self.take_sequence();
         let entries = objects.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
@@ -302,6 +293,26 @@ impl Journal {
         self.options.cache.release(freed);
         self.counters.installs.fetch_add(1, Relaxed);
         Ok(objects)
+    }
+
+    /// Gives the files of a snapshot that are not `here` the names under which they are going to count.
+    fn name_parts(&self, snapshot: &SnapshotOffer, here: &BTreeSet<FileId>) -> io::Result<()> {
+        // Of a file that counts no more and could not be removed, the name is noted, to be tried again. It must not be
+        // once it is this one's, and nobody may be at it: that is done under this lock.
+        let _nobody_removes = self.manifest_lock.lock();
+        for Wanted { name: pulled, listed, .. } in snapshot.wanted() {
+            let Some(listed) = listed.filter(|listed| !here.contains(&listed.id)) else { continue };
+            let own = name(listed.id, listed.kind);
+            self.state.lock().leftovers.retain(|leftover| *leftover != own);
+            // A log file of this journal that others have finished, and that is unfinished here, has the same
+            // frames, and no table.
+            match self.disk.rename(&pulled, &own) {
+                // Renamed by an earlier try.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        Ok(())
     }
 }
 

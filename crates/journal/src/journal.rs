@@ -6,7 +6,7 @@ use crate::canary::Fault;
 use crate::cursors::Cursors;
 use crate::damage::Damage;
 use crate::disk::{Disk, DiskFile};
-use crate::file::{FileId, FileKind};
+use crate::file::{FileId, FileKind, parse_name};
 use crate::frame::HEAD_BYTES;
 use crate::log::LogEntry;
 use crate::manifest::LogPosition;
@@ -14,6 +14,7 @@ use crate::state::{Done, Finished, Job, Space, State, Work};
 use bytes::Bytes;
 use model::{Histogram, PieceDesc, ShardId, limit};
 use parking_lot::{Mutex, MutexGuard};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -513,10 +514,18 @@ impl Journal {
         state.committed = state.committed.max(index);
         // Entries of finished files are applied again when the checkpoint is older than they are:
         // their table has their pieces.
-        if state.finished.iter().all(|file| file.table.last_index < index) {
+        let mut holding = state.finished.iter().filter(|file| file.table.last_index >= index).peekable();
+        let is_tabled = holding.peek().is_some();
+        // Which pieces were refused is said with the file that has the entry as log. One that came with a snapshot may
+        // reach above it, and says so of itself alone.
+        let own = state.manifest.journal;
+        let is_said = holding.any(|file| file.kind == FileKind::Log && file.id.journal == own);
+        if !is_tabled {
             for piece in accepted {
                 state.active.push(index, piece);
             }
+        }
+        if !is_said {
             state.refused.extend(refused.iter().map(|nth| (index, *nth)));
         }
     }
@@ -529,10 +538,16 @@ impl Journal {
 
     // ---- space --------------------------------------------------------------------------------
 
-    /// Whether new work may be admitted.
+    /// How much room the disk has.
     #[must_use]
     pub fn space(&self) -> Space {
         self.state.lock().space
+    }
+
+    /// Whether new work may be admitted: whatever else there is has to be kept with what is left.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.space() == Space::Enough
     }
 
     pub(crate) fn set_space(&self, space: Space) {
@@ -642,7 +657,10 @@ impl Journal {
         let leftovers = {
             let mut state = self.state.lock();
             let mut leftovers = std::mem::take(&mut state.leftovers);
-            leftovers.retain(|name| !state.counts(name));
+            if !leftovers.is_empty() {
+                let counting = state.counting();
+                leftovers.retain(|name| parse_name(name).is_none_or(|file| !counting.contains(&file)));
+            }
             leftovers
         };
         for name in leftovers {
@@ -685,11 +703,11 @@ impl Journal {
 }
 
 impl State {
-    /// Whether there is a file of this name that counts.
-    fn counts(&self, name: &str) -> bool {
+    /// The log and packed files that count.
+    fn counting(&self) -> BTreeSet<(FileId, FileKind)> {
         let open = self.open_files.values().map(|file| (file.id, FileKind::Log));
         let finished = self.finished.iter().map(|file| (file.id, file.kind));
-        open.chain(finished).any(|(id, kind)| crate::file::name(id, kind) == *name)
+        open.chain(finished).collect()
     }
 
     /// The own log file with this sequence, finished or not.

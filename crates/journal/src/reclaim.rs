@@ -388,10 +388,10 @@ impl Journal {
         }
     }
 
-    /// How many finished files are pinned.
+    /// How many finished files have to stay for a while, whatever is alive in them.
     #[must_use]
     pub fn pinned(&self) -> usize {
-        self.state.lock().pins.len()
+        self.state.lock().pinned().len()
     }
 }
 

@@ -213,10 +213,10 @@ fn fresh(disk: &dyn Disk, options: &Options) -> Manifest {
 
 /// Skipping an entry changes which records of it and of those behind it count, and the table of a
 /// finished file says what counted before. So files with such entries above the checkpoint count as
-/// unfinished again. Returns where their frames end.
+/// unfinished again. Returns those, by sequence.
 ///
 /// Copies are left alone, because they lie out of order; an entry in one cannot be skipped.
-fn reopen_skipped(manifest: &mut Manifest, skips: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
+fn reopen_skipped(manifest: &mut Manifest, skips: &BTreeSet<u64>) -> BTreeMap<u64, Reopened> {
     let applied = manifest.checkpoint_at.index.max(manifest.floor.index);
     let Some(first) = skips.range(applied + 1..).next().copied() else { return BTreeMap::new() };
     let own = manifest.journal;
@@ -232,13 +232,14 @@ fn reopen_skipped(manifest: &mut Manifest, skips: &BTreeSet<u64>) -> BTreeMap<u6
     if !in_order || !before_others {
         return BTreeMap::new();
     }
-    let ends: BTreeMap<u64, u64> = reopened.into_iter().map(|(_, sequence, end)| (sequence, end)).collect();
-    let again = |listed: &Listed| listed.id.journal == own && ends.contains_key(&listed.id.sequence);
+    let reopened: BTreeMap<u64, Reopened> =
+        reopened.into_iter().map(|(first_index, sequence, end)| (sequence, Reopened { first_index, end })).collect();
+    let again = |listed: &Listed| listed.id.journal == own && reopened.contains_key(&listed.id.sequence);
     let (again, files): (Vec<_>, Vec<_>) = std::mem::take(&mut manifest.files).into_iter().partition(again);
     manifest.files = files;
     manifest.refused.extend(again.into_iter().flat_map(|listed| listed.refused));
-    manifest.logs_from = ends.keys().next().copied().unwrap_or(manifest.logs_from);
-    ends
+    manifest.logs_from = reopened.keys().next().copied().unwrap_or(manifest.logs_from);
+    reopened
 }
 
 fn open_listed(disk: &dyn Disk, manifest: &Manifest) -> Result<Vec<Arc<Finished>>, OpenError> {
@@ -328,11 +329,19 @@ struct LogScan<'a> {
     alone: bool,
     /// What an operator has decided to do without.
     skips: BTreeSet<u64>,
-    /// Finished files that are walked again, and where their frames end.
-    reopened: BTreeMap<u64, u64>,
+    /// Finished files that are walked again.
+    reopened: BTreeMap<u64, Reopened>,
     /// Where frames were last found lost and which entries those were, until something follows that
     /// can be used.
     hole: Option<Hole>,
+}
+
+/// A finished file that is walked again.
+struct Reopened {
+    /// The first entry that counts: those before were finished as a copy, and may be gone since.
+    first_index: u64,
+    /// Where its frames end.
+    end: u64,
 }
 
 /// Entries that lost frames may have replaced.
@@ -393,7 +402,7 @@ impl LogScan<'_> {
             }
         }
         for (sequence, _, end) in &mut files {
-            *end = self.reopened.get(sequence).copied().or(*end);
+            *end = self.reopened.get(sequence).map(|file| file.end).or(*end);
         }
         let finished = self.state.finished.iter().map(|file| file.table.last_index).max();
         self.committed = finished.unwrap_or(0);
@@ -484,12 +493,28 @@ impl LogScan<'_> {
             Some(scanner) => scanner,
             None => Scanner::over(&*file, id, limit, flushed, flushed)?,
         };
-        let log_file = LogFile { id, file: file.clone(), entries: None, end: 0, rolled: true, poisoned: false };
+        let log_file = LogFile {
+            id,
+            file: file.clone(),
+            entries: None,
+            end: 0,
+            rolled: true,
+            poisoned: false,
+            copies: Vec::new(),
+        };
         self.state.open_files.insert(id.sequence, log_file);
+        // Where the file is damaged, until what follows says whether anything is lost by it.
+        let mut damaged = None;
         let end = loop {
             match scanner.next_frame()? {
                 Ok(found) => {
                     self.recovered.frames_scanned += 1;
+                    if found.head.kind.is_entry() {
+                        self.note_copies(id, found.head.index);
+                        if let Some(at) = damaged.take() {
+                            self.on_damage(id, at, Some(found.head.index));
+                        }
+                    }
                     self.on_frame(id, found);
                 }
                 Err(End::Limit | End::Zeros) => break scanner.position(),
@@ -509,12 +534,7 @@ impl LogScan<'_> {
                 }
                 Err(End::Damaged { resumes_at }) => {
                     let at = scanner.position();
-                    self.recovered.reasons.push(format!("log file {id} is damaged at byte {at}"));
-                    let next = self.state.log.last().index + 1;
-                    self.recovered.damaged_entries.push(next);
-                    self.hole.get_or_insert(Hole { file: id, position: at, last: None });
-                    self.drop_uncommitted();
-                    self.doubt();
+                    damaged.get_or_insert(at);
                     match resumes_at {
                         Some(position) => scanner.resume_at(position),
                         None => break at,
@@ -522,6 +542,9 @@ impl LogScan<'_> {
                 }
             }
         };
+        if let Some(at) = damaged {
+            self.on_damage(id, at, None);
+        }
         if scanner.flushed() < end {
             self.unstable.push((file.clone(), scanner.flushed(), end));
         }
@@ -532,6 +555,39 @@ impl LogScan<'_> {
             log_file.end = end;
         }
         Ok(Some(end))
+    }
+
+    /// Remembers which finished files have this entry of an unfinished one: what is settled of that was copied.
+    fn note_copies(&mut self, id: FileId, index: u64) {
+        let has = |file: &&Arc<Finished>| {
+            let is_younger = file.id.journal == id.journal && file.id.sequence > id.sequence;
+            let range = file.table.first_index..=file.table.last_index;
+            file.kind == FileKind::Log && is_younger && range.contains(&index)
+        };
+        let Some(open) = self.state.open_files.get_mut(&id.sequence) else { return };
+        for copy in self.state.finished.iter().filter(has) {
+            if !open.copies.contains(&copy.id) {
+                open.copies.push(copy.id);
+            }
+        }
+    }
+
+    /// Frames that were on stable storage cannot be read; entry `next` follows them, if any does.
+    fn on_damage(&mut self, id: FileId, at: u64, next: Option<u64>) {
+        let copies = self.state.open_files.get(&id.sequence).map_or(&[][..], |open| open.copies.as_slice());
+        let ends =
+            self.state.finished.iter().filter(|file| copies.contains(&file.id)).map(|file| file.table.last_index);
+        // Whatever else was there has been replaced by what follows. The last vote is in the manifest, which is younger
+        // than the file: it lists the copy.
+        if next.zip(ends.max()).is_some_and(|(next, end)| next <= end + 1) {
+            tracing::warn!(file = %id, at, "a log file is damaged where a copy has what it had");
+            return;
+        }
+        self.recovered.reasons.push(format!("log file {id} is damaged at byte {at}"));
+        self.recovered.damaged_entries.push(self.state.log.last().index + 1);
+        self.hole.get_or_insert(Hole { file: id, position: at, last: None });
+        self.drop_uncommitted();
+        self.doubt();
     }
 
     /// A sync that fails here may lose what a killed process had acknowledged from memory, and the next
@@ -697,6 +753,9 @@ impl LogScan<'_> {
             if first && aside.slots.back().is_some_and(|slot| slot.term == found.head.term) {
                 self.restore_uncommitted();
             }
+        }
+        if self.reopened.get(&id.sequence).is_some_and(|file| index < file.first_index) {
+            return;
         }
         let (own, floor) = (self.state.manifest.journal, self.state.floor.index);
         let is_final = |file: &Arc<Finished>| {

@@ -58,6 +58,8 @@ pub(crate) struct LogFile {
     pub(crate) rolled: bool,
     /// A sync of it failed: it is never synced again.
     pub(crate) poisoned: bool,
+    /// Finished files that have what is settled of it: see [`crate::finish`].
+    pub(crate) copies: Vec<FileId>,
 }
 
 /// A file with a table.
@@ -301,16 +303,16 @@ impl State {
         self.cached_bytes -= self.log.drop_to(self.floor.index.min(keep_from - 1));
     }
 
-    /// Whether a finished file has to stay: somebody copies it, or it has what an unfinished file older than itself
-    /// has, too, which would count anew without it.
+    /// Whether a finished file has to stay: somebody copies it, or an unfinished file has what it has, too, which
+    /// would count anew without it.
     pub(crate) fn is_pinned(&self, file: &Finished) -> bool {
-        let own_log = file.kind == FileKind::Log && file.id.journal == self.manifest.journal;
-        let is_part = own_log && self.open_files.keys().next().is_some_and(|oldest| *oldest < file.id.sequence);
-        is_part || self.pins.contains_key(&file.id)
+        self.pins.contains_key(&file.id) || self.open_files.values().any(|open| open.copies.contains(&file.id))
     }
 
+    /// The files that have to stay.
     pub(crate) fn pinned(&self) -> BTreeSet<FileId> {
-        self.finished.iter().filter(|file| self.is_pinned(file)).map(|file| file.id).collect()
+        let copies = self.open_files.values().flat_map(|open| &open.copies);
+        self.pins.keys().chain(copies).copied().collect()
     }
 
     /// Orders files by rank: of two that hold records of one stream, the older records come first.

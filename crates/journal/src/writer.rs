@@ -303,7 +303,15 @@ impl Writer {
                 return Err(error);
             }
         };
-        let log_file = LogFile { id, file: file.clone(), entries: None, end: position, rolled: false, poisoned: false };
+        let log_file = LogFile {
+            id,
+            file: file.clone(),
+            entries: None,
+            end: position,
+            rolled: false,
+            poisoned: false,
+            copies: Vec::new(),
+        };
         self.journal.state.lock().open_files.insert(sequence, log_file);
         self.current = Some(Current { sequence, id, file, position, flushed: position, capacity, pieces: 0 });
         self.previous = Some((sequence, position));

@@ -18,6 +18,9 @@ pub trait Directory: Send + Sync {
     /// Who leads a partition, as far as is known, and in which epoch.
     fn leader_epoch(&self, partition: &PartitionRef) -> Option<(Option<NodeId>, LeaderEpoch)>;
 
+    /// Whether others may know better, because this node hears of nobody who leads.
+    fn is_cut_off(&self) -> bool;
+
     /// Who had better be read by a consumer in a rack, if this node leads the partition and another is nearer.
     fn nearest_replica(&self, partition: &PartitionRef, rack: &str) -> Option<NodeId>;
 }
@@ -33,6 +36,10 @@ impl Directory for Broker {
 
     fn leader_epoch(&self, partition: &PartitionRef) -> Option<(Option<NodeId>, LeaderEpoch)> {
         Broker::leader_epoch(self, partition)
+    }
+
+    fn is_cut_off(&self) -> bool {
+        Broker::is_cut_off(self)
     }
 
     fn nearest_replica(&self, partition: &PartitionRef, rack: &str) -> Option<NodeId> {

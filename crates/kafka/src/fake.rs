@@ -19,8 +19,9 @@ pub(crate) struct Fake {
     pub(crate) coordinator: Option<NodeId>,
     /// By topic and partition.
     pub(crate) leaders: BTreeMap<(TopicRef, u32), (Option<NodeId>, LeaderEpoch)>,
-    /// Who is nearest to whoever is in the rack of that name.
-    pub(crate) nearest: BTreeMap<&'static str, NodeId>,
+    /// Who is nearest to whoever is in the rack of that name and reads the partition of that number.
+    pub(crate) nearest: BTreeMap<(&'static str, u32), NodeId>,
+    pub(crate) cut_off: bool,
 }
 
 /// A node that Kafka's clients reach at `node-N:909N`.
@@ -43,8 +44,9 @@ fn member(node: u64) -> Member {
 pub(crate) fn topic(name: &str, partitions: usize) -> TopicInfo {
     let (me, epoch) = (NodeId(1), Some(LeaderEpoch(0)));
     let (replicas, in_sync, offline) = (vec![me], vec![me], Vec::new());
-    let (shard, older_shard) = (Some(ShardId(1)), None);
-    let partition = PartitionInfo { leader: Some(me), epoch, replicas, in_sync, offline, shard, older_shard };
+    let (shard, older_shard, moving_to) = (Some(ShardId(1)), None, None);
+    let leader = Some(me);
+    let partition = PartitionInfo { leader, epoch, replicas, in_sync, offline, shard, older_shard, moving_to };
     TopicInfo {
         name: name.to_owned(),
         id: TopicId::default(),
@@ -56,7 +58,7 @@ pub(crate) fn topic(name: &str, partitions: usize) -> TopicInfo {
 
 impl Fake {
     /// Nodes 1, 2 and 3; the second leads the catalog, the third coordinates groups and leads partition 0 of
-    /// `elsewhere` in epoch 7. Of partition 1 nobody knows who leads it.
+    /// `elsewhere` in epoch 7. Of partition 1 nobody knows who leads it; in rack 2 it is read from the second.
     pub(crate) fn three() -> Self {
         let nodes = (1..=3).map(member).collect();
         let partition = |nth| (TopicRef::Name("elsewhere".to_owned()), nth);
@@ -64,7 +66,8 @@ impl Fake {
             members: Members { me: NodeId(1), version: 2, controller: Some(NodeId(2)), nodes },
             coordinator: Some(NodeId(3)),
             leaders: [(partition(0), (Some(NodeId(3)), LeaderEpoch(7))), (partition(1), (None, LeaderEpoch(7)))].into(),
-            nearest: BTreeMap::from([("rack-2", NodeId(2))]),
+            nearest: BTreeMap::from([(("rack-2", 1), NodeId(2))]),
+            cut_off: false,
         }
     }
 
@@ -114,7 +117,11 @@ impl Directory for Fake {
         self.leaders.get(&(partition.topic.clone(), partition.partition)).copied()
     }
 
-    fn nearest_replica(&self, _partition: &PartitionRef, rack: &str) -> Option<NodeId> {
-        self.nearest.get(rack).copied()
+    fn is_cut_off(&self) -> bool {
+        self.cut_off
+    }
+
+    fn nearest_replica(&self, partition: &PartitionRef, rack: &str) -> Option<NodeId> {
+        self.nearest.get(&(rack, partition.partition)).copied()
     }
 }

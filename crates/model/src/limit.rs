@@ -111,6 +111,9 @@ pub const TOPICS_MADE_AT_ONCE_MAX: usize = 100;
 pub const CLOCK_SKEW_MILLIS_MAX: u64 = 10_000;
 /// Bytes of a stream's older records that one node reads for another at once, beyond the first piece.
 pub const OLDER_BYTES_MAX: usize = MIB;
+/// Bytes of older records that a node has read for others and that have not been sent yet. They are not taken from what
+/// clients' answers have.
+pub const OLDER_BYTES_UNSENT_MAX: usize = 64 * MIB;
 /// Streams of which a node counts what each takes, from one look to the next.
 pub const LOAD_STREAMS_MAX: usize = 4096;
 /// Streams of one shard of which it tells others.
@@ -315,6 +318,8 @@ const _: () = {
         OLDER_BYTES_MAX <= ANSWER_BYTES_ORDINARY && OLDER_BYTES_MAX < APPEND_BYTES_MAX,
         "older records fit a frame"
     );
+    assert!(OLDER_BYTES_UNSENT_MAX >= OLDER_BYTES_MAX + PIECE_BYTES_MAX, "a largest piece is read for others, too");
+    assert!(OLDER_BYTES_UNSENT_MAX <= u32::MAX as usize, "permits");
     assert!(LOG_FILE_BYTES_MIN <= LOG_FILE_BYTES_MAX);
     assert!(ADOPTED_ROWS_MAX * (DEDUP_ID_BYTES_MAX + 32) <= ENTRY_BYTES_TARGET, "what moves at once fits an entry");
     assert!(ADOPTED_ROWS_MAX * (32 + PRODUCER_BATCHES_MAX * 16) <= ENTRY_BYTES_TARGET, "nor are producers too many");

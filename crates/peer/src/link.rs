@@ -47,8 +47,19 @@ impl Link {
         let bytes = Arc::new(Semaphore::new(bytes_max));
         let gates = [Arc::clone(&requests), Arc::clone(&bytes)];
         let backoff = Backoff::new(node.options.backoff_min, node.options.backoff_max);
-        let dialler =
-            Dialler { node, to, lane, queue: receiver, gates, address, stop, backoff, tried: None, first: None };
+        let dialler = Dialler {
+            node,
+            to,
+            lane,
+            queue: receiver,
+            gates,
+            address,
+            stop,
+            backoff,
+            failed: None,
+            tried: None,
+            first: None,
+        };
         (Link { lane, queue, requests, bytes, bytes_max: bytes_max as u32 }, dialler)
     }
 
@@ -91,6 +102,8 @@ pub(crate) struct Dialler {
     address: watch::Receiver<SocketAddr>,
     stop: watch::Receiver<bool>,
     backoff: Backoff,
+    /// Why the last attempt failed.
+    failed: Option<NotSent>,
     /// The address of the last attempt.
     tried: Option<SocketAddr>,
     /// The call for which a connection is being made.
@@ -119,6 +132,7 @@ impl Dialler {
                 Ok((reader, writer)) => {
                     let counters = &self.node.counters;
                     counters.dialled.one();
+                    self.failed = None;
                     tracing::info!(node = %self.to, lane = %self.lane, "connected");
                     let mut connection = Outbound::new(&self.node, self.lane, reader, writer);
                     let end = connection.run(&mut self.first, &mut self.queue).await;
@@ -136,7 +150,10 @@ impl Dialler {
                 }
                 Err(why) => {
                     self.node.counters.dials_failed.one();
-                    if self.backoff.is_fresh() {
+                    // Whoever was not there and refuses us now is another, or has been set up otherwise.
+                    let is_news = self.failed != Some(why) && !matches!(why, NotSent::Unreachable(_));
+                    self.failed = Some(why);
+                    if self.backoff.is_fresh() || is_news {
                         tracing::warn!(node = %self.to, lane = %self.lane, %why, "cannot connect");
                     } else {
                         tracing::debug!(node = %self.to, lane = %self.lane, %why, "cannot connect");

@@ -127,7 +127,8 @@ const OF_THE_NODE: [Setting; 28] = [
         kind: Kind::Endpoint { otherwise: Value::Off },
         default: "off",
         about: "Where any node of the cluster listens for others, for a new node to become part of it; off founds a \
-                cluster. A node that has joined stays in its cluster, whatever is given here",
+                cluster. A node that has joined stays in its cluster, and does not start where a node of another \
+                one answers",
         secret: false,
     },
     Setting {
@@ -179,8 +180,8 @@ const OF_THE_NODE: [Setting; 28] = [
         key: Cow::Borrowed("cluster.shed"),
         kind: Kind::Switch,
         default: "true",
-        about: "Whether partitions leave a shard that takes much more than others by themselves; as the node has it that \
-                leads the catalog, so the same on all",
+        about: "Whether partitions leave a shard that takes much more than others, and shards a node that leads or keeps \
+                much more, by themselves; as the node has it that leads the catalog, so the same on all",
         secret: false,
     },
     Setting {

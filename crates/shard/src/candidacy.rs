@@ -7,10 +7,11 @@
 //! other's way part.
 
 use crate::doubt::Doubt;
-use crate::leadership::{SILENCE, WORD};
+use crate::leadership::{SILENCE, hears_leader};
 use crate::membership::is_founded;
 use crate::raft::{Raft, Runtime, leading};
 use crate::replica::Replica;
+use model::NodeId;
 use openraft::Instant;
 use openraft::async_runtime::WatchReceiver;
 use std::sync::Arc;
@@ -32,6 +33,15 @@ fn pause(seed: u64, look: u64, in_vain: u32) -> Duration {
     Duration::from_millis((least + mixed % (most - least)) << in_vain.min(DOUBLINGS_MAX))
 }
 
+/// Whether a replica may stand: by what it has logged last or by what counts. A leader that has written down that it
+/// votes no more may be the only one who can lead until that counts.
+pub(crate) fn may_stand<R: Runtime>(raft: &Raft<R>, me: NodeId) -> bool {
+    let metrics = raft.server_metrics();
+    let metrics = metrics.borrow_watched();
+    let (logged, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+    logged.voter_ids().chain(committed.voter_ids()).any(|id| id == me.0)
+}
+
 /// Stands for election whenever nobody leads.
 pub(crate) async fn stand<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>, doubt: Arc<Doubt>) {
     let (me, start) = (replica.me, R::Instant::now());
@@ -42,19 +52,12 @@ pub(crate) async fn stand<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>, d
         R::sleep(pause(seed, look, in_vain)).await;
         look += 1;
         let now = R::Instant::now();
-        let (votes, alone) = {
-            let metrics = raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            let members = &metrics.membership_config;
-            // A leader that has written down that it votes no more may be the only one who can lead until that counts.
-            let committed = &metrics.committed_membership_config;
-            let votes = members.voter_ids().chain(committed.voter_ids()).any(|id| id == me.0);
-            (votes, members.voter_ids().eq([me.0]))
-        };
+        let votes = may_stand(&raft, me);
+        let alone = raft.server_metrics().borrow_watched().membership_config.voter_ids().eq([me.0]);
         let has_led = leading(&raft).is_ok();
         // The others' word counts for as long after a start, when it is not known to whom it was given.
         let is_early = was_founded && now < start + SILENCE;
-        let hears = replica.heard.lock().is_some_and(|heard| now < heard + WORD);
+        let hears = hears_leader(&replica);
         if !votes || has_led || doubt.is_in_doubt() || !alone && (is_early || hears) {
             in_vain = 0;
             continue;

@@ -17,8 +17,8 @@
 //! - It ends in the same term. Then it is a part of the log of that term's leader, and has the entry unless it ends
 //!   before. But then it goes by the same members, since whoever logs others logs them behind. All who vote were asked,
 //!   and not one has the entry: the leader neither, so it has lost power itself and lets nobody have the entry any more.
-//!   (One that has no vote is not asked. It hands over as soon as it has none.) Nobody but the clients knows of the
-//!   entry. It is lost whatever is done now, and that is told and counted.
+//!   (One that has no vote counts only until the others know that it has none. It hands over as soon as it has none.)
+//!   Nobody but the clients knows of the entry. It is lost whatever is done now, and that is told and counted.
 //!
 //! What is acknowledged from now on is not forgotten: it is in the log that the replica holds against whoever wants its
 //! vote.
@@ -48,10 +48,27 @@ pub(crate) enum Census {
     Longest(LogPosition),
 }
 
+/// How the replica stands that has the longest log of those that count.
+///
+/// One that has logged that it votes no more does not, if the longest of the other logs has that, too: what lies before
+/// it is in that log, and what lies behind was not acknowledged by its vote. It could lead nobody by it, and nobody else
+/// would have as much. Where the others do not know that it votes no more, its log may be the only one with what they
+/// acknowledged together.
+fn longest(standings: &Standings) -> Option<&Standing> {
+    let mut by_length: Vec<_> = standings.iter().collect();
+    by_length.sort_by_key(|(_, standing)| standing.last);
+    while let Some((node, standing)) = by_length.pop() {
+        let votes = |of: &Standing| of.voters.iter().flatten().any(|voter| voter == node);
+        if votes(standing) || by_length.last().is_none_or(|(_, next)| votes(next)) {
+            return Some(standing);
+        }
+    }
+    None
+}
+
 /// Who votes according to the longest log.
 fn voters(standings: &Standings) -> &[Vec<NodeId>] {
-    let longest = standings.values().max_by_key(|standing| standing.last);
-    longest.map_or(&[][..], |longest| longest.voters.as_slice())
+    longest(standings).map_or(&[][..], |longest| longest.voters.as_slice())
 }
 
 /// Voters that have not been asked yet.
@@ -69,7 +86,7 @@ pub(crate) fn census(standings: &Standings) -> Census {
     if voters.is_empty() || !all_answered || led || the_free_suffice(standings) {
         return Census::Wait;
     }
-    standings.values().map(|standing| standing.last).max().map_or(Census::Wait, Census::Longest)
+    longest(standings).map_or(Census::Wait, |longest| Census::Longest(longest.last))
 }
 
 /// Whether one of those who are free of doubt can be elected by them alone, by what it has logged itself: in each set

@@ -30,6 +30,7 @@ pub(crate) trait Consensus: Send + Sync {
     fn term(&self) -> u64;
     fn leading(&self) -> Result<u64, Option<NodeId>>;
     fn is_sure_to_lead(&self) -> bool;
+    fn hears_leader(&self) -> bool;
     fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>>;
     fn elect(&self) -> BoxFuture<'_, ()>;
     fn checkpoint(&self) -> BoxFuture<'_, ()>;
@@ -82,7 +83,7 @@ impl<R: Runtime> Consensus for Inner<R> {
         }
         match leading(&self.raft) {
             Ok(_) => Role::Leader,
-            Err(leader) => Role::Follower(leader),
+            Err(leader) => Role::Follower(leader.filter(|_| leadership::hears(&self.replica))),
         }
     }
 
@@ -96,6 +97,10 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn is_sure_to_lead(&self) -> bool {
         leadership::is_sure_to_lead(&self.raft, &self.replica)
+    }
+
+    fn hears_leader(&self) -> bool {
+        leadership::hears_leader(&self.replica)
     }
 
     fn initialize(&self, voters: Vec<NodeId>) -> BoxFuture<'_, Result<(), StartError>> {

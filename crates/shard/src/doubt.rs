@@ -14,6 +14,7 @@
 //! Until a leader knows that this replica's log may have become shorter, it takes an answer that says
 //! so for an impossible one. So entries are taken only from a leader that has been told.
 
+use crate::candidacy::may_stand;
 use crate::census::{Census, Standings, census, unasked};
 use crate::membership::{Membership, membership};
 use crate::raft::{Raft, Runtime, leading};
@@ -168,7 +169,9 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
         return;
     }
     let last = replica.journal.last();
-    let mine = Standing { last, in_doubt: true, leading: None, confirmed: false, voters: voters_to_tell(known) };
+    let has_room = replica.journal.has_room();
+    let voters = voters_to_tell(known);
+    let mine = Standing { last, in_doubt: true, has_room, leading: None, confirmed: false, voters };
     let (mut standings, mut silent) = (Standings::from([(me, mine)]), BTreeSet::new());
     loop {
         let unasked = unasked(&standings, &silent);
@@ -190,7 +193,7 @@ async fn take_census<R: Runtime>(replica: &Replica<R>, raft: &Raft<R>, doubt: &D
         Census::Wait => doubt.set(State::InDoubt),
         Census::Longest(longest) => {
             doubt.set(State::Permits(longest));
-            if replica.journal.last() == longest && known.is_voter(me) {
+            if replica.journal.last() == longest && may_stand(raft, me) {
                 let _ = raft.trigger().elect(true).await;
             }
         }

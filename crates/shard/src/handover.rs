@@ -1,7 +1,8 @@
 //! Handing leadership to another replica.
 //!
 //! openraft's leader proposes nothing from the moment it hands over until somebody else leads. So it is
-//! asked only when the other one can take over: it answers, it is not in doubt, and it is not ourselves.
+//! asked only when the other one can take over: it answers, it is not in doubt, its disk has room, and it is not
+//! ourselves.
 //!
 //! Yet the other one may fail at that very moment, and when nobody else can stand for election, because
 //! too many are in doubt, the leader would remain one that proposes nothing. openraft has no way back. So
@@ -46,7 +47,7 @@ pub(crate) async fn hand_over<R: Runtime>(
     let asked = others.map(|heir| async move { (doubt::ask(replica, heir, false).await, heir) });
     let answers = futures::future::join_all(asked).await;
     let fit = answers.into_iter().filter_map(|(standing, heir)| {
-        let standing = standing.filter(|standing| !standing.in_doubt)?;
+        let standing = standing.filter(|standing| !standing.in_doubt && standing.has_room)?;
         Some((standing.last, Reverse(heir)))
     });
     let Some((_, Reverse(to))) = fit.max() else {

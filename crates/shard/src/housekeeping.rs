@@ -121,6 +121,11 @@ impl<R: Runtime> Housekeeping<R> {
     ) -> Option<T> {
         match self.replica.environment.blocking(work).await? {
             Ok(done) => Some(done),
+            // Of a replica that was given up, the folder may be gone.
+            Err(error) if self.replica.journal.is_stopping() => {
+                tracing::debug!(shard = %self.replica.shard, %error, what, "left undone");
+                None
+            }
             Err(error) => {
                 tracing::warn!(shard = %self.replica.shard, %error, what, "will be tried again");
                 None

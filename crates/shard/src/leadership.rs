@@ -27,6 +27,9 @@ pub(crate) const SILENCE: Duration = Duration::from_millis(800);
 
 /// How often it is looked whether the others have confirmed.
 const LOOK: Duration = Duration::from_millis(20);
+/// A leader that this replica has not heard of for so long is not named to others any more: it may be gone, or this
+/// replica may be cut off.
+const NAMED: Duration = Duration::from_secs(2);
 
 const _: () = {
     assert!(LEASE.as_millis() < SILENCE.as_millis());
@@ -38,9 +41,14 @@ const _: () = {
 /// # Errors
 /// Who leads, if anybody is known to.
 pub(crate) fn ready<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> Result<u64, Option<NodeId>> {
-    let term = leading(raft)?;
+    let term = leading(raft).map_err(|leader| leader.filter(|_| hears(replica)))?;
     let is_ready = replica.applied.lock().at.term == term || replica.journal.faulty(Fault::LeadBeforeApplied);
     if is_ready { Ok(term) } else { Err(None) }
+}
+
+/// Whether a leader was heard of lately.
+pub(crate) fn hears<R: Runtime>(replica: &Replica<R>) -> bool {
+    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + NAMED)
 }
 
 /// Whether a quorum has confirmed so recently that this node leads that no other can.
@@ -61,6 +69,11 @@ pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) 
     // Without a vote it is about to go, and openraft does not ask us when.
     let votes = voters.iter().any(|config| config.contains(&me));
     alone || votes && last_heard(replica, term, voters).is_some_and(|heard| heard + LEASE > R::Instant::now())
+}
+
+/// Whether this replica, which does not lead, has heard of a leader within the time for which it gives its word to it.
+pub(crate) fn hears_leader<R: Runtime>(replica: &Replica<R>) -> bool {
+    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + WORD)
 }
 
 /// The last time at which most voters of each of these sets took this node for the leader of this term, in which it is.

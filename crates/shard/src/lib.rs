@@ -29,6 +29,7 @@ mod lease;
 pub mod liveness;
 pub mod membership;
 mod network;
+mod permits;
 mod pull;
 mod purges;
 pub mod raft;

@@ -125,17 +125,12 @@ pub(crate) fn lags<R: Runtime>(raft: &Raft<R>) -> BTreeMap<NodeId, u64> {
 
 /// See [`Shard::silences`](crate::Shard::silences).
 pub(crate) fn silences<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> BTreeMap<NodeId, Duration> {
-    let metrics = raft.metrics();
-    let metrics = metrics.borrow_watched();
-    let Some(heard) = &metrics.heartbeat else { return BTreeMap::new() };
-    let (now, hearing, term) = (R::Instant::now(), replica.hearing.lock(), metrics.vote.leader_id.term);
-    heard
-        .iter()
-        .filter_map(|(id, heard)| {
-            let (node, heard) = (NodeId(*id), heard.as_ref().map(|heard| **heard));
-            Some((node, now - heard.max(hearing.last(term, node))?))
-        })
-        .collect()
+    // Only a leader hears of others. openraft knows a time, too, which may be later than that of what was answered: see
+    // `network`.
+    let Ok(term) = leading(raft) else { return BTreeMap::new() };
+    let others = membership(raft).nodes().into_iter().filter(|node| *node != replica.me);
+    let (now, hearing) = (R::Instant::now(), replica.hearing.lock());
+    others.filter_map(|node| Some((node, now - hearing.last(term, node)?))).collect()
 }
 
 /// See [`Shard::follow`](crate::Shard::follow).
@@ -190,14 +185,18 @@ pub(crate) async fn finish_change<R: Runtime>(
 ) -> Result<(), MembershipError> {
     leading(raft).map_err(MembershipError::NotLeader)?;
     let before = logged(raft);
-    if !Membership::of(before.membership()).is_joint() {
+    let now = Membership::of(before.membership());
+    if !now.is_joint() {
         return Ok(());
+    }
+    if let Some(staying) = now.voters.last().filter(|staying| !staying.contains(&replica.me)) {
+        // As in `change_voters`: one of those who stay finishes it.
+        let to = hand_over(raft, replica, staying).await?;
+        return Err(MembershipError::NotLeader(Some(to)));
     }
     // Nobody is added, but of two sets of voters the second remains. Who voted before and does not any more follows:
     // whether it was to leave is not known here.
-    change(raft, &before, ChangeMembers::AddVoterIds(BTreeSet::new()), true).await?;
-    leave_if_out(raft, replica).await;
-    Ok(())
+    change(raft, &before, ChangeMembers::AddVoterIds(BTreeSet::new()), true).await
 }
 
 /// A leader that has no vote any more hands over to one that has. If none can take over yet, it goes on: openraft

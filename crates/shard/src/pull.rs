@@ -98,6 +98,14 @@ struct Failure {
     damaged: Option<Part>,
 }
 
+/// What came of pulling parts.
+enum Pulled {
+    /// They are here.
+    Whole,
+    /// The disk is full: not yet.
+    NoSpace,
+}
+
 /// Why a pull does not go on.
 enum Stop {
     /// What it would bring has come otherwise.
@@ -319,9 +327,18 @@ impl<R: Runtime> Pull<R> {
     }
 
     async fn pull_and_install(&self, raft: &Raft<R>, replica: &Arc<Replica<R>>) -> Result<Vote<R>, Stop> {
-        let turn = self.turn(replica).await?;
+        // Whoever has the turn may need the space.
+        let (journal, offer) = (replica.journal.clone(), self.offer.clone());
+        replica.environment.blocking(move || journal.trim_parts(&offer)).await;
         loop {
-            self.pull_parts(replica).await?;
+            let turn = self.turn(replica).await?;
+            if let Pulled::NoSpace = self.pull_parts(replica).await? {
+                // It may be taken by parts of another shard, which become files, and then make others useless, only
+                // when that has its turn.
+                drop(turn);
+                R::sleep(DISK_RETRY).await;
+                continue;
+            }
             let (journal, offer) = (replica.journal.clone(), self.offer.clone());
             let read = replica.environment.blocking(move || journal.read_pulled(&offer)).await;
             let objects = match read.ok_or_else(node_stops)? {
@@ -362,24 +379,25 @@ impl<R: Runtime> Pull<R> {
         let mut turn = Box::pin(replica.environment.catch_up.turn.clone().acquire_owned());
         loop {
             self.look(replica)?;
+            replica.discard_old_parts(Some(&self.offer)).await;
             if let Ok(turn) = R::timeout(LOOK_INTERVAL, &mut turn).await {
                 return turn.map(Some).map_err(|_| node_stops());
             }
         }
     }
 
-    async fn pull_parts(&self, replica: &Arc<Replica<R>>) -> Result<(), Stop> {
-        let (journal, offer) = (replica.journal.clone(), self.offer.clone());
-        replica.environment.blocking(move || journal.trim_parts(&offer)).await;
+    async fn pull_parts(&self, replica: &Arc<Replica<R>>) -> Result<Pulled, Stop> {
         let mut before = 0;
         for wanted in self.offer.wanted() {
             self.pulled.store(before, Relaxed);
             replica.discard_old_parts(Some(&self.offer)).await;
             let wanted = Arc::new(wanted);
-            self.pull_part(replica, &wanted, before).await?;
+            if let Pulled::NoSpace = self.pull_part(replica, &wanted, before).await? {
+                return Ok(Pulled::NoSpace);
+            }
             before = before.saturating_add(wanted.length);
         }
         self.pulled.store(before, Relaxed);
-        Ok(())
+        Ok(Pulled::Whole)
     }
 }

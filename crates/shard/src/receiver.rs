@@ -3,6 +3,7 @@
 use crate::doubt::{Doubt, voters_to_tell};
 use crate::leadership::{SILENCE, confirm, is_sure_to_lead};
 use crate::membership::{is_founded, membership};
+use crate::permits::permit;
 use crate::pull;
 use crate::raft::{Raft, Runtime, Types, Vote, leading, to_the_end};
 use crate::replica::Replica;
@@ -257,15 +258,14 @@ impl<R: Runtime> Receiver<R> {
             Question::Records { stream, from, to } => self.copy_records(stream, from, to).await,
             Question::Form { stream, from, to } => self.copy_form(stream, from, to).await,
             Question::Standing { asker, reverted } => {
-                let in_doubt = self.doubt.is_in_doubt();
+                let (in_doubt, has_room) = (self.doubt.is_in_doubt(), self.replica.journal.has_room());
                 let (last, voters) = (self.replica.journal.last(), voters_to_tell(&membership(&self.raft)));
-                let mut standing = Standing { last, in_doubt, leading: None, confirmed: false, voters };
+                let mut standing = Standing { last, in_doubt, has_room, leading: None, confirmed: false, voters };
                 if let Ok(term) = leading(&self.raft) {
                     if reverted {
-                        // Once, for this node: it told us itself that it lost the end of its log.
-                        let permit =
-                            |raft: Raft<R>| async move { raft.trigger().allow_next_revert(&asker.0, true).await };
-                        let _ = self.ask(permit).await;
+                        // It told us itself that it may have lost the end of its log.
+                        let replica = self.replica.clone();
+                        let _ = self.ask(move |raft| permit(raft, replica, term, asker)).await;
                     }
                     let vote = Vote::<R>::new_committed(term, *self.raft.node_id());
                     standing.leading = Some(encode_vote::<R>(&vote));

@@ -4,6 +4,7 @@ use crate::environment::Environment;
 use crate::hearing::Hearing;
 use crate::lease::Leases;
 use crate::membership::Membership;
+use crate::permits::Permits;
 use crate::pull::Pulls;
 use crate::purges::Purges;
 use crate::raft::{Runtime, StoredMembership};
@@ -65,6 +66,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) leases: Leases<R>,
     /// What this one copies.
     pub(crate) pulls: Pulls<R>,
+    /// What it has permitted to others as a leader.
+    pub(crate) permits: tokio::sync::Mutex<Permits>,
 }
 
 /// Why a replica's state cannot be rebuilt.
@@ -167,6 +170,7 @@ impl<R: Runtime> Replica<R> {
             unsaved: Mutex::default(),
             leases: Leases::default(),
             pulls: Pulls::default(),
+            permits: tokio::sync::Mutex::default(),
         })
     }
 

@@ -35,6 +35,8 @@ model::wire_struct! {
         pub(crate) last: LogPosition,
         /// Whether it may have forgotten what it acknowledged.
         pub(crate) in_doubt: bool,
+        /// Whether its disk has room for new work.
+        pub(crate) has_room: bool,
         /// Set when it believes to lead: its vote. It has been told then that the asker may have lost
         /// the end of its log.
         pub(crate) leading: Option<Bytes>,

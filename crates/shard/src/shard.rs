@@ -23,7 +23,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use journal::checkpoint::CheckpointError;
 use journal::frame::Kind;
-use journal::{Journal, LogPosition, Space};
+use journal::{Journal, LogPosition};
 use machine::{Command, Machine, Reply};
 use model::{NodeId, ShardId, limit};
 use openraft::SnapshotPolicy;
@@ -186,6 +186,13 @@ impl Shard {
         self.consensus.is_sure_to_lead()
     }
 
+    /// Whether this replica, which does not lead, has heard of a leader lately. One that is cut off still takes the node
+    /// for the leader that was it last.
+    #[must_use]
+    pub fn hears_leader(&self) -> bool {
+        self.consensus.hears_leader()
+    }
+
     /// The Raft term this replica is in.
     #[must_use]
     pub fn term(&self) -> u64 {
@@ -322,7 +329,7 @@ impl Shard {
     /// Proposes `request`, waiting for room in front of the batcher; `answer` is called when it has
     /// been applied here or is known not to be.
     pub async fn propose(&self, request: Request, answer: Answer) {
-        if self.journal.space() != Space::Enough && matches!(request, Request::Append(_)) {
+        if !self.journal.has_room() && matches!(request, Request::Append(_)) {
             return answer(Err(ProposeError::DiskFull));
         }
         self.door.submit(request, answer).await;

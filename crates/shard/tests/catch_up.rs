@@ -7,11 +7,11 @@
 mod cluster;
 
 use cluster::{
-    Asked, CHUNK_BYTES, Clock, Fate, Net, Node, VALUES, Waiting, append, caught_up, follow, founder, snapshot_bytes,
-    until,
+    Asked, CHUNK_BYTES, Clock, Fate, FullFolder, Net, Node, VALUES, Waiting, append, caught_up, follow, founder,
+    snapshot_bytes, take, until,
 };
 use model::{NodeId, limit};
-use shard::{Bandwidth, Copying, Pace, Role};
+use shard::{Bandwidth, CatchUp, Copying, Pace, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::path::Path;
@@ -279,6 +279,53 @@ async fn while_a_chunk_is_on_its_way_some_more_are_asked_for() {
     follow(&leader, 2);
     caught_up(&behind, &leader).await;
     assert_eq!(net.most_under_way(), limit::CHUNKS_AHEAD_MAX);
+    behind.stop().await;
+    leader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_for_space_does_not_keep_its_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = Net::new();
+    let leader = founder(folder.path(), &net).await;
+    let catch_up = CatchUp::default();
+    let disk = FullFolder::open(&folder.path().join("full"));
+    let behind = Node::start_on(2, Arc::new(disk.clone()), &net, catch_up.clone()).await;
+    follow(&leader, 2);
+    until("it has no space", || disk.has_refused()).await;
+    let others = take(&catch_up.turn).await;
+    disk.make_room();
+    assert_eq!(net.take_arrived(), []);
+    drop(others);
+    caught_up(&behind, &leader).await;
+    behind.stop().await;
+    leader.stop().await;
+}
+
+/// Whoever has the turn may wait for the space.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_waits_for_its_turn_has_given_up_what_it_has_no_use_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let net = Net::new();
+    let leader = founder(folder.path(), &net).await;
+    let own = folder.path().join(NodeId(2).to_string());
+    std::fs::create_dir(&own).unwrap();
+    for sequence in 0..limit::PULL_PARTS_UNCLAIMED_MAX + 5 {
+        let part = own.join(format!("pulled-0000000000000bad-{sequence:016x}.log"));
+        std::fs::write(&part, "").unwrap();
+        std::fs::write(part.with_extension("log.progress"), "").unwrap();
+    }
+    let catch_up = CatchUp::default();
+    let others = take(&catch_up.turn).await;
+    let disk = journal::disk::Folder::open(&own).unwrap();
+    let behind = Node::start_on(2, Arc::new(disk), &net, catch_up).await;
+    let kept = || behind.shard.journal().kept_parts();
+    assert_eq!(kept(), limit::PULL_PARTS_UNCLAIMED_MAX + 5);
+    follow(&leader, 2);
+    until("some are gone", || kept() == limit::PULL_PARTS_UNCLAIMED_MAX).await;
+    assert_eq!(net.take_arrived(), [], "it is not its turn");
+    drop(others);
+    caught_up(&behind, &leader).await;
     behind.stop().await;
     leader.stop().await;
 }

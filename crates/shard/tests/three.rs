@@ -137,14 +137,19 @@ async fn whoever_waits_for_a_leader_that_nobody_hears_is_told() {
 /// No heartbeat is answered before the next is due, and a vote takes longer than a failover among neighbours.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nodes_that_are_far_apart_have_a_leader_who_is_sure() {
+    const DELAY: Duration = Duration::from_millis(180);
     let cluster = Cluster::founded(3, &[1, 2, 3]).await;
-    cluster.net.delay(Duration::from_millis(180));
+    cluster.net.delay(DELAY);
     let old = cluster.leader().await;
     let shard = cluster.shard(old);
     assert!(matches!(append(shard, b"far").await, Ok(Reply::Appended { .. })));
     let (term, watched) = (shard.term(), Instant::now());
     while watched.elapsed() < Duration::from_secs(4) {
         assert!(shard.is_sure_to_lead() && shard.term() == term, "after {:?}", watched.elapsed());
+        // What an answer says is as old as what it answers.
+        let silences = shard.silences();
+        assert_eq!(silences.len(), 2);
+        assert!(silences.values().all(|silence| *silence >= 2 * DELAY), "{silences:?} after {:?}", watched.elapsed());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Nothing but heartbeats has kept it so.
@@ -152,6 +157,28 @@ async fn nodes_that_are_far_apart_have_a_leader_who_is_sure() {
     cluster.net.cut(NodeId(old));
     let leads = |id: u64| id != old && cluster.shard(id).is_sure_to_lead();
     cluster.until("another leads", |_| (1..=3).any(leads)).await;
+    cluster.stop().await;
+}
+
+/// As far apart as nodes may be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_in_doubt_that_is_far_from_the_others_gets_into_step() {
+    let cluster = Cluster::founded(3, &[1, 2, 3]).await;
+    let old = cluster.leader().await;
+    assert!(matches!(append(cluster.shard(old), b"before").await, Ok(Reply::Appended { .. })));
+    cluster.net.delay(Duration::from_millis(200));
+    // It leads no more, and the others do without it.
+    let cluster = cluster.restart_in_doubt(old).await;
+    let others = || (1..=3).filter(|id| *id != old);
+    cluster.until("another leads", |cluster| others().any(|id| cluster.shard(id).is_sure_to_lead())).await;
+    cluster.until("it is in step", |cluster| !cluster.shard(old).is_in_doubt()).await;
+    let leader = cluster.leader().await;
+    assert!(matches!(append(cluster.shard(leader), b"after").await, Ok(Reply::Appended { .. })));
+    all_have(&cluster, leader, &vec![(Offset(0), b"before".to_vec()), (Offset(1), b"after".to_vec())]).await;
+    // What it votes counts again.
+    cluster.net.cut(NodeId(leader));
+    let another = |id: u64| id != leader && cluster.shard(id).is_sure_to_lead();
+    cluster.until("yet another leads", |_| (1..=3).any(another)).await;
     cluster.stop().await;
 }
 
@@ -228,6 +255,42 @@ async fn a_change_whose_leader_died_in_between_is_finished() {
     assert_eq!(finished, Ok(()));
     assert_eq!(shard.membership(), members(&[&[1, 2, 3, 4]], &[]));
     assert!(matches!(append(shard, b"after").await, Ok(Reply::Appended { .. })));
+    cluster.stop().await;
+}
+
+/// It leads where the change before it was left half done, and has no vote when that is finished.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_that_a_half_done_change_removes_hands_over_before_that_is_finished() {
+    let cluster = Cluster::founded(4, &[1, 2, 3]).await;
+    let old = cluster.leader().await;
+    cluster.shard(old).follow(NodeId(4)).await.unwrap();
+    caught_up(&cluster, old, 3).await;
+    let (going, other) = (old % 3 + 1, (old + 1) % 3 + 1);
+    // Without those who stay, the first half is not committed.
+    cluster.net.hold_entries_from(&set(&[other, 4]));
+    let change = tokio::spawn({
+        let shard = cluster.shard(old).clone();
+        async move { shard.change_voters(set(&[old, other, 4]), true).await }
+    });
+    let both = Membership { voters: vec![set(&[1, 2, 3]), set(&[old, other, 4])], ..Membership::default() };
+    cluster.until("the first half is logged", |cluster| cluster.shard(going).membership() == both).await;
+    assert_eq!(cluster.shard(old).hand_over(Some(NodeId(going))).await, Ok(NodeId(going)));
+    cluster.net.hold_entries_from(&set(&[]));
+    assert!(change.await.unwrap().is_err(), "it leads no more");
+    cluster.until("the next leader is ready", |cluster| cluster.shard(going).leading().is_ok()).await;
+    assert_eq!(cluster.shard(going).membership(), both);
+    let Err(MembershipError::NotLeader(Some(NodeId(new)))) = cluster.shard(going).finish_change().await else {
+        panic!("one of those who stay is to finish it");
+    };
+    assert!([old, other, 4].contains(&new));
+    cluster.until("it is ready", |cluster| cluster.shard(new).leading().is_ok()).await;
+    assert_eq!(cluster.shard(new).membership(), both, "nothing was changed yet");
+    cluster.shard(new).finish_change().await.unwrap();
+    assert_eq!(
+        cluster.shard(new).membership(),
+        Membership { voters: vec![set(&[old, other, 4])], learners: set(&[going]) }
+    );
+    assert!(matches!(append(cluster.shard(new), b"after").await, Ok(Reply::Appended { .. })));
     cluster.stop().await;
 }
 

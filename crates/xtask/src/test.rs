@@ -63,7 +63,7 @@ const FAMILIES: &[Family] = &[
     Family { name: "python", only: Only::Python, in_clusters: true, prepare: python::prepare },
     Family { name: "kcat", only: Only::Kcat, in_clusters: false, prepare: kcat::prepare },
     Family { name: "java", only: Only::Java, in_clusters: true, prepare: java::prepare },
-    Family { name: "go", only: Only::Go, in_clusters: false, prepare: go::prepare },
+    Family { name: "go", only: Only::Go, in_clusters: true, prepare: go::prepare },
 ];
 
 /// Runs what was asked for, prints the closing summary, and says whether all is well.
@@ -215,7 +215,8 @@ mod tests {
         };
         assert_eq!(asked(None), "python kcat java go");
         assert_eq!(asked(Some(Only::Clients)), "python kcat java go");
-        assert_eq!(asked(Some(Only::Cluster)), "python java");
+        assert_eq!(asked(Some(Only::Cluster)), "python java go");
+        assert_eq!(asked(Some(Only::Faults)), "python java go");
         assert_eq!(asked(Some(Only::Go)), "go");
     }
 }

@@ -5,7 +5,7 @@ use crate::refusal::Refusal;
 use crate::shape::Code;
 use broker::BrokerError;
 use broker::group::GroupError;
-use model::limit;
+use model::{ShardId, limit};
 
 /// What a request is about, for the sentence that says what was wrong.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub(crate) fn code(error: &BrokerError) -> Code {
         BrokerError::InvalidConfig(_) => Code::InvalidConfig,
         BrokerError::NotLeader(_) => Code::NotLeader,
         BrokerError::Unknown => Code::OutcomeUnknown,
-        BrokerError::Unavailable => Code::Unavailable,
+        BrokerError::Unavailable | BrokerError::NoLeader(_) => Code::Unavailable,
         BrokerError::DiskFull => Code::DiskFull,
         BrokerError::InvalidRecord(_) => Code::InvalidRecord,
         BrokerError::InvalidTimestamp(_) => Code::InvalidTimestamp,
@@ -65,7 +65,7 @@ pub(crate) fn code(error: &BrokerError) -> Code {
         BrokerError::TooLarge => Code::RecordTooLarge,
         BrokerError::OffsetOutOfRange => Code::OffsetOutOfRange,
         BrokerError::Damaged => Code::Damaged,
-        BrokerError::LimitReached(_) => Code::LimitReached,
+        BrokerError::LimitReached(_) | BrokerError::TooManyMoves => Code::LimitReached,
         BrokerError::UnknownNode => Code::UnknownNode,
         BrokerError::NodeInUse => Code::NodeInUse,
         BrokerError::NodeRemoved => Code::NodeRemoved,
@@ -115,21 +115,44 @@ fn message(error: &BrokerError, subject: Subject<'_>) -> String {
             BrokerError::InvalidReplicas(2..) => format!("{name}: {error}"),
             _ => "this cluster has one node, so a partition has 1 replica".into(),
         },
-        Code::NotLeader => match error {
-            BrokerError::NotLeader(Some(node)) => format!("node {} leads {name}; ask that one", node.0),
-            _ => format!("nobody leads {name} at the moment; try again"),
-        },
+        Code::NotLeader => {
+            // Topics and nodes are for the catalog to decide about.
+            let led = match subject {
+                Subject::Topic(_) | Subject::Node(_) => "the catalog".to_owned(),
+                Subject::Partition(..) | Subject::Group(_) | Subject::Positions(..) => name,
+            };
+            match error {
+                BrokerError::NotLeader(Some(node)) => format!("node {} leads {led}; ask that one", node.0),
+                _ => format!("nobody leads {led} at the moment; try again"),
+            }
+        }
         Code::OutcomeUnknown => {
             format!("{name}: it took too long; it may or may not have been done, so look before you try again")
         }
-        Code::Unavailable => format!("{name} is not available at the moment; GET /v1/node tells why; try again"),
+        Code::Unavailable => match error {
+            BrokerError::NoLeader(shard) => {
+                let shard = match *shard {
+                    ShardId::CATALOG => "the catalog".to_owned(),
+                    ShardId(number) => format!("shard {number}"),
+                };
+                format!(
+                    "{shard} has no leader that most of its replicas follow, so nothing was done; GET /v1/nodes tells \
+                     which nodes have them; try again when they are back"
+                )
+            }
+            _ => format!("{name} is not available at the moment; GET /v1/node tells why; try again"),
+        },
         Code::DiskFull => "there is no room on disk; make some, and service resumes by itself".into(),
         Code::RecordTooLarge => format!("a record is larger than max.message.bytes of {name}"),
         Code::Damaged => format!("bytes of {name} are damaged on disk, and there is no replica to repair them from"),
         Code::UnknownNode => format!("there is no {name}; GET /v1/nodes lists those that there are"),
         Code::NodeInUse => format!("{name} has replicas: drain it, and remove it when it has none"),
         Code::NodeRemoved => format!("{name} has been removed, which is for ever; its machine can join as a new one"),
-        Code::UnknownShard => "there is no such shard; GET /v1/nodes tells which there are".into(),
+        Code::LimitReached if *error == BrokerError::TooManyMoves => format!(
+            "{name} cannot move yet: {} partitions are on their way, which is as many as may be; try again when one of \
+             them is there, as moving_to of its topic's description tells",
+            limit::MOVES_MAX
+        ),
         Code::UnknownGroup => format!("there is no group {group}"),
         Code::GroupNotEmpty => format!("group {group} has members; stop its consumers first"),
         Code::GroupConsumesTopic => {
@@ -160,6 +183,12 @@ mod tests {
             (BrokerError::UnknownPartition, partition, "topic orders has no partition 7"),
             (BrokerError::EnoughPartitions(3), topic, "topic orders: the topic has 3 partitions already"),
             (BrokerError::NotLeader(Some(NodeId(2))), partition, "node 2 leads partition 7 of topic orders"),
+            (BrokerError::NotLeader(None), topic, "nobody leads the catalog at the moment"),
+            (BrokerError::NotLeader(None), Subject::Node(2), "nobody leads the catalog at the moment"),
+            (BrokerError::NotLeader(None), partition, "nobody leads partition 7 of topic orders"),
+            (BrokerError::NoLeader(ShardId(3)), partition, "shard 3 has no leader"),
+            (BrokerError::NoLeader(ShardId::CATALOG), partition, "the catalog has no leader"),
+            (BrokerError::TooManyMoves, partition, "partition 7 of topic orders cannot move yet: 16 partitions are"),
             (BrokerError::InvalidReplicas(1), topic, "a partition has 1 replica"),
             (BrokerError::InvalidReplicas(3), topic, "there are 1 to 3 replicas"),
             (BrokerError::InvalidConfig("retention.ms=x".into()), topic, "invalid configuration: retention.ms=x"),
@@ -178,9 +207,12 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again_says_so_by_its_status() {
-        for error in
-            [BrokerError::NotLeader(None), BrokerError::Unavailable, GroupError::CoordinatorNotAvailable.into()]
-        {
+        for error in [
+            BrokerError::NotLeader(None),
+            BrokerError::NoLeader(ShardId(3)),
+            BrokerError::Unavailable,
+            GroupError::CoordinatorNotAvailable.into(),
+        ] {
             assert_eq!(code(&error).status(), 503, "{error}");
         }
         assert_eq!(code(&BrokerError::Unknown).status(), 504);

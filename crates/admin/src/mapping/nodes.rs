@@ -7,11 +7,17 @@ use crate::body;
 use crate::refusal::Refusal;
 use crate::shape::{AlterNode, ClusterNode, Copying, NodeList, NodeState, Replica, RestartSafety};
 use broker::members::{Member, Members, NodeState as State, ReplicaStatus};
-use model::NodeId;
+use model::{NodeId, ShardId};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(crate) async fn list(api: Arc<Inner>, _: Call) -> Result<Answer, Refusal> {
-    Answer::json(200, &node_list(api.broker.members(), &api.broker.all_replicas().await))
+    describe(&api).await
+}
+
+async fn describe(api: &Inner) -> Result<Answer, Refusal> {
+    let shards = api.broker.all_replicas().await;
+    Answer::json(200, &node_list(api.broker.members(), &shards, &api.broker.kept_replicas()))
 }
 
 /// Says what a node is for.
@@ -26,7 +32,7 @@ pub(crate) async fn alter(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal
     let id = call.name(0).parse().unwrap_or(0);
     let altered = api.broker.set_node_state(NodeId(id), state).await;
     altered.map_err(|error| refusal(&error, Subject::Node(id)))?;
-    Answer::json(200, &node_list(api.broker.members(), &api.broker.all_replicas().await))
+    describe(&api).await
 }
 
 /// Tells whether this node can be stopped.
@@ -35,16 +41,16 @@ pub(crate) async fn restart_safety(api: Arc<Inner>, _: Call) -> Result<Answer, R
     Answer::json(200, &RestartSafety { node: api.broker.node().0, safe: hindrances.is_empty(), hindrances })
 }
 
-fn node_list(members: Members, shards: &[ReplicaStatus]) -> NodeList {
+fn node_list(members: Members, shards: &[ReplicaStatus], kept: &BTreeSet<(NodeId, ShardId)>) -> NodeList {
     NodeList {
         node: members.me.0,
         cluster_version: members.version,
         controller: members.controller.map(|node| node.0),
-        nodes: members.nodes.into_iter().map(|member| node(member, shards)).collect(),
+        nodes: members.nodes.into_iter().map(|member| node(member, shards, kept)).collect(),
     }
 }
 
-fn node(member: Member, shards: &[ReplicaStatus]) -> ClusterNode {
+fn node(member: Member, shards: &[ReplicaStatus], kept: &BTreeSet<(NodeId, ShardId)>) -> ClusterNode {
     let Member { node, state, rack, version, peer, endpoints } = member;
     let leads = shards.iter().filter(|shard| shard.leader == Some(node)).map(|shard| shard.shard.0);
     let endpoints = endpoints.into_iter().map(|told| (told.protocol, address(&told.host, told.port)));
@@ -61,6 +67,7 @@ fn node(member: Member, shards: &[ReplicaStatus]) -> ClusterNode {
         endpoints: endpoints.collect(),
         leads: leads.collect(),
         replicas: shards.iter().filter_map(|shard| replica(node, shard)).collect(),
+        keeps: kept.iter().filter(|(by, _)| *by == node).map(|(_, shard)| shard.0).collect(),
     }
 }
 
@@ -83,7 +90,6 @@ fn address(host: &str, port: u16) -> String {
 mod tests {
     use super::*;
     use broker::cluster::Advertised;
-    use model::ShardId;
 
     fn shard(shard: u32, leader: Option<u64>, voters: &[u64], learners: &[u64], lags: &[(u64, u64)]) -> ReplicaStatus {
         let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect();
@@ -127,7 +133,8 @@ mod tests {
             controller: Some(NodeId(1)),
             nodes: vec![member(1), Member { rack: None, peer: None, endpoints: Vec::new(), ..member(2) }],
         };
-        let list = node_list(members, &shards);
+        let kept = [(2, 1), (2, 3), (3, 1)].map(|(node, shard)| (NodeId(node), ShardId(shard))).into();
+        let list = node_list(members, &shards, &kept);
         assert_eq!((list.node, list.controller, list.cluster_version), (1, Some(1), 2));
         let [first, second] = &list.nodes[..] else { panic!("two nodes") };
         assert_eq!((first.node, first.state, first.rack.as_deref()), (1, NodeState::Active, Some("r1")));
@@ -143,5 +150,6 @@ mod tests {
         assert_eq!(first.replicas, [replica(0, true, Some(0)), replica(1, true, None), copies(3, None)]);
         assert_eq!(second.replicas, [copies(0, Some(40)), replica(1, true, Some(0)), replica(2, true, None)]);
         assert_eq!((&second.rack, &second.peer, second.endpoints.len()), (&None, &None, 0));
+        assert_eq!((&first.keeps[..], &second.keeps[..]), (&[][..], &[1, 3][..]));
     }
 }

@@ -235,8 +235,9 @@ mod tests {
 
     fn topic(partitions: usize, piece_bytes_max: u32) -> TopicInfo {
         let (replicas, in_sync, offline) = (vec![NodeId(1)], vec![NodeId(1)], Vec::new());
-        let (leader, epoch, shard, older_shard) = (None, Some(LeaderEpoch(0)), None, None);
-        let partition = PartitionInfo { leader, epoch, replicas, in_sync, offline, shard, older_shard };
+        let (leader, epoch) = (None, Some(LeaderEpoch(0)));
+        let (shard, older_shard, moving_to) = (None, None, None);
+        let partition = PartitionInfo { leader, epoch, replicas, in_sync, offline, shard, older_shard, moving_to };
         TopicInfo {
             name: "t".into(),
             id: TopicId([1; 16]),

@@ -116,6 +116,7 @@ fn topic(info: TopicInfo, defaults: &Settings, sizes: Vec<PartitionSize>) -> Top
             replicas: partition.replicas.iter().map(|node| node.0).collect(),
             shard: partition.shard.map(|shard| shard.0),
             older_shard: partition.older_shard.map(|shard| shard.0),
+            moving_to: partition.moving_to.map(|shard| shard.0),
             start: size.map(|size| size.start.0),
             end: size.map(|size| size.end.0),
             bytes: size.map(|size| size.bytes),

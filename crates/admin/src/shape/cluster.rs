@@ -37,6 +37,10 @@ pub struct ClusterNode {
     pub leads: Vec<u32>,
     /// Its replicas, by shard.
     pub replicas: Vec<Replica>,
+    /// While it drains, the shards in which it keeps its part because no other node can have it: it is not emptied
+    /// before another node joins.
+    #[serde(default)]
+    pub keeps: Vec<u32>,
 }
 
 /// What to change about a node.

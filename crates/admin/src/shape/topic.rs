@@ -96,6 +96,8 @@ pub struct Partition {
     pub shard: Option<u32>,
     /// The shard that it came from, while that still has records of it.
     pub older_shard: Option<u32>,
+    /// The shard that it is on its way to; null when it stays where it is.
+    pub moving_to: Option<u32>,
     /// The first offset; null when its leader cannot be asked.
     pub start: Option<u64>,
     /// One past the last offset; null when its leader cannot be asked.

@@ -28,7 +28,7 @@ const ANSWERS: [&str; 16] = [
     r#"{"error":{"code":"invalid_body","message":"found the text \"a\", expected a list"}}"#,
     r#"{"node":1,"cluster":"AAAAAAAAAAAAAAAAAAAABw","version":"0.1.0","started":1796040000000,"uptime_seconds":1.5,"data_folder":"/data","disk":{"total_bytes":2,"free_bytes":1},"listeners":{"http":"127.0.0.1:1"},"default_partitions":1,"auto_create_topics":true,"topics":1,"shards":[{"shard":0,"leads":true,"applied":9,"streams":1,"disk_bytes":5,"live_bytes":4,"bound_bytes":6,"in_doubt":false,"damaged":0}],"problems":["shard 1 has no leader"]}"#,
     r#"{"topics":[{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","partitions":1,"bytes":2,"records":3}],"next":"t"}"#,
-    r#"{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","bytes":1,"records":2,"partitions":[{"partition":0,"leader":null,"epoch":0,"replicas":[1],"shard":1,"older_shard":2,"start":null,"end":7,"bytes":1}],"configs":[{"name":"retention.ms","value":"5","source":"topic","default":"604800000","documentation":""}]}"#,
+    r#"{"name":"t","id":"AAAAAAAAAAAAAAAAAAAABw","bytes":1,"records":2,"partitions":[{"partition":0,"leader":null,"epoch":0,"replicas":[1],"shard":1,"older_shard":2,"moving_to":3,"start":null,"end":7,"bytes":1}],"configs":[{"name":"retention.ms","value":"5","source":"topic","default":"604800000","documentation":""}]}"#,
     r#"{"name":"t","id":null,"partitions":1,"replicas":1,"validate_only":true}"#,
     r#"{"name":"t","partitions":2,"partitions_added":1,"configs":{"retention.ms":"1"},"validate_only":false}"#,
     r#"{"topic":"t","partition":0,"records":[{"offset":5,"timestamp":-1,"timestamp_type":"append","key":null,"value":{"base64":"AAEC"},"headers":[{"name":"h","value":"v"}]}],"next_offset":6,"start":1,"end":6}"#,
@@ -39,7 +39,7 @@ const ANSWERS: [&str; 16] = [
     r#"{"group":"g","type":"classic","state":"stable","protocol_type":"consumer","protocol":"range","coordinator":1,"members":[{"member":"m","instance":null,"client_id":"c","client_host":"/127.0.0.1","assignment":[{"topic":"t","partitions":[0]}]}],"offsets":[{"topic":"t","partition":0,"committed":1,"committed_at":2,"metadata":"","start":0,"end":3,"lag":2,"lag_seconds":0.25,"member":"m"}],"offsets_left_out":1}"#,
     r#"{"group":"g","dry_run":true,"offsets":[{"topic":"t","partition":0,"old":null,"new":1,"start":0,"end":2}]}"#,
     r#"{"group":"g","topic":"t","partitions":[0,1]}"#,
-    r#"{"node":1,"cluster_version":2,"controller":null,"nodes":[{"node":2,"state":"removed","rack":null,"cluster_version_max":2,"peer":"10.0.0.2:9190","endpoints":{"kafka":"10.0.0.2:9092"},"leads":[0],"replicas":[{"shard":0,"voter":true,"behind":null}]}]}"#,
+    r#"{"node":1,"cluster_version":2,"controller":null,"nodes":[{"node":2,"state":"removed","rack":null,"cluster_version_max":2,"peer":"10.0.0.2:9190","endpoints":{"kafka":"10.0.0.2:9092"},"leads":[0],"replicas":[{"shard":0,"voter":true,"behind":null}],"keeps":[0]}]}"#,
     r#"{"node":1,"safe":false,"hindrances":["shard 0 would lose its majority"]}"#,
 ];
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-const NODES: usize = 3;
+pub(super) const NODES: usize = 3;
 /// How long a cluster may take until all replicas are in sync.
 const PATIENCE: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(50);
@@ -35,8 +35,11 @@ impl Product {
 
 /// Three nodes that are a cluster.
 pub(super) struct Three {
+    product: Product,
     folder: PathBuf,
     nodes: Vec<Broker>,
+    /// Where the first node of ours listens for others.
+    seed: Option<String>,
     /// For topics' names.
     topics: usize,
 }
@@ -44,31 +47,55 @@ pub(super) struct Three {
 impl Three {
     /// Starts them, and waits until a topic has three replicas that are in sync.
     pub(super) fn start(product: &Product, folder: &Path) -> Outcome<Self> {
-        let mut nodes = Vec::new();
-        match product {
-            Product::Mainstem(program) => {
-                let mut seed: Option<String> = None;
-                for nth in 1..=NODES {
-                    let (data, log) = (folder.join(format!("data-{nth}")), folder.join(format!("log-{nth}")));
-                    let mut more = vec!["--listen", "peer=127.0.0.1:0"];
-                    if let Some(seed) = &seed {
-                        more.extend(["--join", seed]);
-                    }
-                    let (node, line) = Broker::start_with(program, &data, &log, &more)?;
-                    nodes.push(node);
-                    let peer = line.split_whitespace().find_map(|word| word.strip_prefix("peer="));
-                    seed = seed.or(peer.map(str::to_owned));
-                }
-            }
+        let (product, folder) = (product.clone(), folder.to_owned());
+        let mut three = Three { product, folder, nodes: Vec::new(), seed: None, topics: 0 };
+        match three.product.clone() {
+            Product::Mainstem(program) => (1..=NODES).try_for_each(|nth| three.start_ours(&program, nth))?,
             Product::Kafka(jars) => {
-                for node in jars.format_cluster(folder, NODES)? {
-                    nodes.push(node.launch()?);
+                for node in jars.format_cluster(&three.folder, NODES)? {
+                    three.nodes.push(node.launch()?);
                 }
             }
         }
-        let mut three = Three { folder: folder.to_owned(), nodes, topics: 0 };
         three.wait_until_formed()?;
         Ok(three)
+    }
+
+    fn start_ours(&mut self, program: &Path, nth: usize) -> Outcome<()> {
+        let (data, log) = (self.folder.join(format!("data-{nth}")), self.folder.join(format!("log-{nth}")));
+        let mut more = vec!["--listen", "peer=127.0.0.1:0", "--cluster-catch-up-bytes-per-second", "1TiB"];
+        if let Some(seed) = &self.seed {
+            more.extend(["--join", seed]);
+        }
+        let (node, line) = Broker::start_with(program, &data, &log, &more)?;
+        self.nodes.push(node);
+        if self.seed.is_none() {
+            self.seed = line.split_whitespace().find_map(|word| word.strip_prefix("peer=")).map(str::to_owned);
+        }
+        Ok(())
+    }
+
+    /// Starts one more, which has nothing yet: its number.
+    pub(super) fn add(&mut self) -> Outcome<i32> {
+        let nth = NODES + 1;
+        match self.product.clone() {
+            Product::Mainstem(program) => self.start_ours(&program, nth)?,
+            Product::Kafka(jars) => {
+                let node = jars.format_broker(&self.folder, nth)?;
+                self.nodes.push(node.launch()?);
+            }
+        }
+        Ok(i32::try_from(nth)?)
+    }
+
+    /// Whether replicas go to a new node only when somebody says which.
+    pub(super) fn moves_when_told(&self) -> bool {
+        matches!(self.product, Product::Kafka(_))
+    }
+
+    /// Waits until the disk has what was held back.
+    pub(super) fn settle(&self) -> Outcome<()> {
+        disk::settle(&self.folder)
     }
 
     fn wait_until_formed(&mut self) -> Outcome<()> {
@@ -86,7 +113,7 @@ impl Three {
                     made = true;
                 }
                 let (_, led) = client.leaders("formed").await?;
-                Ok(!led.is_empty() && led.iter().all(|led| led.leader >= 0 && led.in_sync == NODES))
+                Ok(!led.is_empty() && led.iter().all(|led| led.leader >= 0 && led.in_sync.len() == NODES))
             });
             match formed {
                 Ok(true) => return Ok(()),
@@ -115,7 +142,7 @@ impl Three {
                 loop {
                     let (brokers, led) = client.leaders(&name).await?;
                     // Where another leads, the one that is preferred to takes over before long.
-                    let settled = led.first().filter(|led| led.preferred == Some(led.leader));
+                    let settled = led.first().filter(|led| led.replicas.first() == Some(&led.leader));
                     if let Some(leader) = settled.and_then(|led| brokers.get(&led.leader)) {
                         let mut there = Client::connect(*leader).await?;
                         there.until_led(&name, 1).await?;

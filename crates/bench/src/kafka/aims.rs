@@ -5,6 +5,7 @@ use super::results::Results;
 use super::scenario::Scenario;
 use super::variant::Variant;
 use crate::figure::number;
+use std::fmt;
 
 /// The generator has one thread; busier than this it is what limits, and the broker's throughput is not known.
 const GENERATOR_CORES: f64 = 0.9;
@@ -16,8 +17,17 @@ pub(crate) enum Bound {
     AtMost(f64),
 }
 
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Bound::AtLeast(least) => write!(f, "at least {}", number(*least)),
+            Bound::AtMost(most) => write!(f, "at most {}", number(*most)),
+        }
+    }
+}
+
 impl Bound {
-    fn holds(self, value: f64) -> bool {
+    pub(crate) fn holds(self, value: f64) -> bool {
         match self {
             Bound::AtLeast(least) => value >= least,
             Bound::AtMost(most) => value <= most,

@@ -68,8 +68,13 @@ model::wire_enum! {
             /// No more bytes than this, beyond the first piece.
             bytes_max: u64,
         },
-        /// Asks what the shards take that a node leads.
+        /// Asks what the shards take and keep that a node leads.
         7 = Load,
+        /// Says what a node leads of which whoever is told has no replica.
+        8 = Leading {
+            /// Each shard, and in which term.
+            shards: Vec<(ShardId, u64)>,
+        },
     }
 }
 
@@ -151,12 +156,16 @@ model::wire_enum! {
             /// In order. None when no piece is as new as was asked for.
             pieces: Vec<OlderPieces>,
         },
-        /// What the shards take that a node leads, in bytes a second.
+        /// It was heard.
+        12 = Heard,
+        /// What the shards take that a node leads, in bytes a second, and keep.
         11 = Load {
             /// Each of them.
             shards: Vec<(ShardId, u64)>,
             /// Their streams that take most.
             streams: Vec<(StreamId, ShardId, u64)>,
+            /// Bytes of the shards' files.
+            kept: Vec<(ShardId, u64)>,
         },
     }
 }
@@ -195,6 +204,7 @@ mod tests {
                 bytes_max: 1024,
             },
             NodeCall::Load,
+            NodeCall::Leading { shards: vec![(ShardId(2), 5)] },
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -231,7 +241,12 @@ mod tests {
                     bytes: Bytes::from_static(b"piece"),
                 }],
             },
-            NodeAnswer::Load { shards: vec![(ShardId(2), 900)], streams: vec![(StreamId(7), ShardId(2), 800)] },
+            NodeAnswer::Heard,
+            NodeAnswer::Load {
+                shards: vec![(ShardId(2), 900)],
+                streams: vec![(StreamId(7), ShardId(2), 800)],
+                kept: vec![(ShardId(2), 1 << 20)],
+            },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

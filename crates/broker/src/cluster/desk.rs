@@ -67,9 +67,9 @@ impl NodeDesk {
             let world = broker.world.clone();
             world.spawn(async move {
                 let _turn = turn;
-                let _ = done.send(answer(&broker, call).await);
+                let _ = done.send(answer(&broker, from, call).await);
             });
-            wait.await.unwrap_or(NodeAnswer::Unknown).to_wire().into()
+            wait.await.unwrap_or_else(|_| NodeAnswer::Unknown.to_wire().into())
         })
     }
 }
@@ -89,8 +89,8 @@ fn not_now(why: impl Into<String>) -> NodeAnswer {
     NodeAnswer::NotNow { why: why.into() }
 }
 
-async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
-    match call {
+async fn answer(broker: &Inner, from: NodeId, call: NodeCall) -> Bytes {
+    let answer = match call {
         NodeCall::Join { incarnation, wanted, peer, endpoints, rack, version } => {
             let incarnation = Incarnation(incarnation);
             let command = Command::AllocateNode { incarnation, wanted, peer, endpoints, rack, version };
@@ -121,10 +121,17 @@ async fn answer(broker: &Inner, call: NodeCall) -> NodeAnswer {
         },
         NodeCall::ReadOlder { shard, stream, from, to, since, bytes_max } => {
             let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-            broker.read_for_another(shard, Wanted { stream, from, to, since, bytes_max }).await
+            return broker.read_for_another(shard, Wanted { stream, from, to, since, bytes_max }).await;
         }
         NodeCall::Load => broker.own_load().answer(),
-    }
+        NodeCall::Leading { shards } => {
+            let machine = broker.catalog().machine();
+            let known = shards.into_iter().filter(|(shard, _)| machine.catalog.placement(*shard).is_some());
+            known.for_each(|(shard, term)| broker.leaders.hear_from(shard, from, term));
+            NodeAnswer::Heard
+        }
+    };
+    answer.to_wire().into()
 }
 
 /// Lets a node into the cluster.

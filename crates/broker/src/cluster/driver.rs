@@ -2,17 +2,20 @@
 //!
 //! It decides nothing itself. Whatever fails is planned again from what is then the case.
 
+use super::call::NodeCall;
 use super::entrance::endpoints;
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
-use super::shed::{self, Shed, Shedding};
+use super::standing::Standing;
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
+use futures::FutureExt;
 use journal::canary::Fault;
 use machine::catalog::{Endpoint, Node, NodeState};
-use machine::machine::{VERSION_MAX, VERSION_OF_MOVES};
+use machine::machine::VERSION_MAX;
 use machine::{Command, Refusal, Reply};
+use model::wire::Wire;
 use model::{NodeId, ShardId};
 use shard::{MembershipError, Shard};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,41 +26,40 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a step may take before it is left to itself. It is planned again if it did not come to be.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// From one look at what shards take to the next.
-const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 /// A new leader leads for so long before it hands over to the node that is preferred, which may just have
 /// come back and go again.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// Other nodes are told again what this one leads after this: they may have been away.
+const TELL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Runs until the broker stops.
 pub(crate) async fn run(broker: Weak<Inner>) {
-    let (mut led, mut said, mut looks) = (Led::default(), None, Looks::default());
+    let (mut led, mut said) = (Led::default(), None);
     loop {
         let Some(inner) = broker.upgrade() else { return };
         let Some(network) = inner.network.clone().filter(|_| !inner.changes.are_over()) else { return };
+        let is_led = !matches!(inner.catalog().leading(), Err(None));
+        inner.reach.note(is_led, inner.world.now());
         network.follow(inner.other_nodes()).await;
         inner.have_what_is_placed_here().await;
         inner.give_up_what_is_placed_elsewhere(&*network).await;
         inner.lead_shards(&mut led).await;
         inner.keep_the_catalog_right(&mut said).await;
-        inner.shed_load(&mut looks).await;
         let (changes, world) = (inner.changes.clone(), inner.world.clone());
         drop(inner);
         let _ = world.timeout(INTERVAL, changes.cluster.notified()).await;
     }
 }
 
-/// Looks at what shards take.
-#[derive(Default)]
-struct Looks {
-    last: Option<Moment>,
-    shedding: Shedding,
-}
-
-/// Since when this node has led its shards.
+/// What is known of the shards that this node leads.
 #[derive(Default)]
 struct Led {
+    /// The term, and since when.
     since: BTreeMap<ShardId, (u64, Moment)>,
+    /// When it was last tried in vain to have another node lead.
+    kept: BTreeMap<ShardId, Moment>,
+    /// What other nodes were last told, and when.
+    told: Option<(BTreeMap<ShardId, u64>, Moment)>,
 }
 
 impl Led {
@@ -70,11 +72,28 @@ impl Led {
                 _ => (shard, (term, now)),
             })
             .collect();
+        self.kept.retain(|shard, since| self.since.contains_key(shard) && now.since(*since) < SETTLED_AFTER);
     }
 
     /// Whether a shard has been led for long enough to be handed to whoever is preferred.
     fn is_settled(&self, shard: ShardId, now: Moment) -> bool {
         self.since.get(&shard).is_some_and(|(_, since)| now.since(*since) >= SETTLED_AFTER)
+    }
+
+    /// What other nodes are to be told now, if that is due: each shard, and in which term it is led.
+    fn news(&mut self, now: Moment) -> Option<BTreeMap<ShardId, u64>> {
+        let terms: BTreeMap<ShardId, u64> = self.since.iter().map(|(shard, (term, _))| (*shard, *term)).collect();
+        let is_known = |(told, at): &(BTreeMap<ShardId, u64>, Moment)| *told == terms && now.since(*at) < TELL_INTERVAL;
+        if self.told.as_ref().is_some_and(is_known) {
+            return None;
+        }
+        self.told = Some((terms.clone(), now));
+        Some(terms)
+    }
+
+    /// Whether another node may be asked to lead a shard: not again and again, if none can.
+    fn may_leave(&self, shard: ShardId) -> bool {
+        !self.kept.contains_key(&shard)
     }
 }
 
@@ -133,6 +152,9 @@ impl Inner {
         let shards: Vec<(Shard, u64)> =
             self.shards.all().into_iter().filter_map(|shard| shard.leading().ok().map(|term| (shard, term))).collect();
         led.update(shards.iter().map(|(shard, term)| (shard.id(), *term)), self.world.now());
+        if let Some(terms) = led.news(self.world.now()) {
+            self.tell_what_is_led(&terms);
+        }
         let in_force = self.catalog().machine().version();
         for (shard, _) in shards.iter().filter(|(shard, _)| shard.id() != ShardId::CATALOG) {
             // A new shard begins with what the first version did.
@@ -141,26 +163,52 @@ impl Inner {
             }
         }
         let steps = shards.iter().map(|(shard, _)| {
-            let step = self.next_step(shard, led.is_settled(shard.id(), self.world.now()));
+            let step = self.next_step(shard, led);
             async move {
-                if let Some(step) = step {
-                    take(&self.world, shard, step).await;
+                match step {
+                    Some(step) => (!take(&self.world, shard, &step).await).then_some((shard.id(), step)),
+                    None => None,
                 }
             }
         });
-        futures::future::join_all(steps.collect::<Vec<_>>()).await;
+        let steps = futures::future::join_all(steps.collect::<Vec<_>>()).await;
+        let in_vain = steps.into_iter().flatten().filter(|(_, step)| matches!(step, Step::HandOver(_) | Step::Leave));
+        let now = self.world.now();
+        led.kept.extend(in_vain.map(|(shard, _)| (shard, now)));
     }
 
-    fn next_step(&self, shard: &Shard, settled: bool) -> Option<Step> {
-        let (membership, lags) = (shard.membership(), shard.lags());
-        let wanted = {
+    /// Tells the nodes that have no replica of these shards that this one leads them: they send clients here, and
+    /// would not hear of it otherwise. Nobody waits for their answers.
+    fn tell_what_is_led(&self, terms: &BTreeMap<ShardId, u64>) {
+        let Some(network) = &self.network else { return };
+        let with: BTreeMap<ShardId, BTreeSet<NodeId>> =
+            terms.keys().filter_map(|shard| Some((*shard, self.shards.get(*shard)?.membership().nodes()))).collect();
+        for node in self.other_nodes().into_keys() {
+            let without = with.iter().filter(|(_, nodes)| !nodes.contains(&node));
+            let shards: Vec<(ShardId, u64)> = without.map(|(shard, _)| (*shard, terms[shard])).collect();
+            if !shards.is_empty() {
+                let said = network.ask(node, NodeCall::Leading { shards }.to_wire().into(), TELL_INTERVAL);
+                self.world.spawn(said.map(drop));
+            }
+        }
+    }
+
+    fn next_step(&self, shard: &Shard, led: &Led) -> Option<Step> {
+        let may_leave = led.may_leave(shard.id());
+        let Standing { membership, at_hand, .. } = Standing::of(shard, self.me()).ok()?;
+        // Nothing is made to wait for a node that is not heard, however near it was.
+        let lags = shard.lags().into_iter().filter(|(node, _)| at_hand.contains(node)).collect();
+        let is_full = may_leave && !shard.journal().has_room();
+        let known = Known { me: self.me(), membership: &membership, lags: &lags, is_full };
+        let mut wanted = {
             let machine = self.catalog().machine();
+            let catalog = &machine.catalog;
             match shard.id() {
-                ShardId::CATALOG => plan::wanted_of_catalog(&machine.catalog, &membership),
+                ShardId::CATALOG => plan::wanted_of_catalog(catalog, self.replication(), &known),
                 id => {
-                    let placement = machine.catalog.placement(id)?;
-                    let leader = settled.then_some(placement.preferred);
-                    plan::Wanted { leader, ..plan::wanted(&placement.replicas, &membership) }
+                    let placement = catalog.placement(id)?;
+                    let wanted = plan::wanted(&placement.replicas, &plan::leaving(catalog), &membership);
+                    plan::Wanted { leader: Some(placement.preferred), ..wanted }
                 }
             }
         };
@@ -168,7 +216,15 @@ impl Inner {
         if wanted.voters.is_empty() {
             return None;
         }
-        plan::next(&Known { me: self.me(), membership: &membership, lags: &lags }, &wanted)
+        if !may_leave || !led.is_settled(shard.id(), self.world.now()) {
+            wanted.leader = None;
+        }
+        plan::next(&known, &wanted)
+    }
+
+    /// How many replicas a shard shall have.
+    pub(crate) fn replication(&self) -> usize {
+        self.config.cluster.replication as usize
     }
 
     /// Has the catalog know this node as it is and, if this node leads it, every shard placed.
@@ -270,16 +326,18 @@ impl Inner {
             tracing::info!(%shard, "a new shard is given up: a node that it was placed on is to leave");
             return self.change_placement(Command::GiveUpShard { shard, revision }).await;
         }
-        let replication = self.config.cluster.replication as usize;
         let unfounded = self.unfounded().await;
         let next = {
             let machine = self.catalog().machine();
-            plan::next_move(&machine.catalog, replication, self.me(), &unfounded)
+            plan::next_move(&machine.catalog, self.replication(), self.me(), &unfounded)
                 .or_else(|| plan::next_shard(&machine.catalog))
         };
         let next = match next {
             // One at a time, so that little is copied at once: the next when all are where they shall be.
-            None if self.is_all_in_place().await => plan::next_balance(&self.catalog().machine().catalog),
+            None => {
+                let balance = plan::next_balance(&self.catalog().machine().catalog);
+                if balance.is_none() || self.is_all_in_place().await { balance } else { None }
+            }
             next => next,
         };
         let Some(Move { shard, revision, replicas, preferred }) = next else { return };
@@ -287,52 +345,12 @@ impl Inner {
         self.change_placement(Command::PlaceShard { shard, revision, replicas, preferred }).await;
     }
 
-    async fn change_placement(&self, command: Command) {
+    pub(super) async fn change_placement(&self, command: Command) {
         match self.world.timeout(PATIENCE, self.catalog().command(command)).await {
             Some(Ok(Reply::Refused(refusal))) => tracing::debug!(%refusal, "a placement was not changed"),
             // There may be another one.
             Some(Ok(_)) => self.changes.cluster.notify_one(),
             Some(Err(_)) | None => {}
-        }
-    }
-
-    /// Has a stream leave a hot shard, if this node leads the catalog.
-    async fn shed_load(&self, looks: &mut Looks) {
-        let now = self.world.now();
-        if !self.config.cluster.sheds || looks.last.is_some_and(|last| now.since(last) < LOOK_INTERVAL) {
-            return;
-        }
-        looks.last = Some(now);
-        let (Some(network), Ok(_)) = (self.network.clone(), self.catalog().leading()) else {
-            looks.shedding = Shedding::default();
-            return;
-        };
-        let is_large = {
-            let machine = self.catalog().machine();
-            machine.version() >= VERSION_OF_MOVES && plan::can_spare_one(&machine.catalog)
-        };
-        if !is_large {
-            return;
-        }
-        let mut loads = self.all_loads(&*network).await;
-        let command = {
-            let machine = self.catalog().machine();
-            let catalog = &machine.catalog;
-            // What a new shard takes does not count before it does itself.
-            loads.shards.retain(|shard, _| catalog.shards().any(|known| known == *shard));
-            // One at a time, so that the next look sees what came of it. And nothing whose older records stay for
-            // ever: it could never move again.
-            let may_move = |stream| {
-                let expires = catalog.partition_of(stream).is_some_and(|(_, topic, _)| shed::expires(&topic.config));
-                expires && catalog.moves().next().is_none() && catalog.older_of(stream).is_none()
-            };
-            let Some(Shed { stream, to }) = looks.shedding.look(&loads, may_move) else { return };
-            let Some((id, _, partition)) = catalog.partition_of(stream) else { return };
-            tracing::info!(%stream, %to, "a stream leaves a hot shard");
-            Command::MoveStream { id, partition, to }
-        };
-        if let Some(Ok(Reply::Refused(refusal))) = self.world.timeout(PATIENCE, self.catalog().command(command)).await {
-            tracing::warn!(%refusal, "a stream does not leave a hot shard");
         }
     }
 
@@ -354,14 +372,11 @@ impl Inner {
         unfounded
     }
 
-    /// Whether the replicas of every shard are where the catalog says. Not asked when nothing would come of it.
-    async fn is_all_in_place(&self) -> bool {
+    /// Whether the replicas of every shard are where the catalog says.
+    pub(super) async fn is_all_in_place(&self) -> bool {
         let Some(network) = self.network.clone() else { return false };
         let placed: Vec<(ShardId, BTreeSet<NodeId>)> = {
             let machine = self.catalog().machine();
-            if plan::next_balance(&machine.catalog).is_none() {
-                return false;
-            }
             let shards = machine.catalog.placements().filter(|(shard, _)| *shard != ShardId::CATALOG);
             shards.map(|(shard, placement)| (shard, placement.replicas.iter().copied().collect())).collect()
         };
@@ -385,10 +400,14 @@ impl Inner {
             (plan::growing(&machine.catalog), machine.version())
         };
         for shard in growing {
-            let wanted = self.catalog().machine().catalog.placement(shard).map(|placement| placement.replicas.clone());
+            let (wanted, leaving) = {
+                let machine = self.catalog().machine();
+                let wanted = machine.catalog.placement(shard).map(|placement| placement.replicas.clone());
+                (wanted, plan::leaving(&machine.catalog))
+            };
             let standing = self.standing_of(&*network, shard, self.world.now() + PATIENCE).await;
             let (Some(wanted), Some(standing)) = (wanted, standing) else { continue };
-            let plan::Wanted { voters, .. } = plan::wanted(&wanted, &standing.membership);
+            let plan::Wanted { voters, .. } = plan::wanted(&wanted, &leaving, &standing.membership);
             if standing.membership.voters == [voters] && standing.version >= in_force {
                 tracing::info!(%shard, "a new shard counts from now on");
                 let added = self.catalog().command(Command::AddShards { shards: vec![shard] });
@@ -404,22 +423,27 @@ fn is_same(row: &Node, own: &Node) -> bool {
     same == (&own.peer, &own.endpoints, &own.rack, own.version) && row.incarnation == own.incarnation
 }
 
-async fn take(world: &World, shard: &Shard, step: Step) {
+/// Takes a step. Whether it came to be.
+async fn take(world: &World, shard: &Shard, step: &Step) -> bool {
     let id = shard.id();
     let taking = async {
-        match step.clone() {
+        match step {
             Step::Finish => shard.finish_change().await,
-            Step::Follow(node) => shard.follow(node).await,
-            Step::Vote(voters) => shard.change_voters(voters, true).await,
-            Step::HandOver(to) => shard.hand_over(Some(to)).await.map(drop),
-            Step::Forget(node) => shard.forget(node).await,
+            Step::Follow(node) => shard.follow(*node).await,
+            Step::Vote(voters) => shard.change_voters(voters.clone(), true).await,
+            Step::HandOver(to) => shard.hand_over(Some(*to)).await.map(drop),
+            Step::Leave => shard.hand_over(None).await.map(drop),
+            Step::Forget(node) => shard.forget(*node).await,
         }
     };
-    match world.timeout(PATIENCE, taking).await {
+    let taken = world.timeout(PATIENCE, taking).await;
+    let is_taken = matches!(taken, Some(Ok(())));
+    match taken {
         Some(Ok(())) => tracing::info!(shard = %id, ?step, "membership changed"),
         // Somebody else takes it from here, or it is looked at again.
         Some(Err(MembershipError::NotLeader(_) | MembershipError::InProgress | MembershipError::Changed)) => {}
         Some(Err(error)) => tracing::warn!(shard = %id, ?step, %error, "membership did not change"),
         None => tracing::warn!(shard = %id, ?step, "membership has not changed yet"),
     }
+    is_taken
 }

@@ -17,7 +17,7 @@ use machine::catalog::Endpoint;
 use machine::machine::VERSION_MAX;
 use model::NodeId;
 use model::wire::Wire;
-use peer::{Handler, Lane, NotSent, PeerError, Peers, Rejection};
+use peer::{Handler, Lane, Mistrust, NotSent, PeerError, Peers, Rejection, Verdict};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ use tokio::net::TcpListener;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// How long a try may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node that belongs to a cluster waits at its start for whoever it was told to join.
+const SEED_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A node that knows who it is, before it is connected to others.
 pub(crate) struct Entrance {
@@ -77,6 +79,11 @@ impl Entrance {
                 }
             }
             (Stage::Joining, ..) => return Err(NodeError::Joining(folder.path().to_owned())),
+            (Stage::Member, Some((listener, _)), Some(seed))
+                if is_elsewhere(seed, &identity, listener, config).await =>
+            {
+                return Err(NodeError::OtherCluster { folder: folder.path().to_owned(), seed: seed.clone() });
+            }
             _ => {}
         }
         Ok(Entrance { identity, listener, options: options(config), nodes })
@@ -133,6 +140,23 @@ fn options(config: &ClusterConfig) -> peer::Options {
     peer::Options { tls: config.tls.clone(), secret: config.secret.clone(), ..peer::Options::default() }
 }
 
+/// Whether a node that belongs to a cluster is told to join another one. Whoever it joined once may be gone: a seed that
+/// does not answer, or not as a node does, is none of another cluster.
+async fn is_elsewhere(seed: &str, identity: &Identity, listener: &TcpListener, config: &ClusterConfig) -> bool {
+    let look = async {
+        let address = resolve_pair(seed).await.ok()?;
+        // Where all nodes are told the same, one is told to join itself, and does not answer yet.
+        if listener.local_addr().is_ok_and(|own| own == address) {
+            return None;
+        }
+        peer::identify(address, config.tls.as_ref(), SEED_PATIENCE).await.ok()
+    };
+    match tokio::time::timeout(SEED_PATIENCE, look).await {
+        Ok(Some(found)) => found.cluster != identity.cluster,
+        Ok(None) | Err(_) => false,
+    }
+}
+
 struct Joined {
     cluster: u128,
     node: NodeId,
@@ -173,6 +197,16 @@ async fn join(seed: &str, identity: &Identity, peer: Endpoint, config: &ClusterC
     }
 }
 
+/// What becomes of a try that came to nothing because the two nodes do not speak with each other.
+fn failure(why: NotSent) -> Failure {
+    // Whoever has the wrong secret or certificate gets no other by waiting.
+    match why {
+        NotSent::Refused(verdict) if verdict != Verdict::Full => Failure::Refused(verdict.to_string()),
+        NotSent::Insecure(mistrust) if mistrust != Mistrust::NoTls => Failure::Refused(mistrust.to_string()),
+        _ => Failure::Later(why.to_string()),
+    }
+}
+
 async fn try_to_join(
     seed: &str,
     identity: &Identity,
@@ -184,7 +218,7 @@ async fn try_to_join(
         std::io::ErrorKind::InvalidInput => Failure::Refused(error.to_string()),
         _ => later(&error),
     })?;
-    let found = peer::identify(address, options.tls.as_ref(), PATIENCE).await.map_err(|error| later(&error))?;
+    let found = peer::identify(address, options.tls.as_ref(), PATIENCE).await.map_err(failure)?;
     if identity.cluster != 0 && identity.cluster != found.cluster {
         return Err(Failure::Refused("that is a node of another cluster".to_owned()));
     }
@@ -196,7 +230,7 @@ async fn try_to_join(
     let answer = peers.call(found.node, CALLS, Lane::Control, vec![call.to_wire().into()], PATIENCE).await;
     peers.stop().await;
     let answer = answer.map_err(|error| match error {
-        PeerError::NotSent(NotSent::Refused(verdict)) => Failure::Refused(verdict.to_string()),
+        PeerError::NotSent(why) => failure(why),
         error => later(&error),
     })?;
     match NodeAnswer::from_wire(&answer).map_err(|error| later(&error))? {
@@ -210,6 +244,7 @@ async fn try_to_join(
         | NodeAnswer::Standing { .. }
         | NodeAnswer::HandedOver { .. }
         | NodeAnswer::Older { .. }
+        | NodeAnswer::Heard
         | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }
@@ -226,5 +261,35 @@ impl Handler for Nobody {
         _request: Bytes,
     ) -> BoxFuture<'static, Result<Vec<Bytes>, Rejection>> {
         Box::pin(async { Err(Rejection::new(peer::RejectionCode::NoChannel, "not a member yet")) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn what_does_not_pass_by_itself_is_not_tried_again() {
+        let is_final = |why| matches!(failure(why), Failure::Refused(_));
+        for why in [
+            NotSent::Refused(Verdict::OtherSecret),
+            NotSent::Refused(Verdict::OneSidedSecret),
+            NotSent::Refused(Verdict::NoCommonVersion),
+            NotSent::Insecure(Mistrust::TheirCertificate("it has expired")),
+            NotSent::Insecure(Mistrust::OurCertificate("none was shown")),
+            NotSent::Insecure(Mistrust::OnlyTls),
+        ] {
+            assert!(is_final(why), "{why}");
+        }
+        for why in [
+            NotSent::Refused(Verdict::Full),
+            NotSent::Insecure(Mistrust::NoTls),
+            NotSent::Unreachable(ErrorKind::ConnectionRefused),
+            NotSent::NoPeer,
+            NotSent::GoingAway,
+        ] {
+            assert!(!is_final(why), "{why}: whoever is there may be about to go, or to come");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Commands to whoever leads a shard: here, or through another node.
 
 use super::call::{NodeAnswer, NodeCall};
+use super::leaders::Asked;
 use super::network::Network;
 use crate::broker::Inner;
 use crate::world::Moment;
@@ -28,30 +29,35 @@ impl Inner {
     /// request may take.
     pub(crate) async fn command(&self, shard: ShardId, command: Command) -> Result<Reply, ProposeError> {
         let deadline = self.world.now() + self.config.propose_timeout;
-        let (mut bytes, mut attempt) = (None, 0);
+        let (mut bytes, mut attempt, mut asked) = (None, 0, Asked::default());
         loop {
             let role = self.changes.role.notified();
-            let refused = match self.whom_to_ask(shard, attempt) {
+            let named = match asked.next(|| self.whom_to_ask(shard, attempt)) {
                 Some(leader) if leader == self.me() => match self.shards.get(shard) {
                     Some(replica) => match replica.command(command.clone()).await {
-                        Err(ProposeError::NotLeader(leader)) => ProposeError::NotLeader(leader),
+                        Err(ProposeError::NotLeader(leader)) => leader,
                         done => return done,
                     },
-                    None => ProposeError::NotLeader(None),
+                    None => None,
                 },
                 Some(leader) => {
                     let Some(network) = &self.network else { return Err(ProposeError::NotLeader(Some(leader))) };
                     let bytes = bytes.get_or_insert_with(|| Bytes::from(command.to_wire()));
                     match self.ask_to_propose(&**network, leader, shard, bytes.clone(), deadline).await {
-                        Err(ProposeError::NotLeader(leader)) => ProposeError::NotLeader(leader),
+                        Err(ProposeError::NotLeader(leader)) => leader,
                         done => return done,
                     }
                 }
-                None => ProposeError::NotLeader(None),
+                None => None,
             };
-            if self.network.is_none() || self.changes.are_over() {
+            let refused = ProposeError::NotLeader(named);
+            if self.network.is_none() || self.changes.are_over() || self.world.now() >= deadline {
                 return Err(refused);
             }
+            if asked.follow(named) {
+                continue;
+            }
+            asked.pause();
             attempt += 1;
             // A new leader makes itself heard; one that is not there yet is waited for.
             let pause = (self.world.now() + PAUSE).min(deadline);
@@ -108,6 +114,7 @@ impl Inner {
             | NodeAnswer::Standing { .. }
             | NodeAnswer::HandedOver { .. }
             | NodeAnswer::Older { .. }
+            | NodeAnswer::Heard
             | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
     }

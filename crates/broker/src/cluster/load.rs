@@ -1,12 +1,11 @@
-//! What the streams take that this node leads, counted as it is acknowledged, and asked of all nodes by whoever leads
-//! the catalog.
+//! What the streams take that this node leads, counted as it is acknowledged, and what their shards keep: asked of all
+//! nodes by whoever leads the catalog.
 
 use super::call::{NodeAnswer, NodeCall};
 use super::network::Network;
 use super::shed::{Loads, StreamLoad};
 use crate::broker::Inner;
 use crate::world::Moment;
-use journal::Space;
 use machine::catalog::NodeState;
 use model::{NodeId, ShardId, StreamId, limit};
 use parking_lot::Mutex;
@@ -72,14 +71,15 @@ impl Load {
 }
 
 impl Inner {
-    /// What the shards take that this node leads, without those that could take no more: they are not idle.
+    /// What the shards take and keep that this node leads, without those that could take no more: they are not idle.
     pub(crate) fn own_load(&self) -> Loads {
         let led = self.shards.all().into_iter().filter(|shard| shard.id() != ShardId::CATALOG);
-        let led: Vec<ShardId> = led
-            .filter(|shard| shard.leading().is_ok() && shard.journal().space() == Space::Enough)
-            .map(|shard| shard.id())
+        let kept: BTreeMap<ShardId, u64> = led
+            .filter(|shard| shard.leading().is_ok() && shard.journal().has_room())
+            .map(|shard| (shard.id(), shard.journal().disk_bytes()))
             .collect();
-        self.load.take(&led, self.world.now())
+        let led: Vec<ShardId> = kept.keys().copied().collect();
+        Loads { kept, ..self.load.take(&led, self.world.now()) }
     }
 
     /// What all shards take of which a node that answers leads them.
@@ -95,8 +95,9 @@ impl Inner {
         // Whoever is asked begins to count when this node does.
         let mut loads = self.own_load();
         for answer in futures::future::join_all(asked).await {
-            if let Ok(NodeAnswer::Load { shards, streams }) = answer {
+            if let Ok(NodeAnswer::Load { shards, streams, kept }) = answer {
                 loads.shards.extend(shards);
+                loads.kept.extend(kept);
                 let load = |(stream, shard, rate)| StreamLoad { stream, shard, rate };
                 loads.streams.extend(streams.into_iter().map(load));
             }
@@ -108,7 +109,11 @@ impl Inner {
 impl Loads {
     pub(crate) fn answer(self) -> NodeAnswer {
         let streams = self.streams.into_iter().map(|load| (load.stream, load.shard, load.rate));
-        NodeAnswer::Load { shards: self.shards.into_iter().collect(), streams: streams.collect() }
+        NodeAnswer::Load {
+            shards: self.shards.into_iter().collect(),
+            streams: streams.collect(),
+            kept: self.kept.into_iter().collect(),
+        }
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Step {
     Vote(BTreeSet<NodeId>),
     /// Another voter leads.
     HandOver(NodeId),
+    /// Another voter leads, whichever can.
+    Leave,
     /// A replica that does not vote is given up.
     Forget(NodeId),
 }
@@ -44,6 +46,8 @@ pub struct Known<'a> {
     pub membership: &'a Membership,
     /// How many entries each of the others is behind.
     pub lags: &'a BTreeMap<NodeId, u64>,
+    /// The leader's disk has no room for new work, which another may have.
+    pub is_full: bool,
 }
 
 impl Known<'_> {
@@ -57,6 +61,9 @@ impl Known<'_> {
 #[must_use]
 pub fn next(known: &Known<'_>, wanted: &Wanted) -> Option<Step> {
     let [voters] = &known.membership.voters[..] else { return Some(Step::Finish) };
+    if known.is_full && voters.len() > 1 {
+        return Some(Step::Leave);
+    }
     let members = known.membership.nodes();
     let all: BTreeSet<NodeId> = wanted.voters.union(&wanted.learners).copied().collect();
     if let Some(new) = all.iter().find(|node| !members.contains(node)) {
@@ -93,27 +100,38 @@ pub fn voter_count(replicas: usize) -> usize {
 
 /// Who shall have a replica of a shard whose replicas the catalog has placed.
 #[must_use]
-pub fn wanted(replicas: &[NodeId], current: &Membership) -> Wanted {
-    choose(replicas.iter().copied().collect(), replicas.len(), current)
+pub fn wanted(replicas: &[NodeId], leaving: &BTreeSet<NodeId>, current: &Membership) -> Wanted {
+    choose(replicas.iter().copied().collect(), replicas.len(), leaving, current)
 }
 
-/// The same of the catalog's shard: every node has it, and a few of them vote.
+/// The same of the catalog's shard: every node has it, and a few of them vote. A node that is to leave goes on voting
+/// while fewer than `replication` others are there, so that no failure weighs more because of it, but does not lead
+/// if another can.
 #[must_use]
-pub fn wanted_of_catalog(catalog: &Catalog, current: &Membership) -> Wanted {
-    let here = |node: &Node| node.state != NodeState::Removed;
-    let all: BTreeSet<NodeId> = catalog.nodes().filter(|(_, node)| here(node)).map(|(id, _)| id).collect();
-    let staying = catalog.nodes().filter(|(_, node)| node.state == NodeState::Active).map(|(id, _)| id);
-    let staying: Vec<NodeId> = staying.collect();
-    let count = staying.len().min(limit::CATALOG_VOTERS_MAX);
-    let mut wanted = choose(staying.into_iter().collect(), count, current);
-    wanted.learners = all.difference(&wanted.voters).copied().collect();
-    wanted
+pub fn wanted_of_catalog(catalog: &Catalog, replication: usize, known: &Known<'_>) -> Wanted {
+    let (wanted, leaving) = (catalog_members(catalog, replication, known.membership), leaving(catalog));
+    let heir = wanted.voters.iter().copied().find(|node| !leaving.contains(node) && known.is_caught_up(*node));
+    Wanted { leader: heir.filter(|_| leaving.contains(&known.me)), ..wanted }
 }
 
-/// `count` of `nodes`, or one less, vote: those that vote now before others, then by number.
-fn choose(nodes: BTreeSet<NodeId>, count: usize, current: &Membership) -> Wanted {
+fn catalog_members(catalog: &Catalog, replication: usize, current: &Membership) -> Wanted {
+    let here = catalog.nodes().filter(|(_, node)| node.state != NodeState::Removed);
+    let (all, leaving): (BTreeSet<NodeId>, _) = (here.map(|(id, _)| id).collect(), leaving(catalog));
+    let staying = all.difference(&leaving).count();
+    let count = staying.max(replication.min(all.len())).min(limit::CATALOG_VOTERS_MAX);
+    choose(all, count, &leaving, current)
+}
+
+/// The nodes that are to leave.
+#[must_use]
+pub fn leaving(catalog: &Catalog) -> BTreeSet<NodeId> {
+    catalog.nodes().filter(|(_, node)| node.state == NodeState::Draining).map(|(id, _)| id).collect()
+}
+
+/// `count` of `nodes`, or one less, vote: those that stay before others, then those that vote now, then by number.
+fn choose(nodes: BTreeSet<NodeId>, count: usize, leaving: &BTreeSet<NodeId>, current: &Membership) -> Wanted {
     let mut ordered: Vec<NodeId> = nodes.iter().copied().collect();
-    ordered.sort_by_key(|node| (!current.is_voter(*node), *node));
+    ordered.sort_by_key(|node| (leaving.contains(node), !current.is_voter(*node), *node));
     let voters: BTreeSet<NodeId> = ordered.into_iter().take(voter_count(count)).collect();
     let learners = nodes.difference(&voters).copied().collect();
     Wanted { voters, learners, leader: None }
@@ -134,7 +152,8 @@ pub struct Move {
 
 /// The next shard whose replicas shall be elsewhere than the catalog says, if there is one: a shard has
 /// `replication` of them where there are as many nodes, none on a node that is to leave if another can
-/// have it, as few as possible in one rack, and nodes have about as many as one another.
+/// have it, as few as possible in one rack, and nodes have about as many as one another. Whoever is to leave is not
+/// preferred to lead where another is there.
 ///
 /// A shard that was there before anybody said where is on `founder` alone, and nowhere else until that is
 /// written down: until then no other node is let in. One of the `unfounded` stays where it is until it is
@@ -156,29 +175,59 @@ pub fn next_move(
     let stays = |shard: &ShardId| *shard == ShardId::CATALOG || unfounded.contains(shard) || leaving.contains(shard);
     let mut placed = catalog.placements().filter(|(shard, _)| !stays(shard));
     placed.find_map(|(shard, placement)| {
-        let mut replicas = placement.replicas.clone();
-        replicas.retain(|node| active.contains_key(node));
-        while replicas.len() < replication.min(limit::REPLICAS_MAX) {
-            let Some(best) = best(&active, &replicas, &load) else { break };
-            replicas.push(best);
-        }
-        // Better on a node that is to leave than nowhere.
-        let leaving = placement.replicas.iter().filter(|node| !active.contains_key(node));
-        for node in leaving.filter(|node| catalog.node(**node).is_some_and(|row| row.state != NodeState::Removed)) {
-            if replicas.len() < placement.replicas.len() {
-                replicas.push(*node);
-            }
-        }
-        if replicas.is_empty() || as_set(&replicas) == as_set(&placement.replicas) {
+        let replicas = replaced(catalog, placement, replication, (&active, &load));
+        let staying: Vec<NodeId> = replicas.iter().copied().filter(|node| active.contains_key(node)).collect();
+        let can_lead = if staying.is_empty() { &replicas } else { &staying };
+        let is_same = as_set(&replicas) == as_set(&placement.replicas);
+        if replicas.is_empty() || is_same && can_lead.contains(&placement.preferred) {
             return None;
         }
-        let least = replicas.iter().copied().min_by_key(|node| (load.leads(*node), *node))?;
+        let least = can_lead.iter().copied().min_by_key(|node| (load.leads(*node), *node))?;
         let preferred = match placement.preferred {
-            kept if replicas.contains(&kept) && load.leads(least) + 1 >= load.leads(kept) => kept,
+            kept if can_lead.contains(&kept) && load.leads(least) + 1 >= load.leads(kept) => kept,
             _ => least,
         };
         Some(Move { shard, revision: placement.revision, replicas, preferred })
     })
+}
+
+/// The nodes that are to have a shard's replicas instead of those that have them: those that stay first.
+fn replaced(
+    catalog: &Catalog,
+    placement: &Placement,
+    replication: usize,
+    (active, load): (&BTreeMap<NodeId, &Node>, &Load),
+) -> Vec<NodeId> {
+    let mut replicas = placement.replicas.clone();
+    replicas.retain(|node| active.contains_key(node));
+    while replicas.len() < replication.min(limit::REPLICAS_MAX) {
+        let Some(best) = best(active, &replicas, load) else { break };
+        replicas.push(best);
+    }
+    // Better on a node that is to leave than nowhere.
+    let leaving = placement.replicas.iter().filter(|node| !active.contains_key(node));
+    for node in leaving.filter(|node| catalog.node(**node).is_some_and(|row| row.state != NodeState::Removed)) {
+        if replicas.len() < placement.replicas.len() {
+            replicas.push(*node);
+        }
+    }
+    replicas
+}
+
+/// What nodes that are to leave keep, because no other node can have it: replicas of shards, and votes in the catalog,
+/// of which `catalog_has` are the members. That stays so until another node comes.
+#[must_use]
+pub fn kept(catalog: &Catalog, replication: usize, catalog_has: &Membership) -> BTreeSet<(NodeId, ShardId)> {
+    let (active, load, leaving) = (active(catalog), Load::of(catalog), leaving(catalog));
+    let given_up: BTreeSet<ShardId> = given_up(catalog).map(|(shard, _)| shard).collect();
+    let stay = |shard: &ShardId| *shard != ShardId::CATALOG && !given_up.contains(shard);
+    let placed = catalog.placements().filter(|(shard, _)| stay(shard)).flat_map(|(shard, placement)| {
+        let replicas = replaced(catalog, placement, replication, (&active, &load));
+        replicas.into_iter().map(move |node| (node, shard))
+    });
+    let votes = catalog_members(catalog, replication, catalog_has).voters.into_iter();
+    let votes = votes.map(|node| (node, ShardId::CATALOG));
+    placed.chain(votes).filter(|(node, _)| leaving.contains(node)).collect()
 }
 
 /// The next move that spreads replicas better over racks, or else over nodes, or else leaders over nodes, if
@@ -232,12 +281,12 @@ pub fn next_balance(catalog: &Catalog) -> Option<Move> {
 }
 
 /// These nodes, with one in the place of another.
-fn with(replicas: &[NodeId], from: NodeId, to: NodeId) -> Vec<NodeId> {
+pub(super) fn with(replicas: &[NodeId], from: NodeId, to: NodeId) -> Vec<NodeId> {
     replicas.iter().map(|node| if *node == from { to } else { *node }).collect()
 }
 
 /// How many of these nodes have another in their rack.
-fn shared_racks(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId]) -> usize {
+pub(super) fn shared_racks(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId]) -> usize {
     let racks = replicas.iter().filter_map(|node| active.get(node)?.rack.as_ref());
     let mut counts: BTreeMap<&[u8], usize> = BTreeMap::new();
     racks.for_each(|rack| *counts.entry(rack).or_default() += 1);
@@ -290,7 +339,7 @@ pub fn growing(catalog: &Catalog) -> Vec<ShardId> {
     placed.filter(|shard| *shard != ShardId::CATALOG && !known.contains(shard)).collect()
 }
 
-fn active(catalog: &Catalog) -> BTreeMap<NodeId, &Node> {
+pub(super) fn active(catalog: &Catalog) -> BTreeMap<NodeId, &Node> {
     catalog.nodes().filter(|(_, node)| node.state == NodeState::Active).collect()
 }
 
@@ -333,7 +382,7 @@ fn best(active: &BTreeMap<NodeId, &Node>, replicas: &[NodeId], load: &Load) -> O
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use bytes::Bytes;
     use machine::catalog::Endpoint;
@@ -352,7 +401,10 @@ mod tests {
     fn step(me: u64, membership: &Membership, lags: &[(u64, u64)], replicas: &[u64]) -> Option<Step> {
         let lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
         let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
-        next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted(&replicas, membership))
+        next(
+            &Known { me: NodeId(me), membership, lags: &lags, is_full: false },
+            &wanted(&replicas, &BTreeSet::new(), membership),
+        )
     }
 
     #[test]
@@ -407,12 +459,28 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_whose_disk_is_full_lets_another_lead_before_all_else() {
+        let lags = BTreeMap::from([(NodeId(2), 0), (NodeId(3), 0), (NodeId(4), 0)]);
+        for (membership, step) in [
+            (membership(&[&[1, 2, 3]], &[]), Some(Step::Leave)),
+            (membership(&[&[1, 2, 3]], &[4]), Some(Step::Leave)),
+            (membership(&[&[1], &[1, 2, 3]], &[]), Some(Step::Finish)),
+            (membership(&[&[1]], &[2]), None),
+        ] {
+            let known = Known { me: NodeId(1), membership: &membership, lags: &lags, is_full: true };
+            let replicas: Vec<NodeId> = membership.nodes().into_iter().collect();
+            assert_eq!(next(&known, &wanted(&replicas, &BTreeSet::new(), &membership)), step, "{membership:?}");
+        }
+    }
+
+    #[test]
     fn who_is_preferred_leads_when_all_else_is_done() {
         let three = membership(&[&[1, 2, 3]], &[]);
         let next_of = |membership: &Membership, lag: u64| {
             let lags = BTreeMap::from([(NodeId(2), lag), (NodeId(3), 0)]);
-            let wanted = Wanted { leader: Some(NodeId(2)), ..wanted(&[1, 2, 3].map(NodeId), membership) };
-            [1, 2].map(|me| next(&Known { me: NodeId(me), membership, lags: &lags }, &wanted))
+            let wanted = wanted(&[1, 2, 3].map(NodeId), &BTreeSet::new(), membership);
+            let wanted = Wanted { leader: Some(NodeId(2)), ..wanted };
+            [1, 2].map(|me| next(&Known { me: NodeId(me), membership, lags: &lags, is_full: false }, &wanted))
         };
         assert_eq!(next_of(&three, 0), [Some(Step::HandOver(NodeId(2))), None]);
         assert_eq!(next_of(&three, 65), [None, None]);
@@ -420,21 +488,21 @@ mod tests {
     }
 
     /// A catalog, of which the replicas are at once where they shall be.
-    struct World {
-        machine: Machine,
+    pub(in super::super) struct World {
+        pub(in super::super) machine: Machine,
         index: u64,
     }
 
     impl World {
         /// With shards on node 1.
-        fn new(shards: u32) -> Self {
+        pub(in super::super) fn new(shards: u32) -> Self {
             let mut world = World { machine: Machine::new(ShardId::CATALOG), index: 0 };
             world.apply(Command::AddShards { shards: (1..=shards).map(ShardId).collect() });
             world.apply(Command::Barrier { version: VERSION_OF_NODES });
             world
         }
 
-        fn apply(&mut self, command: Command) {
+        pub(in super::super) fn apply(&mut self, command: Command) {
             self.index += 1;
             let mut builder = EntryBuilder::new();
             builder.add_command(&command);
@@ -448,7 +516,7 @@ mod tests {
             self.settle();
         }
 
-        fn allocate(&mut self, node: u64, rack: Option<&'static str>) {
+        pub(in super::super) fn allocate(&mut self, node: u64, rack: Option<&'static str>) {
             self.apply(Command::AllocateNode {
                 incarnation: Incarnation(node.into()),
                 wanted: Some(NodeId(node)),
@@ -467,7 +535,7 @@ mod tests {
         }
 
         /// Makes every move there is, and returns how many those were.
-        fn settle(&mut self) -> usize {
+        pub(in super::super) fn settle(&mut self) -> usize {
             for moves in 0..200 {
                 if let Some((shard, revision)) = next_given_up(&self.machine.catalog) {
                     self.apply(Command::GiveUpShard { shard, revision });
@@ -490,7 +558,7 @@ mod tests {
         }
 
         /// How many replicas each of these nodes has, and how many shards it is to lead.
-        fn loads(&self, numbers: &[u64]) -> Vec<(usize, usize)> {
+        pub(in super::super) fn loads(&self, numbers: &[u64]) -> Vec<(usize, usize)> {
             let load = Load::of(&self.machine.catalog);
             numbers.iter().map(|node| (load.replicas(NodeId(*node)), load.leads(NodeId(*node)))).collect()
         }
@@ -530,6 +598,115 @@ mod tests {
         world.set(3, NodeState::Active);
         let loads = world.loads(&[1, 3, 4, 5]);
         assert!(loads.iter().all(|(replicas, leads)| *replicas == 3 && *leads == 1), "{loads:?}");
+    }
+
+    #[test]
+    fn a_node_that_is_to_leave_leads_nothing_where_another_is_there() {
+        let mut world = World::new(3);
+        (1..=3).for_each(|node| world.join(node, None));
+        assert_eq!(world.loads(&[1, 2, 3]), [(3, 1); 3]);
+        world.set(3, NodeState::Draining);
+        let loads = world.loads(&[1, 2, 3]);
+        assert!(loads == [(3, 2), (3, 1), (3, 0)] || loads == [(3, 1), (3, 2), (3, 0)], "{loads:?}");
+        world.set(2, NodeState::Draining);
+        assert_eq!(world.loads(&[1, 2, 3]), [(3, 3), (3, 0), (3, 0)]);
+        // Somebody has to.
+        world.set(1, NodeState::Draining);
+        assert_eq!(world.loads(&[1, 2, 3]), [(3, 3), (3, 0), (3, 0)]);
+        (1..=3).for_each(|node| world.set(node, NodeState::Active));
+        assert_eq!(world.loads(&[1, 2, 3]), [(3, 1); 3]);
+    }
+
+    #[test]
+    fn of_two_the_one_that_stays_decides() {
+        let (both, leaving) = ([1, 2].map(NodeId), nodes(&[1]));
+        let next_of = |me: u64, membership: &Membership, lags: &[(u64, u64)]| {
+            let lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+            next(
+                &Known { me: NodeId(me), membership, lags: &lags, is_full: false },
+                &wanted(&both, &leaving, membership),
+            )
+        };
+        let following = membership(&[&[1]], &[2]);
+        assert_eq!(next_of(1, &following, &[]), None, "which is not heard");
+        assert_eq!(next_of(1, &following, &[(2, 0)]), Some(Step::Vote(nodes(&[1, 2]))));
+        assert_eq!(next_of(1, &membership(&[&[1, 2]], &[]), &[(2, 0)]), Some(Step::HandOver(NodeId(2))));
+        assert_eq!(next_of(2, &membership(&[&[1, 2]], &[]), &[(1, 0)]), Some(Step::Vote(nodes(&[2]))));
+        assert_eq!(next_of(2, &membership(&[&[2]], &[1]), &[(1, 0)]), None, "and the other follows");
+    }
+
+    /// So many nodes, some of which are to leave.
+    fn nodes_that_leave(count: u64, leaving: &[u64]) -> World {
+        let mut world = World::new(1);
+        (1..=count).for_each(|node| world.allocate(node, None));
+        let set = |node: &u64| Command::SetNodeState { node: NodeId(*node), state: NodeState::Draining };
+        leaving.iter().map(set).for_each(|command| world.apply(command));
+        world
+    }
+
+    #[test]
+    fn the_catalog_keeps_its_voters_until_others_can_vote() {
+        let voters = |count: u64, leaving: &[u64], replication: usize, voting: &[u64]| {
+            let (world, current) = (nodes_that_leave(count, leaving), membership(&[voting], &[]));
+            let wanted = catalog_members(&world.machine.catalog, replication, &current);
+            let all: BTreeSet<NodeId> = (1..=count).map(NodeId).collect();
+            assert_eq!(wanted.voters.union(&wanted.learners).copied().collect::<BTreeSet<_>>(), all);
+            wanted.voters.into_iter().map(|node| node.0).collect::<Vec<_>>()
+        };
+        let grown = [1, 2, 3, 4, 5, 6, 7].map(|count| voters(count, &[], 3, &[1]).len());
+        assert_eq!(grown, [1, 1, 3, 3, 5, 5, 5]);
+        assert_eq!(voters(4, &[], 3, &[2, 3, 4]), [2, 3, 4], "those that vote go on");
+        // Nobody can take the vote of one of three, or of two of four.
+        assert_eq!(voters(3, &[3], 3, &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(voters(3, &[1, 2, 3], 3, &[1, 2, 3]), [1, 2, 3]);
+        assert_eq!(voters(4, &[1, 3], 3, &[1, 2, 3]), [1, 2, 4]);
+        assert_eq!(voters(4, &[3], 3, &[1, 2, 3]), [1, 2, 4]);
+        assert_eq!(voters(5, &[5], 3, &[1, 2, 3, 4, 5]), [1, 2, 3], "four are enough for three");
+        assert_eq!(voters(6, &[1], 3, &[1, 2, 3, 4, 5]), [2, 3, 4, 5, 6]);
+        assert_eq!(voters(2, &[1], 3, &[1]), [2]);
+        assert_eq!(voters(2, &[1, 2], 3, &[1]), [1]);
+        // With fewer replicas to have, fewer nodes are enough.
+        assert_eq!(voters(3, &[3], 1, &[1, 2, 3]), [1]);
+        assert_eq!(voters(5, &[5], 5, &[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_node_that_is_to_leave_hands_the_catalog_to_one_that_stays() {
+        let (world, three) = (nodes_that_leave(3, &[1]), membership(&[&[1, 2, 3]], &[]));
+        let next_of = |me: u64, lags: &[(u64, u64)]| {
+            let lags = lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+            let known = Known { me: NodeId(me), membership: &three, lags: &lags, is_full: false };
+            next(&known, &wanted_of_catalog(&world.machine.catalog, 3, &known))
+        };
+        assert_eq!(next_of(1, &[(2, 0), (3, 0)]), Some(Step::HandOver(NodeId(2))));
+        assert_eq!(next_of(1, &[(2, 65), (3, 0)]), Some(Step::HandOver(NodeId(3))));
+        assert_eq!(next_of(1, &[(2, 65)]), None);
+        assert_eq!(next_of(3, &[(1, 0), (2, 0)]), None, "which stays itself");
+    }
+
+    #[test]
+    fn what_nobody_else_can_have_is_kept_until_somebody_comes() {
+        let kept_by = |world: &World, replication: usize, voting: &[u64]| {
+            let kept = kept(&world.machine.catalog, replication, &membership(&[voting], &[]));
+            kept.into_iter().map(|(node, shard)| (node.0, shard.0)).collect::<Vec<_>>()
+        };
+        let mut world = World::new(2);
+        world.join(1, None);
+        world.set(1, NodeState::Draining);
+        assert_eq!(kept_by(&world, 3, &[1]), [(1, 0), (1, 1), (1, 2)]);
+        world.set(1, NodeState::Active);
+        assert_eq!(kept_by(&world, 3, &[1]), []);
+        (2..=3).for_each(|node| world.join(node, None));
+        world.set(3, NodeState::Draining);
+        assert_eq!(kept_by(&world, 3, &[1, 2, 3]), [(3, 0), (3, 1), (3, 2), (3, 3)]);
+        // As soon as there is another one it only has to wait.
+        world.allocate(4, None);
+        assert_eq!(kept_by(&world, 3, &[1, 2, 3]), []);
+        // Which cannot stand in for two.
+        world.set(2, NodeState::Draining);
+        let mut kept: Vec<u32> = kept_by(&world, 3, &[1, 2, 4]).into_iter().map(|(_, shard)| shard).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, [0, 1, 2, 3]);
     }
 
     #[test]

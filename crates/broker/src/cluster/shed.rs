@@ -1,26 +1,26 @@
-//! Which stream leaves a hot shard, and for which one. Pure: from what the shards' leaders have measured, look by look.
+//! Which stream leaves a hot shard, and for which one. Pure: from what the shards' leaders have measured.
 
-use model::config::Cleanup;
+use model::config::{Cleanup, Settlement};
 use model::{ShardId, StreamConfig, StreamId};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A shard that takes fewer bytes a second has no need to shed anything.
-const HOT_BYTES_A_SECOND: u64 = 4 << 20;
+pub(super) const HOT_BYTES_A_SECOND: u64 = 4 << 20;
 /// A shard is hot that takes so many times what the coolest takes.
-const HOT_FACTOR: u64 = 2;
-/// So many looks in a row have to see the same shard hot: what is hot for a moment is left alone.
-const LOOKS: u32 = 3;
+pub(super) const HOT_FACTOR: u64 = 2;
 /// A stream that takes less than this part of the difference between two shards is not worth the move.
-const CRUMB: u64 = 16;
+pub(super) const CRUMB: u64 = 16;
 
-/// What streams of some shards take, in bytes a second.
+/// What shards and their streams take, in bytes a second, and keep.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loads {
     /// Each shard that was measured.
     pub shards: BTreeMap<ShardId, u64>,
     /// Those of their streams that take most.
     pub streams: Vec<StreamLoad>,
+    /// Bytes of the shards' files.
+    pub kept: BTreeMap<ShardId, u64>,
 }
 
 /// What a stream takes.
@@ -39,45 +39,24 @@ pub struct StreamLoad {
 pub struct Shed {
     /// The stream.
     pub stream: StreamId,
-    /// The shard.
+    /// The hot shard.
+    pub from: ShardId,
+    /// The other one.
     pub to: ShardId,
 }
 
-/// What was seen in the looks before.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Shedding {
-    /// The shard that was hot, and how often in a row.
-    hot: Option<(ShardId, u32)>,
-}
-
-impl Shedding {
-    /// Looks once more. Returns what is to move, once the same shard was hot for long enough. `may_move` says which
-    /// streams can.
-    pub fn look(&mut self, loads: &Loads, may_move: impl Fn(StreamId) -> bool) -> Option<Shed> {
-        let Some((from, shed)) = decide(loads, may_move) else {
-            self.hot = None;
-            return None;
-        };
-        let looks = match self.hot {
-            Some((known, looks)) if known == from => looks + 1,
-            _ => 1,
-        };
-        // After a move it begins anew: what comes of it has to be seen first.
-        self.hot = (looks < LOOKS).then_some((from, looks));
-        (looks >= LOOKS).then_some(shed)
-    }
-}
-
-/// Whether the records of a stream go with time, so that a shard that it left gets rid of it.
-pub(super) fn expires(config: &StreamConfig) -> bool {
-    config.cleanup != Cleanup::Compact && (config.retention_millis.is_some() || config.retention_bytes.is_some())
+/// Whether a stream can leave a shard, which no queue can, and its records go with time, so that the shard gets rid of
+/// it.
+pub(super) fn may_leave(config: &StreamConfig) -> bool {
+    let expires = config.retention_millis.is_some() || config.retention_bytes.is_some();
+    config.settlement != Settlement::Each && config.cleanup != Cleanup::Compact && expires
 }
 
 /// The hottest shard, and what best leaves it for the coolest.
 ///
 /// A stream that takes more than half of the difference would make the other shard the hotter one, and might come
 /// back. So every move makes the difference smaller, and there is an end.
-fn decide(loads: &Loads, may_move: impl Fn(StreamId) -> bool) -> Option<(ShardId, Shed)> {
+pub(super) fn decide(loads: &Loads, may_move: impl Fn(StreamId) -> bool) -> Option<Shed> {
     let (from, most) = loads.shards.iter().max_by_key(|(shard, rate)| (**rate, Reverse(**shard)))?;
     let (to, least) = loads.shards.iter().min_by_key(|(shard, rate)| (**rate, **shard))?;
     if *most < HOT_BYTES_A_SECOND || *most < least.saturating_mul(HOT_FACTOR) {
@@ -88,7 +67,7 @@ fn decide(loads: &Loads, may_move: impl Fn(StreamId) -> bool) -> Option<(ShardId
         load.shard == *from && load.rate <= gap / 2 && load.rate >= gap / CRUMB && may_move(load.stream)
     };
     let best = loads.streams.iter().filter(fits).max_by_key(|load| (load.rate, Reverse(load.stream)))?;
-    Some((*from, Shed { stream: best.stream, to: *to }))
+    Some(Shed { stream: best.stream, from: *from, to: *to })
 }
 
 #[cfg(test)]
@@ -98,13 +77,14 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[test]
-    fn what_is_kept_for_ever_is_not_shed() {
+    fn what_is_kept_for_ever_is_not_shed_and_no_queue_is() {
         let week = StreamConfig { retention_millis: Some(604_800_000), ..StreamConfig::default() };
-        assert!(expires(&week));
-        assert!(expires(&StreamConfig { retention_bytes: Some(1), ..StreamConfig::default() }));
-        assert!(expires(&StreamConfig { cleanup: Cleanup::CompactAndDelete, ..week.clone() }));
-        assert!(!expires(&StreamConfig { cleanup: Cleanup::Compact, ..week }));
-        assert!(!expires(&StreamConfig::default()));
+        assert!(may_leave(&week));
+        assert!(may_leave(&StreamConfig { retention_bytes: Some(1), ..StreamConfig::default() }));
+        assert!(may_leave(&StreamConfig { cleanup: Cleanup::CompactAndDelete, ..week.clone() }));
+        assert!(!may_leave(&StreamConfig { settlement: Settlement::Each, ..week.clone() }));
+        assert!(!may_leave(&StreamConfig { cleanup: Cleanup::Compact, ..week }));
+        assert!(!may_leave(&StreamConfig::default()));
     }
 
     /// Shards with the MiB a second of their streams, which are numbered throughout.
@@ -121,7 +101,7 @@ mod tests {
     }
 
     fn decided(shards: &[&[u64]]) -> Option<(u64, u32)> {
-        decide(&loads(shards), |_| true).map(|(_, shed)| (shed.stream.0, shed.to.0))
+        decide(&loads(shards), |_| true).map(|shed| (shed.stream.0, shed.to.0))
     }
 
     #[test]
@@ -135,16 +115,7 @@ mod tests {
         assert_eq!(decided(&[&[10, 9]]), None, "there is nowhere to go");
         assert_eq!(decided(&[]), None);
         let some = decide(&loads(&[&[5, 20, 10], &[]]), |stream| stream != StreamId(3));
-        assert_eq!(some.map(|(_, shed)| shed.stream), Some(StreamId(1)), "what cannot move stays");
-    }
-
-    #[test]
-    fn what_is_hot_for_a_moment_is_left_alone() {
-        let (hot, cool, other) = (loads(&[&[10, 10], &[]]), loads(&[&[10], &[10]]), loads(&[&[], &[10, 10]]));
-        let mut shedding = Shedding::default();
-        let mut look = |loads: &Loads| shedding.look(loads, |_| true).is_some();
-        assert_eq!([&hot, &hot, &cool, &hot, &hot, &other, &hot, &hot].map(&mut look), [false; 8]);
-        assert_eq!([&hot, &hot, &hot, &hot].map(look), [true, false, false, true], "and then it begins anew");
+        assert_eq!(some.map(|shed| shed.stream), Some(StreamId(1)), "what cannot move stays");
     }
 
     #[test]
@@ -154,9 +125,9 @@ mod tests {
         loop {
             let rates: Vec<&[u64]> = shards.iter().map(Vec::as_slice).collect();
             let loads = loads(&rates);
-            let Some((from, shed)) = decide(&loads, |_| true) else { break };
+            let Some(shed) = decide(&loads, |_| true) else { break };
             let load = loads.streams.iter().find(|load| load.stream == shed.stream).unwrap();
-            let of = &mut shards[from.0 as usize - 1];
+            let of = &mut shards[shed.from.0 as usize - 1];
             of.remove(of.iter().position(|rate| rate * MIB == load.rate).unwrap());
             shards[shed.to.0 as usize - 1].push(load.rate / MIB);
             moves += 1;

@@ -35,13 +35,10 @@ impl Standing {
     /// Who leads instead, if anybody is known to.
     pub(crate) fn of(shard: &Shard, me: NodeId) -> Result<Self, Option<NodeId>> {
         shard.leading()?;
-        let (lags, silences) = (shard.lags(), shard.silences());
-        let is_near = |node: &NodeId| lags.get(node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
-        let is_heard = |node: &NodeId| silences.get(node).is_some_and(|silence| *silence <= SILENCE_MAX);
         let membership = shard.membership();
-        let at_hand = membership.nodes().into_iter().filter(|node| *node == me || is_near(node) && is_heard(node));
+        let at_hand = at_hand(me, membership.nodes(), &shard.lags(), &shard.silences());
         let version = shard.machine().version();
-        Ok(Standing { leader: me, at_hand: at_hand.collect(), membership, version })
+        Ok(Standing { leader: me, at_hand, membership, version })
     }
 
     pub(crate) fn answer(self) -> NodeAnswer {
@@ -62,6 +59,12 @@ impl Standing {
         }
     }
 
+    /// Whether most of those who vote are at hand, so that the shard can decide.
+    pub(crate) fn has_quorum(&self) -> bool {
+        let is_most = |voters: &BTreeSet<NodeId>| voters.intersection(&self.at_hand).count() > voters.len() / 2;
+        self.membership.voters.iter().all(is_most)
+    }
+
     /// Whether the shard can go on deciding, and loses nothing, when a node goes down now.
     pub(crate) fn can_do_without(&self, node: NodeId) -> bool {
         self.membership.voters.iter().all(|voters| {
@@ -71,7 +74,42 @@ impl Standing {
     }
 }
 
+/// Whether a leader has heard of a node lately.
+fn is_heard(node: NodeId, silences: &BTreeMap<NodeId, Duration>) -> bool {
+    silences.get(&node).is_some_and(|silence| *silence <= SILENCE_MAX)
+}
+
+/// Those of a shard's members that answer its leader and are not far behind, the leader among them.
+fn at_hand(
+    me: NodeId,
+    members: BTreeSet<NodeId>,
+    lags: &BTreeMap<NodeId, u64>,
+    silences: &BTreeMap<NodeId, Duration>,
+) -> BTreeSet<NodeId> {
+    let is_near = |node: &NodeId| lags.get(node).is_some_and(|lag| *lag <= limit::LEARNER_LAG_ENTRIES_MAX);
+    members.into_iter().filter(|node| *node == me || is_near(node) && is_heard(*node, silences)).collect()
+}
+
+/// Those of the members of shards that `me` leads that answer it in none of them.
+fn silent(
+    me: NodeId,
+    led: impl IntoIterator<Item = (BTreeSet<NodeId>, BTreeMap<NodeId, Duration>)>,
+) -> BTreeSet<NodeId> {
+    let (mut members, mut heard) = (BTreeSet::new(), BTreeSet::from([me]));
+    for (nodes, silences) in led {
+        heard.extend(nodes.iter().copied().filter(|node| is_heard(*node, &silences)));
+        members.extend(nodes);
+    }
+    members.difference(&heard).copied().collect()
+}
+
 impl Inner {
+    /// The nodes that do not answer this one. Of those that it leads no shard with it does not know.
+    pub(crate) fn silent_nodes(&self) -> BTreeSet<NodeId> {
+        let led = self.shards.all().into_iter().filter(|shard| shard.leading().is_ok());
+        silent(self.me(), led.map(|shard| (shard.membership().nodes(), shard.silences())))
+    }
+
     /// Asks whoever leads a shard how it stands: who is thought to first, and then those that shall have a
     /// replica. A replica that the others have left behind may for ever take a node for the leader that has
     /// none any more.
@@ -96,7 +134,9 @@ impl Inner {
                 }
                 continue;
             }
-            match self.ask(network, node, &NodeCall::Standing { shard }, deadline).await {
+            // One that hangs leaves time to ask the others.
+            let share = deadline.since(self.world.now()) / (candidates.len() as u32 + 1);
+            match self.ask(network, node, &NodeCall::Standing { shard }, self.world.now() + share).await {
                 Ok(NodeAnswer::Standing { voters, learners, at_hand, version }) => {
                     let voters = voters.into_iter().map(|voters| voters.into_iter().collect()).collect();
                     let membership = Membership { voters, learners: learners.into_iter().collect() };
@@ -119,7 +159,6 @@ impl Inner {
     /// # Errors
     /// `NodeInUse` when it is needed, `Unavailable` when that cannot be found out.
     pub(crate) async fn has_left(&self, node: NodeId) -> Result<(), BrokerError> {
-        let Some(network) = &self.network else { return Ok(()) };
         let deadline = self.world.now() + PATIENCE;
         let shards: BTreeSet<ShardId> = {
             let machine = self.catalog().machine();
@@ -127,7 +166,12 @@ impl Inner {
             placed.chain([ShardId::CATALOG]).collect()
         };
         let asked = shards.into_iter().map(|shard| async move {
-            match self.standing_of(&**network, shard, deadline).await {
+            let standing = match &self.network {
+                Some(network) => self.standing_of(&**network, shard, deadline).await,
+                // A node that others cannot reach may be one of them all the same.
+                None => self.shards.get(shard).and_then(|replica| Standing::of(&replica, self.me()).ok()),
+            };
+            match standing {
                 None => Err(BrokerError::Unavailable),
                 Some(standing) if standing.needs(shard, node) => Err(BrokerError::NodeInUse),
                 Some(_) => Ok(()),
@@ -208,6 +252,41 @@ mod tests {
         Standing { leader: NodeId(1), membership, at_hand: set(at_hand), version: 2 }
     }
 
+    const ME: NodeId = NodeId(1);
+
+    fn nodes(numbers: &[u64]) -> BTreeSet<NodeId> {
+        numbers.iter().map(|number| NodeId(*number)).collect()
+    }
+
+    fn silences(millis: &[(u64, u64)]) -> BTreeMap<NodeId, Duration> {
+        millis.iter().map(|(node, millis)| (NodeId(*node), Duration::from_millis(*millis))).collect()
+    }
+
+    #[test]
+    fn whoever_is_behind_or_says_nothing_is_not_at_hand() {
+        let lags = |lags: &[(u64, u64)]| lags.iter().map(|(node, lag)| (NodeId(*node), *lag)).collect();
+        let found =
+            |known: &[(u64, u64)], heard: &[(u64, u64)]| at_hand(ME, nodes(&[1, 2, 3]), &lags(known), &silences(heard));
+        let all_near = [(2, 0), (3, limit::LEARNER_LAG_ENTRIES_MAX)];
+        assert_eq!(found(&all_near, &[(2, 0), (3, 1000)]), nodes(&[1, 2, 3]));
+        assert_eq!(found(&all_near, &[(2, 0), (3, 1001)]), nodes(&[1, 2]), "it has everything, and is gone");
+        assert_eq!(found(&all_near, &[(2, 0)]), nodes(&[1, 2]), "it was never heard");
+        let one_far = [(2, 0), (3, limit::LEARNER_LAG_ENTRIES_MAX + 1)];
+        assert_eq!(found(&one_far, &[(2, 0), (3, 0)]), nodes(&[1, 2]));
+        assert_eq!(found(&[], &[(2, 0), (3, 0)]), nodes(&[1]), "nobody knows what they have");
+    }
+
+    /// The members of a shard, and how many milliseconds ago those were heard that were.
+    type Led<'a> = (&'a [u64], &'a [(u64, u64)]);
+
+    #[test]
+    fn a_node_is_silent_that_answers_in_no_shard() {
+        let of = |led: &[Led<'_>]| silent(ME, led.iter().map(|(members, heard)| (nodes(members), silences(heard))));
+        assert_eq!(of(&[]), nodes(&[]), "of nobody anything is known");
+        assert_eq!(of(&[(&[1, 2, 3], &[(2, 5), (3, 1001)])]), nodes(&[3]));
+        assert_eq!(of(&[(&[1, 2, 3], &[(2, 5)]), (&[1, 3, 4], &[(3, 5)])]), nodes(&[4]));
+    }
+
     #[test]
     fn whoever_has_a_replica_is_needed() {
         let standing = Standing {
@@ -217,6 +296,15 @@ mod tests {
         let needed = |shard| [1, 2, 3, 4, 5].map(|node| standing.needs(ShardId(shard), NodeId(node)));
         assert_eq!(needed(1), [true, true, true, true, false]);
         assert_eq!(needed(0), [true, true, true, false, false], "every node follows the catalog");
+    }
+
+    #[test]
+    fn a_shard_decides_with_most_of_all_its_voters() {
+        let decides = |voters: &[&[u64]], at_hand: &[u64]| standing(voters, at_hand).has_quorum();
+        assert!(decides(&[&[1]], &[1]) && decides(&[&[1, 2, 3]], &[1, 3]));
+        assert!(!decides(&[&[1, 2, 3]], &[1, 4, 5]), "whoever does not vote does not count");
+        assert!(!decides(&[&[1, 2]], &[1]));
+        assert!(!decides(&[&[1, 2, 3], &[1, 4, 5]], &[1, 2, 3]), "while voters change, of both sets");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Elections that somebody asks for.
 
 use crate::nodes::{append, config, create, describe, end, start, stop, until, wait_for_voters};
+use broker::members::ReplicaStatus;
 use broker::request::{Elected, Election, LeaderQuery, PartitionRef, TopicRef};
 use broker::{Broker, BrokerError, Reply, Request};
-use model::NodeId;
+use model::{NodeId, ShardId};
 use std::time::Duration;
 
 /// What becomes of an election of these partitions of a topic, or of all there are.
@@ -69,6 +70,43 @@ async fn who_is_preferred_leads_when_somebody_asks_any_node_for_it() {
     assert_eq!(elect(left[1], Election::Any, Some(&[0])).await, [Ok(Elected::Before)]);
     assert_eq!(end(&left, "topic", 0).await, 1);
     for (broker, folder) in all {
+        stop(broker, folder.path()).await;
+    }
+}
+
+/// A replica of the shard that has the groups, if a node has one that is where it shall be.
+fn of_groups(broker: &Broker) -> Option<ReplicaStatus> {
+    broker.replicas().into_iter().find(|status| status.shard == ShardId(1) && !status.joint && status.voters.len() == 3)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_without_a_replica_hears_who_leads() {
+    let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
+    let first = start(folders[0].path(), config(None)).await.unwrap();
+    let seed = first.peer_address();
+    let mut all = vec![first];
+    for folder in &folders[1..] {
+        all.push(start(folder.path(), config(seed)).await.unwrap());
+    }
+    // Each of the four has replicas of three of the four shards.
+    let outside = until("one of them is without a replica", async || {
+        let (with, without): (Vec<&Broker>, Vec<&Broker>) = all.iter().partition(|broker| of_groups(broker).is_some());
+        let is_over = without.first()?.replicas().iter().all(|status| status.shard != ShardId(1));
+        (with.len() == 3 && without.len() == 1 && is_over).then(|| without[0].clone())
+    })
+    .await;
+    let leader = || all.iter().find_map(|broker| of_groups(broker)?.leader.filter(|leader| *leader == broker.node()));
+    let hears = async |not: Option<NodeId>| {
+        until("it hears who leads", async || {
+            let leader = leader().filter(|leader| Some(*leader) != not)?;
+            (outside.coordinator("group") == Ok(leader)).then_some(leader)
+        })
+        .await
+    };
+    let before = hears(None).await;
+    all.iter().find(|broker| broker.node() == before).unwrap().hand_over().await;
+    hears(Some(before)).await;
+    for (broker, folder) in all.into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
     }
 }

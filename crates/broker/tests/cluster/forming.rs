@@ -2,7 +2,8 @@
 
 use crate::nodes::{append, config, create, describe, end, read, start, stop, until, wait_for_voters};
 use broker::members::NodeState;
-use model::NodeId;
+use broker::{Broker, BrokerError};
+use model::{NodeId, ShardId};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_becomes_three_and_two_of_them_go_on() {
@@ -84,8 +85,19 @@ async fn a_node_is_emptied_and_left_out() {
     for nth in 0..20 {
         append(&[&first, &second, &third], "topic", nth % 2, "x").await;
     }
-    assert!(third.set_node_state(NodeId(1), NodeState::Removed).await.is_err(), "it has replicas");
+    let removed = async |broker: &Broker| broker.set_node_state(NodeId(1), NodeState::Removed).await;
+    assert_eq!(removed(&third).await, Err(BrokerError::NodeInUse), "it has replicas");
     third.set_node_state(NodeId(1), NodeState::Draining).await.unwrap();
+    // Of three it keeps them, and its vote on the catalog, but others lead.
+    let kept: Vec<_> = first.shards().iter().map(|shard| (NodeId(1), shard.id())).collect();
+    until("the first leads nothing", async || {
+        (third.kept_replicas().into_iter().eq(kept.iter().copied())
+            && first.replicas().iter().all(|shard| shard.leader.is_some_and(|leader| leader != NodeId(1))))
+        .then_some(())
+    })
+    .await;
+    wait_for_voters(&[&first, &second, &third], &[1, 2, 3]).await;
+    assert_eq!(removed(&third).await, Err(BrokerError::NodeInUse), "and does so still");
     let fourth = start(folders[3].path(), config(second.peer_address())).await.unwrap();
     let staying = [&second, &third, &fourth];
     wait_for_voters(&staying, &[2, 3, 4]).await;
@@ -98,9 +110,34 @@ async fn a_node_is_emptied_and_left_out() {
         (members && replicas.into_iter().all(|status| !status.learners.contains(&NodeId(1)))).then_some(())
     })
     .await;
-    assert!(fourth.set_node_state(NodeId(1), NodeState::Active).await.is_err(), "for ever");
+    assert!(fourth.kept_replicas().is_empty());
+    let again = fourth.set_node_state(NodeId(1), NodeState::Active).await;
+    assert_eq!(again, Err(BrokerError::NodeRemoved), "for ever");
     assert_eq!(end(&staying, "topic", 0).await + end(&staying, "topic", 1).await, 20);
     for (broker, folder) in [first, second, third, fourth].into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_started_alone_does_not_leave_itself_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = start(folder.path(), config(None)).await.unwrap();
+    until("it is written down", async || {
+        let catalog = first.shards().into_iter().find(|shard| shard.id() == ShardId::CATALOG)?;
+        let machine = catalog.machine();
+        (machine.catalog.node(NodeId(1)).is_some() && machine.catalog.placement(ShardId(1)).is_some()).then_some(())
+    })
+    .await;
+    stop(first, folder.path()).await;
+    let mut alone = config(None);
+    alone.cluster.listen = None;
+    let first = start(folder.path(), alone).await.unwrap();
+    for state in [NodeState::Active, NodeState::Draining] {
+        first.set_node_state(NodeId(1), state).await.unwrap();
+        let removed = first.set_node_state(NodeId(1), NodeState::Removed).await;
+        assert_eq!(removed, Err(BrokerError::NodeInUse), "{state:?}");
+    }
+    assert_eq!(first.kept_replicas().len(), 2);
+    stop(first, folder.path()).await;
 }

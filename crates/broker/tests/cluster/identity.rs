@@ -42,6 +42,8 @@ async fn a_folder_with_a_cluster_of_its_own_joins_no_other() {
     create(&other, "mine", 1).await.unwrap();
     stop(other, folders[1].path()).await;
     let error = start(folders[1].path(), config(first.peer_address())).await.err().unwrap();
+    assert!(matches!(error, NodeError::OtherCluster { .. }), "{error}");
+    let error = start(folders[1].path(), config(Some(nobody()))).await.err().unwrap();
     assert!(matches!(error, NodeError::Founded(_)), "{error}");
     until("it goes on alone", async || {
         let other = start(folders[1].path(), config(None)).await.ok()?;
@@ -51,6 +53,34 @@ async fn a_folder_with_a_cluster_of_its_own_joins_no_other() {
     })
     .await;
     stop(first, folders[0].path()).await;
+}
+
+/// Where nobody listens.
+fn nobody() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_of_a_cluster_joins_no_other() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = start(folders[0].path(), config(None)).await.unwrap();
+    let other = start(folders[1].path(), config(None)).await.unwrap();
+    let second = start(folders[2].path(), config(first.peer_address())).await.unwrap();
+    create(&first, "mine", 1).await.unwrap();
+    stop(second, folders[2].path()).await;
+    let error = start(folders[2].path(), config(other.peer_address())).await.err().unwrap();
+    assert!(matches!(error, NodeError::OtherCluster { .. }), "{error}");
+    // Whoever it joined may be gone, or be another node of its cluster by now.
+    for seed in [nobody(), first.peer_address().unwrap()] {
+        let second = start(folders[2].path(), config(Some(seed))).await.unwrap();
+        assert_eq!((second.node(), second.cluster()), (NodeId(2), first.cluster()));
+        until("it knows what it missed", async || describe(&second, "mine").await.is_ok().then_some(())).await;
+        stop(second, folders[2].path()).await;
+    }
+    assert_eq!(other.members().nodes.len(), 1);
+    for (broker, folder) in [first, other].into_iter().zip(&folders) {
+        stop(broker, folder.path()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

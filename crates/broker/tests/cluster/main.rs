@@ -8,3 +8,4 @@ mod founding;
 mod identity;
 mod moving;
 mod nodes;
+mod racks;

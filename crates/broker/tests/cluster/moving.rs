@@ -1,6 +1,6 @@
 //! A partition goes on in another shard, while it is written and read and nodes come and go.
 
-use crate::nodes::{config, create, describe, partition, start, stop, until, wait_for_voters};
+use crate::nodes::{append, config, create, describe, partition, start, stop, until, wait_for_voters};
 use broker::cluster::ClusterConfig;
 use broker::request::{
     AppendPart, EpochQuery, FindRecord, OffsetQuery, OffsetSpec, ReadQuery, ReadRange, Search, TrimPart,
@@ -129,7 +129,9 @@ async fn move_on(brokers: &[&Broker], topic: &str, shards: u32) -> ShardId {
         for broker in brokers {
             match broker.move_partition(&partition(topic, 0), to).await {
                 Ok(()) => return Some(()),
-                Err(BrokerError::NotLeader(_) | BrokerError::Unknown | BrokerError::Unavailable) => {}
+                Err(BrokerError::NoLeader(_) | BrokerError::Unknown | BrokerError::Unavailable) => {}
+                // Until the behaviour is in force that has moves.
+                Err(BrokerError::NotAllowed(_)) => {}
                 Err(error) => panic!("{error}"),
             }
         }
@@ -262,21 +264,55 @@ fn sparse(join: Option<std::net::SocketAddr>) -> Config {
     Config { shards: 2, cluster: ClusterConfig { replication: 1, ..cluster }, ..config(join) }
 }
 
+/// Two such nodes, once each has one of the two shards.
+async fn apart(folders: &[tempfile::TempDir; 2]) -> [(Broker, ShardId); 2] {
+    let first = start(folders[0].path(), sparse(None)).await.unwrap();
+    let second = start(folders[1].path(), sparse(first.peer_address())).await.unwrap();
+    let has = |broker: &Broker| -> Vec<ShardId> {
+        let shards = broker.replicas().into_iter().filter(|replica| replica.leader == Some(broker.node()));
+        shards.map(|replica| replica.shard).filter(|shard| *shard != ShardId::CATALOG).collect()
+    };
+    let (one, other) = until("each has a shard", async || {
+        let (one, other) = (has(&first), has(&second));
+        let apart = one.len() == 1 && other.len() == 1 && one != other && first.replicas().len() == 2;
+        apart.then(|| (one[0], other[0]))
+    })
+    .await;
+    [(first, one), (second, other)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_begins_only_where_both_shards_can_do_their_part() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [(first, here), (second, there)] = apart(&folders).await;
+    create(&first, "t", 2).await.unwrap();
+    let shards = async || -> Vec<(ShardId, Option<ShardId>)> {
+        let told = describe(&first, "t").await.unwrap().partitions;
+        told.iter().map(|partition| (partition.shard.unwrap(), partition.moving_to)).collect()
+    };
+    let before = shards().await;
+    let number = |shard| before.iter().position(|known| *known == (shard, None)).unwrap() as u32;
+    let (ours, theirs) = (partition("t", number(here)), partition("t", number(there)));
+    let seed = first.peer_address();
+    stop(second, folders[1].path()).await;
+    assert_eq!(first.move_partition(&ours, there).await, Err(BrokerError::NoLeader(there)));
+    assert_eq!(first.move_partition(&theirs, here).await, Err(BrokerError::NoLeader(there)));
+    assert_eq!(shards().await, before, "nothing was begun");
+    append(&[&first], "t", number(here), "so it is written").await;
+
+    let second = start(folders[1].path(), sparse(seed)).await.unwrap();
+    until("it moves", async || first.move_partition(&ours, there).await.ok()).await;
+    assert_eq!(shards().await, [(there, None); 2]);
+    for (broker, folder) in [first, second].into_iter().zip(&folders) {
+        stop(broker, folder.path()).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn older_records_are_read_from_another_node() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    let first = start(folders[0].path(), sparse(None)).await.unwrap();
-    let second = start(folders[1].path(), sparse(first.peer_address())).await.unwrap();
+    let [(first, _), (second, _)] = apart(&folders).await;
     let both = [&first, &second];
-    let has = |broker: &Broker| -> Vec<u32> {
-        let shards = broker.replicas().into_iter().filter(|replica| replica.leader == Some(broker.node()));
-        shards.map(|replica| replica.shard.0).filter(|shard| *shard > 0).collect()
-    };
-    until("each has a shard", async || {
-        let (one, other) = (has(&first), has(&second));
-        (one.len() == 1 && other.len() == 1 && one != other && first.replicas().len() == 2).then_some(())
-    })
-    .await;
     create(&first, "t", 1).await.unwrap();
     for number in 0..50 {
         produce(&both, "t", 7, number).await;

@@ -122,15 +122,19 @@ pub(crate) async fn end(brokers: &[&Broker], topic: &str, number: u32) -> u64 {
     .await
 }
 
-/// Where a partition ends, as one broker says.
+/// How many records of a partition one broker has.
 pub(crate) async fn read(broker: &Broker, topic: &str, number: u32, any_replica: bool) -> Result<u64, BrokerError> {
-    let range = ReadRange {
-        from: partition(topic, number),
-        offset: Offset(0),
-        max_bytes: 1 << 20,
-        epoch: None,
-        last_epoch: None,
-    };
+    read_from(broker, range(topic, number), any_replica).await
+}
+
+/// A partition from its first record on, as whoever reads it knows no epoch.
+pub(crate) fn range(topic: &str, number: u32) -> ReadRange {
+    let (from, max_bytes) = (partition(topic, number), 1 << 20);
+    ReadRange { from, offset: Offset(0), max_bytes, epoch: None, last_epoch: None }
+}
+
+/// How many records one broker has from there on.
+pub(crate) async fn read_from(broker: &Broker, range: ReadRange, any_replica: bool) -> Result<u64, BrokerError> {
     let (min_bytes, max_wait, max_bytes) = (0, Duration::ZERO, 1 << 20);
     let query = ReadQuery { parts: vec![range], min_bytes, max_wait, max_bytes, in_files: false, any_replica };
     let Reply::Read { mut parts, .. } = broker.call(Request::Read(query)).await.await else { panic!() };

@@ -422,9 +422,8 @@ fn what_follows_a_snapshot_survives_a_restart() {
     assert_eq!(receiver.indexes().len() as u64, reach + 5 - at);
 }
 
-/// A file that did not count any more could not be removed, and another snapshot brought it back.
-#[test]
-fn what_a_snapshot_brings_back_is_not_removed_later() {
+/// A receiver whose files count no more and could not be removed, and a sender with a snapshot of the same and more.
+fn pair_with_leftovers() -> (Fixture, Fixture, Vec<std::path::PathBuf>) {
     let (mut sender, receiver) = pair();
     install(&sender, &receiver);
     let finished = receiver.journal.finished();
@@ -442,6 +441,33 @@ fn what_a_snapshot_brings_back_is_not_removed_later() {
     checkpoint(&sender);
     sender.journal.roll();
     fill(&mut sender, 62..63);
+    (sender, receiver, paths)
+}
+
+/// Its files have their names already when it fails; it is tried again.
+#[test]
+fn what_a_snapshot_is_about_to_bring_back_is_not_removed() {
+    let (sender, receiver, paths) = pair_with_leftovers();
+    let offer = offer(&sender);
+    for wanted in offer.wanted() {
+        assert!(copy(&sender, &receiver, &wanted, usize::MAX).1.is_none());
+    }
+    // What cannot be removed ends the installation.
+    let obstacle = receiver.path().join(journal::compacted::NAME);
+    std::fs::create_dir(&obstacle).unwrap();
+    assert!(receiver.journal.install(&offer).is_err());
+    assert!(paths.iter().all(|path| path.is_file()), "it ended too early: {paths:?}");
+    receiver.journal.remove_leftovers().unwrap();
+    assert!(paths.iter().all(|path| path.is_file()), "{paths:?}");
+    std::fs::remove_dir(&obstacle).unwrap();
+    receiver.journal.install(&offer).unwrap();
+    assert_eq!(receiver.journal.finished().len(), offer.manifest.files.len());
+}
+
+/// A file that did not count any more could not be removed, and another snapshot brought it back.
+#[test]
+fn what_a_snapshot_brings_back_is_not_removed_later() {
+    let (sender, receiver, paths) = pair_with_leftovers();
     install(&sender, &receiver);
     receiver.journal.remove_leftovers().unwrap();
     assert!(paths.iter().all(|path| path.is_file()), "{paths:?}");
@@ -450,9 +476,45 @@ fn what_a_snapshot_brings_back_is_not_removed_later() {
     assert_eq!(slices.last().map(Slice::end), Some(Offset(62)));
 }
 
-/// A leader whose own entries nobody has yet: those who are to get them need what lies before, in the same file.
+/// The snapshot's last file has entries above it, in which pieces were refused, and so has this replica's own.
 #[test]
-fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
+fn what_was_refused_above_a_snapshot_is_remembered() {
+    let store = |f: &mut Fixture, index: u64| {
+        let (next, descs) = entry(1, index, &[(1, index - 1, 300), (2, 0, 10)]);
+        f.append(vec![next]);
+        f.journal.publish(index, &descs[..1], &[1]);
+        f.settle();
+    };
+    let mut sender = Fixture::with(1 << 20, 8 << 10);
+    fill(&mut sender, 0..50);
+    checkpoint(&sender);
+    (51..=100).for_each(|index| store(&mut sender, index));
+    while sender.journal.finish_next().unwrap() {}
+    let mut receiver = Fixture::with(1 << 20, 8 << 10);
+    assert_eq!(install(&sender, &receiver), 50);
+    let reach = receiver.journal.finished().iter().map(|file| file.table.last_index).max().unwrap();
+    assert!(reach > 50, "the last file ends with the snapshot: nothing is tested");
+    (51..=reach).for_each(|index| store(&mut receiver, index));
+    receiver.journal.roll();
+    receiver.settle();
+    while receiver.journal.finish_next().unwrap() {}
+    // Some manifest later.
+    receiver.journal.set_in_doubt(false).unwrap();
+    let finished = receiver.journal.finished();
+    let own: Vec<_> = finished.iter().filter(|file| file.id.journal == receiver.journal.id()).collect();
+    let refused: Vec<_> = own.iter().flat_map(|file| file.refused.iter().copied()).collect();
+    assert_eq!(refused, (51..=reach).map(|index| (index, 1)).collect::<Vec<_>>());
+    for file in own {
+        flip(&receiver, &journal::file::name(file.id, file.kind), file.length - 20);
+    }
+    // A table that is made anew has nothing else to go by.
+    let receiver = receiver.restart();
+    let slices = receiver.journal.read(StreamId(2), Offset(0), Offset(1), 1000).unwrap();
+    assert!(slices.is_empty(), "it was refused");
+}
+
+/// A sender with a file of ten entries of which six are settled: a copy of those is finished.
+fn half_settled() -> Fixture {
     let mut sender = Fixture::with(1 << 20, 8 << 10);
     fill(&mut sender, 0..6);
     sender.journal.set_committed(6);
@@ -467,15 +529,99 @@ fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
     assert!(sender.journal.snapshot_manifest().is_none());
     assert!(sender.journal.finish_settled().unwrap());
     assert!(!sender.journal.finish_settled().unwrap() && !sender.journal.finish_next().unwrap());
+    sender
+}
+
+/// The rest of it is settled, too.
+fn settle_rest(sender: &mut Fixture) {
+    for index in 7..=10 {
+        sender.journal.publish(index, &entry(2, index, &[(1, index - 1, 300)]).1, &[]);
+    }
+    sender.journal.set_committed(10);
+    assert!(sender.journal.finish_next().unwrap());
+    assert_eq!(sender.journal.finished().len(), 2);
+}
+
+/// Of the entries that [`half_settled`] has, which terms and indexes.
+fn half_settled_entries() -> Vec<(u64, u64)> {
+    (1..=10).map(|index| (if index > 6 { 2 } else { 1 }, index)).collect()
+}
+
+fn reclaim_all(f: &Fixture) {
+    let plan = f.journal.plan_reclaim(&Nothing).unwrap();
+    f.journal.reclaim(plan).unwrap();
+}
+
+fn offsets(f: &Fixture, to: u64) -> Vec<u64> {
+    let found = f.journal.read(StreamId(1), Offset(0), Offset(to), 1 << 20).unwrap();
+    found.iter().map(|slice| slice.base.0).collect()
+}
+
+/// Nothing is written any more, so that the file being written stays as it is.
+#[test]
+fn a_copy_goes_when_the_file_is_finished_that_it_is_a_part_of() {
+    let mut sender = half_settled();
+    let part = sender.journal.finished()[0].id;
+    sender.journal.purge(LogPosition { term: 1, index: 6 });
+    reclaim_all(&sender);
+    assert_eq!(sender.journal.pinned(), 1);
+    assert!(sender.journal.finished().iter().any(|file| file.id == part), "it would count anew");
+    settle_rest(&mut sender);
+    assert_eq!(sender.journal.pinned(), 0);
+    reclaim_all(&sender);
+    assert!(sender.journal.finished().iter().all(|file| file.id != part), "it is needed no more");
+}
+
+/// An entry behind it is skipped, so the file that it was a part of is walked again.
+#[test]
+fn what_a_copy_had_stays_gone_when_the_file_counts_as_unfinished_again() {
+    let mut sender = half_settled();
+    settle_rest(&mut sender);
+    sender.journal.purge(LogPosition { term: 1, index: 6 });
+    reclaim_all(&sender);
+    assert_eq!(sender.journal.finished().len(), 1, "of what was a copy nothing is alive");
+    let disk = journal::disk::Folder::open(sender.path()).unwrap();
+    let skip = journal::skips::Skip { index: 9, decided: model::Timestamp(0), reason: "a test".into() };
+    journal::skips::add(&disk, vec![skip]).unwrap();
+    let sender = sender.restart();
+    assert!(sender.journal.finished().is_empty(), "the file does not count as unfinished");
+    assert_eq!(sender.indexes(), half_settled_entries()[6..]);
+    assert_eq!(offsets(&sender, 6), [0; 0]);
+}
+
+#[test]
+fn damage_in_what_a_copy_has_is_no_doubt() {
+    for value in ["1/0/", "1/2/", "1/5/", "1/6/", "1/8/"] {
+        let sender = half_settled();
+        let logs = std::fs::read_dir(sender.path()).unwrap().map(|entry| entry.unwrap().path());
+        let file = logs.filter(|path| path.extension().is_some_and(|end| end == "log")).min().unwrap();
+        let bytes = std::fs::read(&file).unwrap();
+        let body = bytes.windows(4).position(|window| window == value.as_bytes()).unwrap();
+        let head = bytes[..body].windows(4).rposition(|window| window == b"MSF1").unwrap();
+        flip(&sender, file.file_name().unwrap().to_str().unwrap(), head as u64 + 10);
+        if value > "1/5/" {
+            // Nobody else has what is not settled.
+            assert!(matches!(sender.refused(), journal::OpenError::Lost { .. }), "{value}");
+            continue;
+        }
+        let mut sender = sender.restart();
+        assert!(!sender.recovered.in_doubt, "{value}: {:?}", sender.recovered);
+        assert_eq!(sender.indexes(), half_settled_entries(), "{value}");
+        assert_eq!(offsets(&sender, 10), [0, 1, 2, 3, 4, 5], "{value}");
+        settle_rest(&mut sender);
+        assert_eq!(offsets(&sender, 10), (0..10).collect::<Vec<_>>(), "{value}");
+    }
+}
+
+/// A leader whose own entries nobody has yet: those who are to get them need what lies before, in the same file.
+#[test]
+fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
+    let sender = half_settled();
     let receiver = Fixture::with(1 << 20, 8 << 10);
     assert_eq!(install(&sender, &receiver), 6);
-    let offsets = |f: &Fixture, to: u64| {
-        let found = f.journal.read(StreamId(1), Offset(0), Offset(to), 1 << 20).unwrap();
-        found.iter().map(|slice| slice.base.0).collect::<Vec<_>>()
-    };
     assert_eq!(offsets(&receiver, 10), [0, 1, 2, 3, 4, 5]);
     // The file itself still has what is not settled, also for who starts anew.
-    let expected: Vec<_> = (1..=10).map(|index| (if index > 6 { 2 } else { 1 }, index)).collect();
+    let expected = half_settled_entries();
     assert_eq!(sender.indexes(), expected);
     let mut sender = sender.restart();
     assert_eq!(sender.indexes(), expected);
@@ -483,25 +629,16 @@ fn what_is_settled_of_a_file_is_handed_on_before_the_rest_is() {
     // What has a part of it must not go before it, or that part would count anew.
     let part = sender.journal.finished()[0].id;
     sender.journal.purge(LogPosition { term: 1, index: 6 });
-    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
-    sender.journal.reclaim(plan).unwrap();
+    reclaim_all(&sender);
     assert!(sender.journal.finished().iter().any(|file| file.id == part));
-    for index in 7..=10 {
-        sender.journal.publish(index, &entry(2, index, &[(1, index - 1, 300)]).1, &[]);
-    }
-    sender.journal.set_committed(10);
-    sender.journal.roll();
-    sender.settle();
-    assert!(sender.journal.finish_next().unwrap());
-    assert_eq!(sender.journal.finished().len(), 2);
+    settle_rest(&mut sender);
     // Some manifest later: the files are listed.
     sender.journal.set_in_doubt(false).unwrap();
     let sender = sender.restart();
     assert_eq!(offsets(&sender, 10), (0..10).collect::<Vec<_>>());
     assert_eq!(sender.journal.last(), LogPosition { term: 2, index: 10 });
     while sender.journal.finish_next().unwrap() {}
-    let plan = sender.journal.plan_reclaim(&Nothing).unwrap();
-    sender.journal.reclaim(plan).unwrap();
+    reclaim_all(&sender);
     assert!(sender.journal.finished().iter().all(|file| file.id != part));
 }
 

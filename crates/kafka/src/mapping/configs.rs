@@ -452,13 +452,13 @@ fn run(
         } else {
             check(resource_type, &resource_name, changes)
         };
-        let refused = checked.map(|changes| {
+        let checked = checked.map(|changes| {
             let topic = TopicRef::Name(resource_name.to_string());
-            wanted.push(AlterTopic { topic, changes, replace, validate_only });
+            changes.map(|changes| wanted.push(AlterTopic { topic, changes, replace, validate_only }))
         });
         let mut altered = Altered { resource_type, resource_name, error_code: 0, error_message: None };
-        let asked = refused.is_ok();
-        if let Err((error, message)) = refused {
+        let asked = matches!(checked, Ok(Some(())));
+        if let Err((error, message)) = checked {
             (altered.error_code, altered.error_message) = (error.code(), Some(message.into()));
         }
         answers.push((altered, asked));
@@ -483,16 +483,18 @@ fn run(
     })
 }
 
-/// What a resource's changes are, if it is one that can be changed.
+/// What a resource's changes are, if it is one that can be changed; nothing where they come to nothing.
 fn check(
     resource_type: i8,
     name: &Text,
     changes: Result<Vec<(String, Change)>, String>,
-) -> Result<Vec<(String, Change)>, Refusal> {
+) -> Result<Option<Vec<(String, Change)>>, Refusal> {
     let invalid = |message: String| (ErrorCode::InvalidRequest, message);
     match resource_type {
         TOPIC if is_kafka_name(name) => {}
         TOPIC => return Err((ErrorCode::InvalidTopicException, "not a topic name".to_owned())),
+        // Nothing is ever set, so nothing has to be unset: kafka-reassign-partitions clears limits that it may have set.
+        BROKER if changes.as_ref().is_ok_and(|changes| are_unset(changes)) => return Ok(None),
         BROKER => return Err(invalid("a node is configured by its file, environment and flags".to_owned())),
         other => return Err(invalid(format!("resources of type {other} have no settings here"))),
     }
@@ -500,8 +502,12 @@ fn check(
     let mut seen = BTreeSet::new();
     match changes.iter().find(|(name, _)| !seen.insert(name)) {
         Some((name, _)) => Err(invalid(format!("{name} is named twice"))),
-        None => Ok(changes),
+        None => Ok(Some(changes)),
     }
+}
+
+fn are_unset(changes: &[(String, Change)]) -> bool {
+    !changes.is_empty() && changes.iter().all(|(_, change)| *change == Change::Unset)
 }
 
 #[cfg(test)]
@@ -590,5 +596,18 @@ mod tests {
         let again = ErrorCode::NotController.code();
         assert_eq!(codes(vec![elsewhere(), elsewhere()]), [again, again]);
         assert_eq!(codes(vec![Ok(()), elsewhere()]), [0, ErrorCode::NotLeaderOrFollower.code()]);
+    }
+
+    #[test]
+    fn of_a_node_nothing_is_set_and_so_all_may_be_unset() {
+        let checked = |changes: &[Change]| {
+            let changes = changes.iter().map(|change| ("a".to_owned(), change.clone())).collect();
+            check(BROKER, &"1".into(), Ok(changes)).map_err(|(error, _)| error)
+        };
+        assert_eq!(checked(&[Change::Unset]), Ok(None));
+        let set = Change::Set("1".to_owned());
+        for refused in [&[set.clone()][..], &[Change::Unset, set], &[Change::Append("1".to_owned())], &[]] {
+            assert_eq!(checked(refused), Err(ErrorCode::InvalidRequest), "{refused:?}");
+        }
     }
 }

@@ -35,7 +35,9 @@ pub(crate) fn code(error: &BrokerError) -> i16 {
         | BrokerError::NodeInUse
         | BrokerError::NodeRemoved
         | BrokerError::UnknownShard
-        | BrokerError::Moving => ErrorCode::InvalidRequest,
+        | BrokerError::NoLeader(_)
+        | BrokerError::Moving
+        | BrokerError::TooManyMoves => ErrorCode::InvalidRequest,
         BrokerError::Group(error) => return group_code(error),
     };
     code.code()

@@ -58,6 +58,9 @@ pub(super) fn handle(context: &Arc<Context>, sessions: &Sessions, version: i16, 
             if let Some(nearest) = nearest {
                 // It is asked from now on, for what it has.
                 answer.preferred_read_replica = nearest.0 as i32;
+                answer.high_watermark = -1;
+                // None at all would be no answer to librdkafka.
+                answer.records = Some(Records::default());
                 partitions.push(answer);
                 is_sent_away = true;
                 continue;
@@ -185,6 +188,61 @@ mod tests {
         let by_id = |((_, partition), leader)| ((TopicRef::Id(TopicId(ID)), partition), leader);
         fake.leaders = leaders.into_iter().map(by_id).collect();
         fake
+    }
+
+    /// What the broker is asked when somebody in a rack reads partitions 0, 1 and 2, and what it is told then.
+    fn read_from(rack: &str) -> (ReadQuery, FetchResponse) {
+        let context = Arc::new(Fake::three().context());
+        let sessions = Arc::new(Mutex::new(FetchSessions::new(Seats::new(9))));
+        let partition =
+            |partition| FetchPartition { partition, partition_max_bytes: 1000, ..FetchPartition::default() };
+        let topics = vec![FetchTopic {
+            topic: "elsewhere".into(),
+            partitions: (0..3).map(partition).collect(),
+            ..FetchTopic::default()
+        }];
+        let (rack_id, min_bytes, max_wait_ms, max_bytes) = (rack.into(), 1, 500, 9000);
+        let request = FetchRequest { topics, rack_id, min_bytes, max_wait_ms, max_bytes, ..FetchRequest::default() };
+        let Step::Ask(Request::Read(query), then) = handle(&context, &sessions, 12, request) else {
+            panic!("not asked")
+        };
+        let part = |part: &ReadRange| {
+            let (topic, end, start) = (TopicId(ID), Offset(100 + u64::from(part.from.partition)), Offset(7));
+            Ok(ReadPart { topic, end, start, chunks: Vec::new(), diverges: None })
+        };
+        let parts = query.parts.iter().map(part).collect();
+        match then(Reply::Read { parts, waited: Duration::ZERO }) {
+            Step::Reply(ResponseBody::Fetch(response)) => (query, response),
+            _ => panic!("another answer"),
+        }
+    }
+
+    #[test]
+    fn whoever_is_in_a_rack_is_sent_to_the_replica_there() {
+        let (query, response) = read_from("rack-2");
+        let asked: Vec<u32> = query.parts.iter().map(|part| part.from.partition).collect();
+        assert_eq!(asked, [0, 2], "of the partition that is nearer elsewhere nothing is read here");
+        assert!(query.any_replica, "nobody insists on the leader");
+        assert_eq!(query.min_bytes, 0, "it is told at once");
+        let told = |partition: &PartitionData| {
+            let PartitionData { partition_index, preferred_read_replica, high_watermark, .. } = partition;
+            (*partition_index, *preferred_read_replica, *high_watermark)
+        };
+        let partitions = &response.responses[0].partitions;
+        assert_eq!(partitions.iter().map(told).collect::<Vec<_>>(), [(0, -1, 100), (1, 2, -1), (2, -1, 102)]);
+        assert!(partitions.iter().all(|partition| partition.error_code == 0));
+        assert!(partitions.iter().all(|partition| partition.records.as_ref().is_some_and(Records::is_empty)));
+    }
+
+    #[test]
+    fn whoever_is_where_no_replica_is_reads_here() {
+        for (rack, any_replica) in [("rack-9", true), ("", false)] {
+            let (query, response) = read_from(rack);
+            assert_eq!((query.parts.len(), query.min_bytes, query.any_replica), (3, 1, any_replica), "{rack}");
+            let partitions = &response.responses[0].partitions;
+            assert!(partitions.iter().all(|partition| partition.preferred_read_replica == -1), "{rack}");
+            assert!(partitions.iter().all(|partition| partition.high_watermark >= 100), "{rack}");
+        }
     }
 
     fn leaders(response: &FetchResponse) -> Vec<(i32, i32)> {

@@ -20,6 +20,16 @@ use std::time::Duration;
 
 /// What a session of the first node answers, when the broker does what `reply` says.
 fn told(body: impl Into<RequestBody>, version: i16, reply: impl Fn(&Request) -> Reply) -> ResponseBody {
+    told_by(Fake::three(), body, version, reply).0
+}
+
+/// The same of a session that knows what a fake knows, and whether it is over then.
+fn told_by(
+    fake: Fake,
+    body: impl Into<RequestBody>,
+    version: i16,
+    reply: impl Fn(&Request) -> Reply,
+) -> (ResponseBody, bool) {
     let body = body.into();
     let (api, mut input) = (body.api(), BytesMut::new());
     let header = RequestHeader {
@@ -33,7 +43,7 @@ fn told(body: impl Into<RequestBody>, version: i16, reply: impl Fn(&Request) -> 
         body.encode(writer, version);
     };
     frame::write(&mut input, content).unwrap();
-    let mut session = KafkaSession::new(Fake::three().context());
+    let mut session = KafkaSession::new(fake.context());
     session.receive(&mut input, Instant::now()).unwrap();
     while let Some((id, request)) = session.next_request() {
         let reply = reply(&request);
@@ -52,7 +62,21 @@ fn told(body: impl Into<RequestBody>, version: i16, reply: impl Fn(&Request) -> 
     if response_header_version(api, version) == 1 {
         reader.skip_tags().unwrap();
     }
-    ResponseBody::decode(api, version, reader).unwrap()
+    (ResponseBody::decode(api, version, reader).unwrap(), session.is_over())
+}
+
+#[test]
+fn who_is_cut_off_says_that_it_knows_nobody_and_sends_the_client_to_others() {
+    let ask = |cut_off, coordinator: Option<u64>| {
+        let fake = Fake { cut_off, coordinator: coordinator.map(NodeId), ..Fake::three() };
+        let request = FindCoordinatorRequest { key: "group".into(), ..Default::default() };
+        let (ResponseBody::FindCoordinator(found), over) = told_by(fake, request, 3, unasked) else { panic!() };
+        (found.error_code, over)
+    };
+    let nobody = ErrorCode::CoordinatorNotAvailable.code();
+    assert_eq!(ask(true, None), (nobody, true));
+    assert_eq!(ask(false, None), (nobody, false), "there will be one");
+    assert_eq!(ask(true, Some(2)), (0, false), "it knows somebody");
 }
 
 fn unasked(_: &Request) -> Reply {

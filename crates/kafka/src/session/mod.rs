@@ -38,6 +38,9 @@ pub use counters::counters;
 /// Bytes of answers that a connection may hold; while it has more, no requests are handed on.
 const ANSWER_BYTES_MAX: usize = limit::FETCH_BYTES_MAX;
 
+/// What whoever asks for a leader or a coordinator is told when there is none.
+const NOBODY: [i16; 2] = [ErrorCode::LeaderNotAvailable as i16, ErrorCode::CoordinatorNotAvailable as i16];
+
 enum State {
     /// Waits for the broker.
     Asked(Then),
@@ -58,6 +61,8 @@ struct Exchange {
     bytes: usize,
     /// Whether the request is large.
     is_large: bool,
+    /// Whether the connection ends with its answer.
+    is_last: bool,
     measured: Measured,
 }
 
@@ -145,6 +150,7 @@ impl KafkaSession {
             state: State::Silent,
             bytes: 0,
             is_large: false,
+            is_last: false,
             measured,
         };
         if !api.versions().contains(version) {
@@ -199,7 +205,14 @@ impl KafkaSession {
                 State::Last
             }
             Step::Reply(body) => {
-                body.errors(&mut |code| exchange.measured.note_error(counters, code));
+                let mut names_nobody = false;
+                body.errors(&mut |code| {
+                    names_nobody |= NOBODY.contains(&code);
+                    exchange.measured.note_error(counters, code);
+                });
+                // A client that asked here because it asked here last would do so for ever: librdkafka does. So
+                // it is told what is known here, and has to ask another node then.
+                exchange.is_last = names_nobody && self.context.directory.is_cut_off();
                 let parts = encode(exchange, &body);
                 response_bytes = parts.iter().map(Output::len).sum();
                 exchange.bytes = parts.iter().map(bytes_in_memory).sum();
@@ -320,7 +333,10 @@ impl Session for KafkaSession {
         while let Some(exchange) = self.exchanges.front_mut().filter(|_| !self.over) {
             match &mut exchange.state {
                 State::Asked(_) => break,
-                State::Answered(parts) => output.append(parts),
+                State::Answered(parts) => {
+                    output.append(parts);
+                    self.over = exchange.is_last;
+                }
                 State::Silent => {}
                 State::Last => self.over = true,
             }

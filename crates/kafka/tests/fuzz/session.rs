@@ -43,6 +43,10 @@ impl Directory for TwoNodes {
         Some((Some(NodeId(2)), LeaderEpoch(3)))
     }
 
+    fn is_cut_off(&self) -> bool {
+        true
+    }
+
     fn nearest_replica(&self, partition: &PartitionRef, _: &str) -> Option<NodeId> {
         partition.partition.is_multiple_of(2).then_some(NodeId(2))
     }

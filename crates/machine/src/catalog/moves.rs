@@ -29,6 +29,12 @@ impl Catalog {
         self.moves.iter().map(|(stream, on_its_way)| (*stream, *on_its_way))
     }
 
+    /// The shard that a stream is on its way to.
+    #[must_use]
+    pub fn moving_to(&self, stream: StreamId) -> Option<ShardId> {
+        self.moves.get(&stream).map(|on_its_way| on_its_way.to)
+    }
+
     /// The shard that has older records of a stream, if they are not where its newest are.
     #[must_use]
     pub fn older_of(&self, stream: StreamId) -> Option<ShardId> {

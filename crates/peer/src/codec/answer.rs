@@ -40,7 +40,7 @@ pub enum Verdict {
     #[error("only one of the two nodes has a secret of the cluster")]
     OneSidedSecret,
     /// The other does not know the cluster's secret.
-    #[error("it does not know the secret of the cluster")]
+    #[error("the two nodes have different secrets of the cluster")]
     OtherSecret,
 }
 

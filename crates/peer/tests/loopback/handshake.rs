@@ -52,6 +52,9 @@ async fn versions_are_negotiated() {
         let (mut newer, answer) = Stranger::dial(two.address(), speaking(2, 7)).await;
         assert_eq!((answer.outcome, answer.versions), (Err(Verdict::NoCommonVersion), Versions::OURS));
         newer.closed().await;
+        let (mut older, answer) = Stranger::dial(two.address(), speaking(0, 0)).await;
+        assert_eq!((answer.outcome, answer.versions), (Err(Verdict::NoCommonVersion), Versions::OURS));
+        older.closed().await;
         let (_, answer) =
             Stranger::dial(two.address(), peer::codec::hello::Hello { lane: 77, ..hello(Lane::Bulk) }).await;
         assert_eq!(answer.outcome, Err(Verdict::UnknownLane));

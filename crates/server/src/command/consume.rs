@@ -311,6 +311,7 @@ mod tests {
             replicas: vec![1],
             shard: Some(1),
             older_shard: None,
+            moving_to: None,
             start: Some(10),
             end: Some(20),
             bytes: None,

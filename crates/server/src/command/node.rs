@@ -93,7 +93,7 @@ pub(crate) fn run(options: &NodeOptions, output: &mut Output) -> Result<(), Fail
     if *json { output.json(&list) } else { output.text(&text(&list)) }
 }
 
-/// Waits until others have all replicas of a node, and shows how far that is.
+/// Waits until others have all replicas of a node, and shows how far that is. Not for ones that nobody else can have.
 fn wait_empty(api: &Api, node: u64, mut list: NodeList) -> Result<NodeList, Failure> {
     let all = replicas_left(&list, node);
     let mut progress = Progress::new(Some(all), true);
@@ -102,10 +102,20 @@ fn wait_empty(api: &Api, node: u64, mut list: NodeList) -> Result<NodeList, Fail
         if left == 0 {
             return Ok(list);
         }
+        if let Some(why) = list.nodes.iter().filter(|known| known.node == node).find_map(kept) {
+            return Err(Failure::failed(why));
+        }
         progress.say(all.saturating_sub(left), |_| format!("{} left", amount::of(left, "replica")));
         thread::sleep(LOOK);
         list = api.nodes()?;
     }
+}
+
+/// What a node cannot give away, if there is anything.
+fn kept(node: &ClusterNode) -> Option<String> {
+    let (noun, ranges) = (if node.keeps.len() == 1 { "shard" } else { "shards" }, ranges(&node.keeps));
+    let said = format!("node {} keeps {noun} {ranges}: no other node can take over; add one", node.node);
+    (!node.keeps.is_empty()).then_some(said)
 }
 
 /// How many shards a node has a part in. The catalog it follows as long as it is one.
@@ -189,6 +199,7 @@ fn problems(list: &NodeList) -> Vec<String> {
             problems.push(format!("node {} copies shard {}: {copied} of {total}", node.node, replica.shard));
         }
     }
+    problems.extend(list.nodes.iter().filter_map(kept));
     let follows = |node: &ClusterNode| node.replicas.iter().any(|replica| !replica.voter);
     if list.nodes.len() == 2 && list.nodes.iter().any(follows) {
         problems.push(
@@ -220,6 +231,7 @@ mod tests {
             endpoints: [("kafka".to_owned(), format!("a{node}:9092"))].into(),
             leads: leads.to_vec(),
             replicas: replicas.iter().map(replica).collect(),
+            keeps: Vec::new(),
         }
     }
 
@@ -269,6 +281,13 @@ mod tests {
         nodes[0].leads.push(4);
         nodes[2].replicas[0].copying = Some(Copying { copied_bytes: 3 << 29, total_bytes: 5 << 30 });
         assert_eq!(problems(&list(nodes)), ["node 3 copies shard 4: 1.5 GiB of 5.0 GiB"]);
+    }
+
+    #[test]
+    fn what_nobody_can_take_stands_out() {
+        let mut nodes: Vec<_> = [1, 2, 3].map(|id| node(id, &[], &[])).into();
+        nodes[2].keeps = vec![0, 1, 2];
+        assert_eq!(problems(&list(nodes)), ["node 3 keeps shards 0-2: no other node can take over; add one"]);
     }
 
     #[test]

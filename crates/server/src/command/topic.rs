@@ -252,11 +252,15 @@ fn description(topic: &Topic, all: bool) -> String {
     format!("{about}\n{}\n{configs}", partitions.text())
 }
 
-/// The shard of a partition, and the one that has older records of it.
+/// The shard of a partition, and the one that has older records of it, or that it is on its way to.
 fn shards(partition: &Partition) -> String {
     let shards = [partition.shard, partition.older_shard].into_iter().flatten().map(|shard| shard.to_string());
     let shards: Vec<String> = shards.collect();
-    if shards.is_empty() { UNKNOWN.into() } else { shards.join(",") }
+    let known = if shards.is_empty() { UNKNOWN.into() } else { shards.join(",") };
+    match partition.moving_to {
+        Some(to) => format!("{known}>{to}"),
+        None => known,
+    }
 }
 
 /// Offsets between start and end.
@@ -412,6 +416,7 @@ mod tests {
             replicas: vec![1],
             shard: Some(1),
             older_shard: end.map(|_| 2),
+            moving_to: if end.is_none() { Some(3) } else { None },
             start: end.map(|_| 2),
             end,
             bytes: Some(2048),
@@ -440,7 +445,7 @@ mod tests {
             "topic    orders\nid       abc\nrecords  1,000\nsize     4.0 KiB\n\n\
              partition  leader  epoch  replicas  shard  start    end  records     size\n        \
              0       1      0  1         1,2        2  1,002    1,000  2.0 KiB\n        \
-             1       -      0  1         1          -      -        -  2.0 KiB\n\n\
+             1       -      0  1         1>3        -      -        -  2.0 KiB\n\n\
              configuration  value  set by\nretention.ms   1      topic\n"
         );
         assert!(description(&topic(), true).contains("segment.ms     1      default"));

@@ -13,7 +13,7 @@ fn configs(configs: &[&[u64]]) -> Vec<Vec<NodeId>> {
 }
 
 fn standing(index: u64, in_doubt: bool, voters: &[&[u64]]) -> Standing {
-    Standing { last: at(index), in_doubt, leading: None, confirmed: false, voters: configs(voters) }
+    Standing { last: at(index), in_doubt, has_room: true, leading: None, confirmed: false, voters: configs(voters) }
 }
 
 /// Nodes 1, 2 and so on that have answered: how long their logs are, and whether they are in doubt. They agree on who
@@ -86,6 +86,33 @@ fn who_votes_is_for_the_longest_log_to_say() {
     assert_eq!(census(&known), Census::Wait);
     let nobody = Standings::from([(NodeId(2), standing(0, true, &[]))]);
     assert_eq!(census(&nobody), Census::Wait, "nobody knows who votes");
+}
+
+#[test]
+fn one_that_votes_no_more_does_not_count_once_others_know() {
+    let old: &[&[u64]] = &[&[1, 2, 3]];
+    let both: &[&[u64]] = &[&[1, 2, 3], &[2, 3]];
+    let new: &[&[u64]] = &[&[2, 3]];
+    let three = |first: Standing, second: Standing, third: Standing| {
+        Standings::from([(NodeId(1), first), (NodeId(2), second), (NodeId(3), third)])
+    };
+    // Node 1 follows, and has what the others have forgotten.
+    let gone = three(standing(20, false, new), standing(12, true, both), standing(14, true, new));
+    assert_eq!(census(&gone), longest(14));
+    let gone = three(standing(20, true, new), standing(12, true, both), standing(20, true, new));
+    assert_eq!(census(&gone), longest(20));
+    // It has logged so alone: until that counts it votes, and has what they may have acknowledged with it.
+    let alone = three(standing(16, false, new), standing(14, true, both), standing(12, true, both));
+    assert_eq!(census(&alone), longest(16));
+    let alone = three(standing(16, true, new), standing(14, true, old), standing(12, true, old));
+    assert_eq!(census(&alone), longest(16));
+    // Of two that are gone, neither counts.
+    let new: &[&[u64]] = &[&[3, 4]];
+    let mut gone = three(standing(20, false, new), standing(18, false, new), standing(14, true, new));
+    assert_eq!(unasked(&gone, &BTreeSet::new()), BTreeSet::from([NodeId(4)]));
+    assert_eq!(census(&gone), Census::Wait);
+    gone.insert(NodeId(4), standing(13, true, &[&[1, 2, 3], &[3, 4]]));
+    assert_eq!(census(&gone), longest(14));
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! Pulling one part: a few chunks are asked for ahead, and whatever does not come, or not as it was, is asked for
 //! again from where it is missing.
 
-use super::{DISK_RETRY, Failure, LOOK_INTERVAL, Pull, Stop, failed, node_stops};
+use super::{DISK_RETRY, Failure, LOOK_INTERVAL, Pull, Pulled, Stop, failed, node_stops};
 use crate::raft::Runtime;
 use crate::replica::Replica;
 use crate::rpc::{self, Chunk, Question};
@@ -34,12 +34,12 @@ impl<R: Runtime> Pull<R> {
         replica: &Arc<Replica<R>>,
         wanted: &Arc<Wanted>,
         before: u64,
-    ) -> Result<(), Stop> {
+    ) -> Result<Pulled, Stop> {
         let mut damaged = None;
         loop {
             self.look(replica)?;
             match self.try_part(replica, wanted, before, damaged).await? {
-                Ok(Checked::Whole) => return Ok(()),
+                Ok(Checked::Whole) => return Ok(Pulled::Whole),
                 // Nothing on the way changes the same twice.
                 Ok(Checked::Damaged(crc)) if damaged == Some(crc) => {
                     let why = "a part is damaged where it comes from".into();
@@ -53,6 +53,7 @@ impl<R: Runtime> Pull<R> {
                     replica.environment.blocking(move || journal.drop_part(&part)).await;
                     if error.kind() == io::ErrorKind::StorageFull {
                         replica.discard_parts(Some(self.offer.clone())).await;
+                        return Ok(Pulled::NoSpace);
                     }
                     R::sleep(DISK_RETRY).await;
                 }

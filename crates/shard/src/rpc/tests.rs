@@ -119,7 +119,14 @@ fn a_heartbeat_is_as_drawn_and_carries_nothing() {
 fn answers_are_as_drawn() {
     let vote = encode_vote::<Tokio>(&Vote::<Tokio>::new_committed(6, 2));
     let voters = vec![vec![NodeId(1)], vec![NodeId(1), NodeId(2)]];
-    let standing = Standing { last: at(5, 80), in_doubt: true, leading: Some(vote.clone()), confirmed: false, voters };
+    let standing = Standing {
+        last: at(5, 80),
+        in_doubt: true,
+        has_room: true,
+        leading: Some(vote.clone()),
+        confirmed: false,
+        voters,
+    };
     assert_eq!(Standing::from_wire(&golden(HERE, "standing", &standing.to_wire())), Ok(standing));
     let part = Part::File { id: FileId { journal: 0xfeed, sequence: 9 }, kind: FileKind::Packed };
     let progress = vec![

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::{FutureExt, TryFutureExt};
-use journal::disk::Folder;
+use journal::disk::{Disk, DiskFile, Folder};
 use journal::install::SnapshotOffer;
 use journal::thread::{Bell, spawn};
 use journal::{CacheBudget, Journal, Options};
@@ -17,10 +17,12 @@ use shard::{
     Bandwidth, CatchUp, Environment, Lane, Pace, ProposeError, Request, Role, Shard, Transport, TransportError, Upkeep,
 };
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What does not come about by then never does.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -208,14 +210,19 @@ impl Node {
 
     /// One that copies no more than the bandwidth allows.
     pub(crate) async fn start_with(id: u64, folder: &Path, net: &Net, bandwidth: Option<Bandwidth>) -> Self {
+        let disk = Folder::open(folder.join(NodeId(id).to_string())).unwrap();
+        Node::start_on(id, Arc::new(disk), net, CatchUp { bandwidth, ..CatchUp::default() }).await
+    }
+
+    /// One that copies as is said, to this disk.
+    pub(crate) async fn start_on(id: u64, disk: Arc<dyn Disk>, net: &Net, catch_up: CatchUp) -> Self {
         let id = NodeId(id);
         let bell = Bell::new();
         let mut options = Options::new(ShardId(1), CacheBudget::new(8 << 20), 0xabc0 + id.0);
         options.log_file_bytes = LOG_FILE_BYTES;
         options.reserve_bytes = 64 << 10;
         options.wake_writer = bell.ringer();
-        let disk = Folder::open(folder.join(id.to_string())).unwrap();
-        let (journal, writer, recovered) = Journal::open(Arc::new(disk), options).unwrap();
+        let (journal, writer, recovered) = Journal::open(disk, options).unwrap();
         assert!(!recovered.in_doubt, "{recovered:?}");
         let writer = spawn(writer, bell).unwrap();
         let environment = Environment {
@@ -228,7 +235,7 @@ impl Node {
             on_role: Arc::new(|_| ()),
             upkeep: Upkeep { log_kept_bytes: 0, purge_delay: Duration::ZERO, ..Upkeep::default() },
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
-            catch_up: CatchUp { chunk_bytes: CHUNK_BYTES, bandwidth, ..CatchUp::default() },
+            catch_up: CatchUp { chunk_bytes: CHUNK_BYTES, ..catch_up },
         };
         let shard = Shard::start::<TokioRuntime>(id, journal, false, environment).await.unwrap();
         net.0.lock().shards.insert(id, shard.clone());
@@ -277,6 +284,63 @@ pub(crate) async fn founder(folder: &Path, net: &Net) -> Node {
     node.shard.checkpoint().await;
     until("the log is purged", || node.shard.journal().floor().index > VALUES as u64).await;
     node
+}
+
+/// A folder with no room for parts of snapshots. Clones are the same folder.
+#[derive(Clone)]
+pub(crate) struct FullFolder {
+    folder: Arc<Folder>,
+    /// How many parts it has refused, until there is room.
+    refused: Arc<Mutex<Option<usize>>>,
+}
+
+impl FullFolder {
+    pub(crate) fn open(path: &Path) -> Self {
+        FullFolder { folder: Arc::new(Folder::open(path).unwrap()), refused: Arc::new(Mutex::new(Some(0))) }
+    }
+
+    pub(crate) fn has_refused(&self) -> bool {
+        self.refused.lock().is_some_and(|refused| refused > 0)
+    }
+
+    pub(crate) fn make_room(&self) {
+        *self.refused.lock() = None;
+    }
+}
+
+impl Disk for FullFolder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.folder.list()
+    }
+    fn create(&self, name: &str, length: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if name.starts_with("pulled-")
+            && let Some(refused) = &mut *self.refused.lock()
+        {
+            *refused += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.folder.create(name, length)
+    }
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.folder.open(name)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.folder.rename(from, to)
+    }
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.folder.remove(name)
+    }
+    fn sync_names(&self) -> io::Result<()> {
+        self.folder.sync_names()
+    }
+    fn boot_id(&self) -> u128 {
+        self.folder.boot_id()
+    }
+}
+
+/// Takes the turn of another shard of the node.
+pub(crate) async fn take(turn: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    tokio::time::timeout(PATIENCE, turn.clone().acquire_owned()).await.expect("never its turn").unwrap()
 }
 
 /// How much there is of the snapshot that a leader offers.

@@ -36,6 +36,8 @@ struct Wires {
     shards: BTreeMap<NodeId, Shard>,
     cut: BTreeSet<NodeId>,
     holds_entries: bool,
+    /// These get no entries.
+    held_from: BTreeSet<NodeId>,
     /// How long everything is on its way, in each direction.
     delay: Duration,
     /// The last vote that was asked for on each lane, by who asked.
@@ -55,6 +57,11 @@ impl Net {
     /// Heartbeats arrive, entries do not.
     pub(crate) fn hold_entries(&self, holds: bool) {
         self.0.lock().holds_entries = holds;
+    }
+
+    /// From now on entries arrive at all but these.
+    pub(crate) fn hold_entries_from(&self, nodes: &BTreeSet<NodeId>) {
+        self.0.lock().held_from.clone_from(nodes);
     }
 
     /// How far apart the nodes are from now on.
@@ -89,7 +96,8 @@ impl Transport for Port {
             if request.starts_with(&VOTE) {
                 wires.last.insert((lane, self.from), request.clone());
             }
-            let lost = wires.cut.contains(&self.from) || wires.cut.contains(&to) || has_entries && wires.holds_entries;
+            let held = has_entries && (wires.holds_entries || wires.held_from.contains(&to));
+            let lost = wires.cut.contains(&self.from) || wires.cut.contains(&to) || held;
             (wires.shards.get(&to).filter(|_| !lost).cloned(), wires.delay)
         };
         match target {
@@ -170,7 +178,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    async fn start(id: NodeId, folder: TempDir, net: &Net, rung: Arc<Notify>, setup: &Setup) -> Self {
+    async fn start(id: NodeId, folder: TempDir, net: &Net, rung: Arc<Notify>, setup: &Setup, lost_power: bool) -> Self {
         let bell = Bell::new();
         let mut options = Options::new(ShardId(1), CacheBudget::new(8 << 20), id.0);
         options.log_file_bytes = 256 << 10;
@@ -210,7 +218,7 @@ impl Node {
             turns: Arc::new(tokio::sync::Semaphore::new(1)),
             catch_up: shard::CatchUp::default(),
         };
-        let shard = Shard::start::<TokioRuntime>(id, journal, false, environment).await.unwrap();
+        let shard = Shard::start::<TokioRuntime>(id, journal, lost_power, environment).await.unwrap();
         net.0.lock().shards.insert(id, shard.clone());
         Node { shard, gate, ahead_millis, catalog_changed, writer, folder }
     }
@@ -244,7 +252,7 @@ impl Cluster {
         let mut nodes = BTreeMap::new();
         for id in 1..=count {
             let folder = tempfile::tempdir().unwrap();
-            nodes.insert(id, Node::start(NodeId(id), folder, &net, rung.clone(), &setup).await);
+            nodes.insert(id, Node::start(NodeId(id), folder, &net, rung.clone(), &setup, false).await);
         }
         let cluster = Cluster { net, rung, setup, nodes, killed: Mutex::default() };
         let ids = voters.iter().copied().map(NodeId).collect();
@@ -303,10 +311,19 @@ impl Cluster {
     }
 
     /// The process of a node is gone, and another one comes.
-    pub(crate) async fn restart(mut self, id: u64) -> Self {
+    pub(crate) async fn restart(self, id: u64) -> Self {
+        self.restart_after(id, false).await
+    }
+
+    /// The same, and as far as the node knows it has lost power.
+    pub(crate) async fn restart_in_doubt(self, id: u64) -> Self {
+        self.restart_after(id, true).await
+    }
+
+    async fn restart_after(mut self, id: u64, lost_power: bool) -> Self {
         self.net.0.lock().shards.remove(&NodeId(id));
         let folder = self.nodes.remove(&id).unwrap().stop().await;
-        let node = Node::start(NodeId(id), folder, &self.net, self.rung.clone(), &self.setup).await;
+        let node = Node::start(NodeId(id), folder, &self.net, self.rung.clone(), &self.setup, lost_power).await;
         self.nodes.insert(id, node);
         self
     }

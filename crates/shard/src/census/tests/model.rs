@@ -129,6 +129,12 @@ impl Replica {
         self.log.iter().rev().find_map(|entry| entry.configs.clone()).unwrap_or_default()
     }
 
+    /// Whether a replica votes by what was last logged here, or by what was before, which may be what counts yet.
+    fn has_vote(&self, node: usize) -> bool {
+        let lately = self.log.iter().rev().filter_map(|entry| entry.configs.as_ref()).take(2);
+        lately.flatten().flatten().any(|voter| *voter == id(node))
+    }
+
     fn votes_for(&self, term: u64, last: LogPosition) -> bool {
         let is_allowed = match self.doubt {
             Doubt::Free => true,
@@ -202,12 +208,14 @@ impl Cluster {
             Doubt::Unsettled => false,
             Doubt::Permits(longest) => last == longest,
         };
-        if candidate.leads || !may_stand || !configs.iter().flatten().any(|voter| *voter == id(node)) {
+        if candidate.leads || !may_stand || !candidate.has_vote(node) {
             return Ok(());
         }
         let voters: BTreeSet<usize> = configs.iter().flatten().copied().map(number).collect();
         let asked = voters.into_iter().filter(|voter| *voter == node || is_in(by, *voter));
         let votes: Vec<usize> = asked.filter(|voter| self.replicas[*voter].votes_for(term, last)).collect();
+        // Whoever stands votes for itself, whether that counts or not.
+        self.replicas[node].term = term;
         for voter in &votes {
             let voter = &mut self.replicas[*voter];
             (voter.term, voter.leads) = (term, false);
@@ -233,16 +241,19 @@ impl Cluster {
         if configs.len() == 1 {
             // Who is to vote has caught up.
             let has = |voter: usize| leader.matched.get(&voter).is_some_and(|matched| *matched >= leader.committed);
-            let voters = (0..NODES).filter(|voter| *voter == node || is_in(to, *voter) && has(*voter));
-            configs.push(voters.map(id).collect());
+            let leaves = is_in(to, NODES) && is_in(to, NODES + 1);
+            let votes = |voter: usize| if voter == node { !leaves } else { is_in(to, voter) && has(voter) };
+            let voters: Vec<NodeId> = (0..NODES).filter(|voter| votes(*voter)).map(id).collect();
+            if voters.is_empty() {
+                return;
+            }
+            configs.push(voters);
         } else {
             configs.remove(0);
         }
-        // Who would have no vote any more hands over instead.
-        if configs.iter().all(|config| config.contains(&id(node))) {
-            self.replicas[node].push(Some(configs), true);
-            self.commit(node);
-        }
+        // Who would have no vote any more hands over, if anybody can take over.
+        self.replicas[node].push(Some(configs), true);
+        self.commit(node);
     }
 
     fn send(&mut self, node: usize, to: usize, more: usize) {
@@ -285,7 +296,14 @@ impl Cluster {
     fn standing(&self, node: usize) -> Standing {
         let replica = &self.replicas[node];
         let in_doubt = replica.doubt != Doubt::Free;
-        Standing { last: replica.last(), in_doubt, leading: None, confirmed: false, voters: replica.configs() }
+        Standing {
+            last: replica.last(),
+            in_doubt,
+            has_room: true,
+            leading: None,
+            confirmed: false,
+            voters: replica.configs(),
+        }
     }
 
     fn ask(&mut self, node: usize, heard: u8) {
