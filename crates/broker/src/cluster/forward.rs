@@ -84,7 +84,10 @@ impl Inner {
         match answer? {
             NodeAnswer::Proposed { reply, applied } => {
                 self.leaders.hear(shard, leader);
-                if let Some(replica) = self.shards.get(shard)
+                // A node that stops has let go of its replicas already, and still answers by its catalog.
+                let replica =
+                    if shard == ShardId::CATALOG { Some(self.catalog().clone()) } else { self.shards.get(shard) };
+                if let Some(replica) = replica
                     && !replica.journal().faulty(Fault::AnswerBeforeApplied)
                 {
                     // It has been done, but whoever asks would look for it here in vain.
