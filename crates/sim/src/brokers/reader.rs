@@ -157,16 +157,17 @@ impl Reader {
         let found = record::take(&slices)?;
         let mut book = self.caller.scene.book.lock();
         book.may_start(log.key, part.start.0)?;
-        let (mut next, at) = (from, now());
+        let (mut next, at, trimmed_to) = (from, now(), book.records.trimmed_to(log.key));
         for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= from) {
-            if offset != next {
+            // What somebody has asked to trim may be missing, for a replica that has not heard of that yet, too.
+            if offset < next || offset > next.max(trimmed_to) {
                 return Err(format!("@{offset} after {next}"));
             }
             if offset >= part.end.0 {
                 return Err(format!("@{offset}, and the log ends at {}", part.end.0));
             }
             book.records.read(log.key, offset, id, at);
-            next += 1;
+            next = offset + 1;
         }
         if next == from && from < part.end.0 && !part.chunks.is_empty() {
             return Err("pieces that have nothing of what was asked for".to_owned());
