@@ -84,7 +84,12 @@ impl Inner {
         match answer? {
             NodeAnswer::Proposed { reply, applied } => {
                 self.leaders.hear(shard, leader);
-                if let Some(replica) = self.shards.get(shard)
+                let replica = self.shards.get(shard);
+                if replica.is_none() && shard == ShardId::CATALOG {
+                    // Every node has it until it stops. This one will not know any more of what has been done.
+                    return Err(ProposeError::Unknown);
+                }
+                if let Some(replica) = replica
                     && !replica.journal().faulty(Fault::AnswerBeforeApplied)
                 {
                     // It has been done, but whoever asks would look for it here in vain.
