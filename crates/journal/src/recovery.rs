@@ -5,6 +5,7 @@
 //! everything from that index on. What is no frame is a torn tail and is cut, unless a later frame
 //! shows that it was once on stable storage: then it is damage.
 
+use crate::canary::Fault;
 use crate::cursors::Cursors;
 use crate::disk::{Disk, DiskFile};
 use crate::file::{FileId, FileKind, HEADER_BYTES, name, parse_name};
@@ -167,6 +168,10 @@ impl Journal {
             counters: Default::default(),
         });
         journal.options.cache.join();
+        if journal.faulty(Fault::VoteNotPersisted) {
+            // It was in the manifest and in files that were begun since, too.
+            journal.state.lock().vote = None;
+        }
         journal.write_manifest(|_| ())?;
         journal.check_reserve()?;
         let writer = Writer::new(journal.clone(), previous);

@@ -37,8 +37,11 @@ use std::time::Duration;
 
 /// Whoever waits for a lost answer is told after this.
 const LOST: Duration = Duration::from_millis(700);
-/// How many of a thousand calls stray that may, and how much later than in time they arrive, in microseconds.
+/// How many of a thousand calls stray that may. Snapshots are copied by thousands of calls, and each that is lost is
+/// waited for.
 const STRAYS: u64 = 15;
+const BULK_STRAYS: u64 = 1;
+/// How much later than in time they arrive, in microseconds.
 const LATE_MICROS: (u64, u64) = (1_000, 2_500_000);
 
 /// What comes back of a question.
@@ -217,9 +220,9 @@ impl<S: Clone + Send + 'static> Net<S> {
     }
 
     /// Whether a call that arrives at `arrival` strays, and how.
-    fn stray(&self, arrival: SimInstant) -> Option<Stray> {
+    fn stray(&self, lane: Lane, arrival: SimInstant) -> Option<Stray> {
         let mut state = self.0.lock();
-        if !state.rng.per_mille(STRAYS) {
+        if !state.rng.per_mille(if lane == Lane::Bulk { BULK_STRAYS } else { STRAYS }) {
             return None;
         }
         let late = Duration::from_micros(state.rng.between(LATE_MICROS.0, LATE_MICROS.1));
@@ -237,7 +240,7 @@ impl<S: Clone + Send + 'static> Net<S> {
         ask: impl Fn(S) -> Answer + Clone + Send + 'static,
     ) -> Answer {
         let (net, arrival) = (self.clone(), self.send(from, to, lane));
-        let stray = arrival.filter(|_| passage == Passage::Loose).and_then(|arrival| self.stray(arrival));
+        let stray = arrival.filter(|_| passage == Passage::Loose).and_then(|arrival| self.stray(lane, arrival));
         if let Some(stray) = stray {
             drop(SimRuntime::spawn(self.clone().deliver(to, self.start(to), stray, ask.clone())));
         }

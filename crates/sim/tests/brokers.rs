@@ -127,13 +127,14 @@ fn a_node_id_that_is_given_twice_is_caught() {
 
 #[test]
 fn a_shard_in_fewer_racks_than_there_are_is_caught() {
-    caught(Fault::IgnoreRacks, 0, 40, "racks and could be in");
+    caught(Fault::IgnoreRacks, 14, 40, "racks and could be in");
 }
 
-/// A position goes back when a leader proposes what it took before another led.
+/// A group has two leaders of a generation when a leader of its shard proposes what it took before another led. One
+/// seed in fifty has it.
 #[test]
 fn a_leader_of_the_past_that_proposes_is_caught() {
-    caught(Fault::NoFencing, 0, 160, "is told that it is at");
+    caught(Fault::NoFencing, 44, 120, "does, too");
 }
 
 #[test]

@@ -84,11 +84,9 @@ impl Inner {
         match answer? {
             NodeAnswer::Proposed { reply, applied } => {
                 self.leaders.hear(shard, leader);
-                let replica = self.shards.get(shard);
-                if replica.is_none() && shard == ShardId::CATALOG {
-                    // Every node has it until it stops. This one will not know any more of what has been done.
-                    return Err(ProposeError::Unknown);
-                }
+                // A node that stops has let go of its replicas already, and still answers by its catalog.
+                let replica =
+                    if shard == ShardId::CATALOG { Some(self.catalog().clone()) } else { self.shards.get(shard) };
                 if let Some(replica) = replica
                     && !replica.journal().faulty(Fault::AnswerBeforeApplied)
                 {

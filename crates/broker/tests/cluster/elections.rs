@@ -106,6 +106,7 @@ async fn a_node_without_a_replica_hears_who_leads() {
     let before = hears(None).await;
     all.iter().find(|broker| broker.node() == before).unwrap().hand_over().await;
     hears(Some(before)).await;
+    drop(outside);
     for (broker, folder) in all.into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
     }

@@ -10,7 +10,7 @@ use model::{NodeId, Offset, ShardId, Timestamp};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long anything may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -88,11 +88,16 @@ pub(crate) fn partition(topic: &str, partition: u32) -> PartitionRef {
     PartitionRef { topic: TopicRef::Name(topic.to_owned()), partition }
 }
 
+/// What is older than a topic keeps would be gone while a test waits for something else.
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64)
+}
+
 /// Appends a record at whichever of `brokers` leads, and returns where it is.
 pub(crate) async fn append(brokers: &[&Broker], topic: &str, number: u32, value: &str) -> Offset {
     until("a record is appended", async || {
         for broker in brokers {
-            let message = Message { timestamp: Timestamp(1), value: value.as_bytes(), ..Message::default() };
+            let message = Message { timestamp: now(), value: value.as_bytes(), ..Message::default() };
             let part = AppendPart {
                 to: partition(topic, number),
                 bytes: Bytes::from(message.encode().unwrap()),

@@ -157,17 +157,20 @@ impl Reader {
         let found = record::take(&slices)?;
         let mut book = self.caller.scene.book.lock();
         book.may_start(log.key, part.start.0)?;
-        let (mut next, at, trimmed_to) = (from, now(), book.records.trimmed_to(log.key));
+        let trimmed_to = book.records.trimmed_to(log.key);
+        let (mut next, at) = (from, now());
         for (offset, id) in found.records.into_iter().filter(|(offset, _)| *offset >= from) {
-            // What somebody has asked to trim may be missing, for a replica that has not heard of that yet, too.
+            // A replica that has just installed a snapshot may not know yet that the log was trimmed, and the
+            // snapshot's files may.
             if offset < next || offset > next.max(trimmed_to) {
                 return Err(format!("@{offset} after {next}"));
             }
+            next = offset;
             if offset >= part.end.0 {
                 return Err(format!("@{offset}, and the log ends at {}", part.end.0));
             }
             book.records.read(log.key, offset, id, at);
-            next = offset + 1;
+            next += 1;
         }
         if next == from && from < part.end.0 && !part.chunks.is_empty() {
             return Err("pieces that have nothing of what was asked for".to_owned());
