@@ -159,10 +159,9 @@ fn a_stream_that_goes_on_where_it_was_is_caught() {
     caught(Fault::UnfencedMove, 0, 20, "lost: acknowledged");
 }
 
-/// One seed in ten has it.
 #[test]
 fn producers_that_are_forgotten_at_a_move_are_caught() {
-    caught(Fault::ForgetfulMove, 0, 80, "duplicate:");
+    caught(Fault::ForgetfulMove, 0, 12, "duplicate:");
 }
 
 #[test]

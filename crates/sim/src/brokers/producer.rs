@@ -19,6 +19,8 @@ use std::time::Duration;
 /// How often a batch is sent, and how long the pause in between is.
 const TRIES: usize = 40;
 const AGAIN: Duration = Duration::from_millis(150);
+/// In how many of a hundred cases it sends the last batch again although that was answered.
+const REPEAT_PERCENT: u64 = 10;
 
 /// How a producer works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub(super) struct Producer {
     /// What it was given to number its batches, and the next number per log.
     id: Option<u64>,
     sequences: BTreeMap<StreamId, i32>,
+    /// The last batch per log, and where it was put.
+    last: BTreeMap<StreamId, (Bytes, u64)>,
 }
 
 /// How a batch that was repeated until it was answered came out.
@@ -62,7 +66,7 @@ fn take_as_it_is(bytes: &Bytes, _: &StreamConfig, _: Timestamp, _: usize) -> Res
 
 impl Producer {
     pub(super) fn new(caller: Caller, manner: Manner) -> Self {
-        Producer { caller, manner, nth: 0, id: None, sequences: BTreeMap::new() }
+        Producer { caller, manner, nth: 0, id: None, sequences: BTreeMap::new(), last: BTreeMap::new() }
     }
 
     pub(super) async fn run(mut self) {
@@ -139,6 +143,11 @@ impl Producer {
 
     async fn send_numbered(&mut self, log: &Log) {
         let Some(producer) = self.identify().await else { return };
+        if self.caller.rng.percent(REPEAT_PERCENT)
+            && let Some((bytes, base)) = self.last.get(&log.key).cloned()
+        {
+            return self.repeat(log, bytes, base).await;
+        }
         let count = self.caller.rng.between(1, 6);
         let id = self.numbers(count);
         let sequence = self.sequences.get(&log.key).copied().unwrap_or_default();
@@ -146,8 +155,9 @@ impl Producer {
         let bytes = Bytes::from(record::batch(id, count as u32, size, Stamp { producer, epoch: 0, sequence }));
         let asked = now();
         self.caller.scene.book.lock().records.asked(log.key, id, count, false);
-        match self.insist(log, bytes).await {
+        match self.insist(log, bytes.clone()).await {
             Outcome::At(base) => {
+                self.last.insert(log.key, (bytes, base));
                 self.acknowledged(log, (id, count), base, asked);
                 self.sequences.insert(log.key, sequence + count as i32);
             }
@@ -158,6 +168,20 @@ impl Producer {
                 self.given_up(log, id, count);
                 self.id = None;
             }
+        }
+    }
+
+    /// Sends a batch again that was put at `base`, as a client does that has missed the answer.
+    async fn repeat(&mut self, log: &Log, bytes: Bytes, base: u64) {
+        match self.insist(log, bytes).await {
+            Outcome::At(again) if again != base => {
+                self.caller
+                    .violation(format!("duplicate: a batch of {} was put at {base}, and again at {again}", log.key));
+            }
+            Outcome::Refused(error) => {
+                self.caller.violation(format!("{}: a batch that was put at {base} is refused: {error}", log.key));
+            }
+            Outcome::At(_) | Outcome::Never | Outcome::Unknown => {}
         }
     }
 
@@ -173,6 +197,7 @@ impl Producer {
                 self.caller.violation(wrong);
             }
             self.sequences.clear();
+            self.last.clear();
             self.id = Some(id.0);
         }
         self.id
