@@ -60,7 +60,7 @@ async fn take_back_when_settled<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<
         R::sleep(INTERVAL).await;
         let Some(given) = replica.permits.lock().await.given(term, node) else { return };
         let standing = doubt::ask(&replica, node, false).await;
-        if !standing.is_some_and(|standing| !standing.in_doubt) {
+        if standing.is_none_or(|standing| standing.in_doubt) {
             continue;
         }
         let mut permits = replica.permits.lock().await;
