@@ -32,8 +32,6 @@ pub enum Fault {
     SkipSequence,
     /// In a shard: the batcher takes the second of two waiting requests first.
     TakeSecondFirst,
-    /// In a shard: what a leader of the past has sequenced is proposed when it leads again, in another term.
-    NoFencing,
     /// In a shard: positions of groups are acknowledged and not kept.
     ForgetCommit,
     /// In the catalog: the deletion of a topic is acknowledged and nothing else.
@@ -91,7 +89,6 @@ impl Fault {
         Fault::IgnoreMessageIds,
         Fault::SkipSequence,
         Fault::TakeSecondFirst,
-        Fault::NoFencing,
         Fault::ForgetCommit,
         Fault::ForgetDeletion,
         Fault::ReuseProducerId,

@@ -130,13 +130,6 @@ fn a_shard_in_fewer_racks_than_there_are_is_caught() {
     caught(Fault::IgnoreRacks, 14, 40, "racks and could be in");
 }
 
-/// A group has two leaders of a generation when a leader of its shard proposes what it took before another led. One
-/// seed in fifty has it.
-#[test]
-fn a_leader_of_the_past_that_proposes_is_caught() {
-    caught(Fault::NoFencing, 44, 120, "does, too");
-}
-
 #[test]
 fn an_acknowledgement_before_quorum_is_caught() {
     caught(Fault::CommitAlone, 3, 60, "lost: acknowledged");
