@@ -83,7 +83,7 @@ impl<R: Runtime> Consensus for Inner<R> {
         }
         match leading(&self.raft) {
             Ok(_) => Role::Leader,
-            Err(leader) => Role::Follower(leader.filter(|_| leadership::hears(&self.replica))),
+            Err(leader) => Role::Follower(leadership::named(&self.replica, leader)),
         }
     }
 

@@ -41,14 +41,18 @@ const _: () = {
 /// # Errors
 /// Who leads, if anybody is known to.
 pub(crate) fn ready<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> Result<u64, Option<NodeId>> {
-    let term = leading(raft).map_err(|leader| leader.filter(|_| hears(replica)))?;
+    let term = leading(raft).map_err(|leader| named(replica, leader))?;
     let is_ready = replica.applied.lock().at.term == term || replica.journal.faulty(Fault::LeadBeforeApplied);
     if is_ready { Ok(term) } else { Err(None) }
 }
 
-/// Whether a leader was heard of lately.
-pub(crate) fn hears<R: Runtime>(replica: &Replica<R>) -> bool {
-    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + NAMED)
+/// The leader, if it was heard of so lately that it may be named to others.
+pub(crate) fn named<R: Runtime>(replica: &Replica<R>, leader: Option<NodeId>) -> Option<NodeId> {
+    leader.filter(|_| heard_within(replica, NAMED))
+}
+
+fn heard_within<R: Runtime>(replica: &Replica<R>, time: Duration) -> bool {
+    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + time)
 }
 
 /// Whether a quorum has confirmed so recently that this node leads that no other can.
@@ -73,7 +77,7 @@ pub(crate) fn is_sure_to_lead<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) 
 
 /// Whether this replica, which does not lead, has heard of a leader within the time for which it gives its word to it.
 pub(crate) fn hears_leader<R: Runtime>(replica: &Replica<R>) -> bool {
-    replica.heard.lock().is_some_and(|heard| R::Instant::now() < heard + WORD)
+    heard_within(replica, WORD)
 }
 
 /// The last time at which most voters of each of these sets took this node for the leader of this term, in which it is.
