@@ -1,6 +1,7 @@
 //! How long it takes until a node that comes to three others has its share of what they keep.
 
 use super::three::Three;
+use super::until_valid;
 use crate::Outcome;
 use crate::broker::client_runtime;
 use crate::client::Client;
@@ -43,12 +44,14 @@ pub(super) fn measure(cluster: &mut Three, bytes: u64) -> Outcome<f64> {
     }
     let took = began.elapsed();
     for ((_, topic), filled) in targets.iter().zip(filled) {
-        let verified = async {
-            let (brokers, led) = Client::connect(near).await?.leaders(topic).await?;
-            let leader = led.first().and_then(|led| brokers.get(&led.leader)).ok_or("nobody leads")?;
-            consumer::verify(*leader, topic, &filled.plan, &filled.sent).await
-        };
-        runtime.block_on(verified)?;
+        // Leaders may still change places: what is read of one that leads no longer is read again.
+        until_valid(|| {
+            runtime.block_on(async {
+                let (brokers, led) = Client::connect(near).await?.leaders(topic).await?;
+                let leader = led.first().and_then(|led| brokers.get(&led.leader)).ok_or("nobody leads")?;
+                consumer::verify(*leader, topic, &filled.plan, &filled.sent).await
+            })
+        })?;
     }
     Ok(took.as_secs_f64())
 }
