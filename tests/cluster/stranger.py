@@ -34,6 +34,8 @@ class Answer:
     verdict: int
     cluster: bytes
     node: int
+    # The version to go on in; 0 where it is refused.
+    chosen: int
 
 
 class Stranger:
@@ -60,7 +62,7 @@ class Stranger:
         self.say(hello(*arguments, **more))
         said = self._exactly(GREETING_BYTES)
         assert said[:8] == MAGIC
-        return Answer(said[14], said[16:32], struct.unpack_from("<Q", said, 32)[0])
+        return Answer(said[14], said[16:32], *struct.unpack_from("<QH", said, 32))
 
     def frame(self) -> tuple[int, bytes]:
         """Kind and payload of the next one."""

@@ -2,27 +2,20 @@
 
 import json
 import os
-import socket
 import struct
 import urllib.error
 import urllib.request
-from dataclasses import dataclass
 
 import pytest
 
 import wire
 from observation import said, wait_until
+from stranger import ASKING, BULK, NO_COMMON_VERSION, Answer, Stranger, hello
 
 pytestmark = pytest.mark.python
 
 SECONDS = 30
-MAGIC = b"MSpeer\r\n"
 VERSION = 1
-GREETING_BYTES = 116
-BULK = 3
-# Only asks who is there.
-ASKING = 0
-NO_COMMON_VERSION = 1
 ALTER_PARTITION_REASSIGNMENTS = 45
 INVALID_REPLICA_ASSIGNMENT = 39
 
@@ -98,53 +91,9 @@ def test_a_node_of_another_cluster_is_not_taken_for_one_of_this(cluster, new_loa
     load.finish()
 
 
-@dataclass
-class Answer:
-    """What a node answers a hello with."""
-
-    verdict: int
-    cluster: bytes
-    node: int
-    chosen: int
-
-
-def greeting(versions: tuple[int, int], lane: int, cluster: bytes, by: int, to: int) -> bytes:
-    """The first message of a connection between nodes: docs/formats/peer.md."""
-    head = struct.pack("<8sHHHBB16sQQ", MAGIC, GREETING_BYTES, *versions, lane, 0, cluster, by, to) + bytes(64)
-    return head + struct.pack("<I", wire.crc32c(head))
-
-
-def connect(node) -> socket.socket:
-    host, port = node.peer.rsplit(":", 1)
-    return socket.create_connection((host, int(port)), SECONDS)
-
-
-def everything(connection: socket.socket) -> bytes:
-    """What is said until the other side closes, which it has to."""
-    heard = bytearray()
-    try:
-        while part := connection.recv(1 << 16):
-            heard += part
-    except ConnectionResetError:
-        pass
-    return bytes(heard)
-
-
-def answer(connection: socket.socket) -> Answer:
-    heard = bytearray()
-    while len(heard) < GREETING_BYTES:
-        part = connection.recv(GREETING_BYTES - len(heard))
-        assert part, f"closed after {bytes(heard)!r}"
-        heard += part
-    magic, _, _, _, verdict, _, cluster, number, chosen = struct.unpack("<8sHHHBB16sQH", heard[:42])
-    assert magic == MAGIC
-    return Answer(verdict, cluster, number, chosen)
-
-
 def who(node) -> Answer:
-    with connect(node) as connection:
-        connection.sendall(greeting((VERSION, VERSION), ASKING, bytes(16), 0, 0))
-        return answer(connection)
+    with Stranger(node.peer) as stranger:
+        return stranger.greet(ASKING)
 
 
 def test_a_peer_that_sends_garbage_is_cut_and_nobody_else(cluster, new_load):
@@ -154,22 +103,21 @@ def test_a_peer_that_sends_garbage_is_cut_and_nobody_else(cluster, new_load):
     first = cluster.nodes[1]
     found = who(first)
     assert (found.verdict, found.node) == (0, 1)
-    hello = greeting((VERSION, VERSION), BULK, found.cluster, 2, 1)
-    damaged = hello[:-1] + bytes([hello[-1] ^ 1])
+    whole = hello(BULK, found.cluster, 2, 1)
+    damaged = whole[:-1] + bytes([whole[-1] ^ 1])
     http = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    for garbage in [http, bytes(1000), os.urandom(1000), damaged, hello[:50] + bytes(66)]:
-        with connect(first) as connection:
-            connection.sendall(garbage)
-            assert everything(connection) == b"", "what is no greeting is not answered"
+    for garbage in [http, bytes(1000), os.urandom(1000), damaged, whole[:50] + bytes(66)]:
+        with Stranger(first.peer) as stranger:
+            stranger.say(garbage)
+            assert stranger.is_closed(), "what is no greeting is not answered"
     # One that is let in as a node, and then talks nonsense: that node is connected again.
     header = struct.pack("<IB3xQII", 0xFFFF_FFFF, 1, 1, 0, 0)
     endless = header + struct.pack("<I", wire.crc32c(header))
     for garbage in [os.urandom(4096), bytes(4096), endless]:
-        with connect(first) as connection:
-            connection.sendall(hello)
-            assert answer(connection).chosen == VERSION
-            connection.sendall(garbage)
-            assert everything(connection) == b""
+        with Stranger(first.peer) as stranger:
+            assert stranger.greet(BULK, found.cluster, 2, 1).chosen == VERSION
+            stranger.say(garbage)
+            assert stranger.is_closed()
     assert "a connection was not let in" in said(first)
     assert "connection cut" in said(first)
     load.wait_for_more()
@@ -181,17 +129,15 @@ def test_a_peer_of_another_version_is_told_so(cluster):
     first = cluster.found()
     found = who(first)
     for oldest, newest in [(0, 0), (VERSION + 1, VERSION + 7)]:
-        with connect(first) as connection:
-            connection.sendall(greeting((oldest, newest), BULK, found.cluster, 2, 1))
-            told = answer(connection)
+        with Stranger(first.peer) as stranger:
+            told = stranger.greet(BULK, found.cluster, 2, 1, versions=(oldest, newest))
             assert (told.verdict, told.chosen) == (NO_COMMON_VERSION, 0)
-            assert everything(connection) == b""
+            assert stranger.is_closed()
         sentence = f"which speaks versions {oldest} to {newest}: no common protocol version"
         wait_until("it is in the log", lambda sentence=sentence: sentence in said(first))
     # One that speaks newer ones, too, is understood.
-    with connect(first) as connection:
-        connection.sendall(greeting((0, VERSION + 7), BULK, found.cluster, 2, 1))
-        assert answer(connection).chosen == VERSION
+    with Stranger(first.peer) as stranger:
+        assert stranger.greet(BULK, found.cluster, 2, 1, versions=(0, VERSION + 7)).chosen == VERSION
 
 
 def test_the_last_voter_is_not_removed(cluster, new_load):

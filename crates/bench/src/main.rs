@@ -4,7 +4,7 @@
 //! files at a time: the measurement behind docs/adr/0001-one-journal-per-shard.md. `bench core` is
 //! the machine, the journal and the shard alone, then the broker through Kafka, against the design's
 //! budget; docs/benchmarks/core.md is made of what it prints. `bench cluster` is three nodes beside three of
-//! Apache Kafka; docs/benchmarks/cluster.md is made of what it prints. `bench kafka` is Mainstem beside Apache
+//! Apache Kafka, and prints a table. `bench kafka` is Mainstem beside Apache
 //! Kafka, and writes docs/benchmarks/kafka.md itself. A measurement in which a record was lost ends the
 //! run.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "figures are this program's output")]

@@ -25,7 +25,8 @@ impl Broker {
                 page.push((id, topic.clone()));
             }
         }
-        let topics = page.into_iter().map(|(id, topic)| self.inner.describe(id, &topic)).collect();
+        let silent = self.inner.silent_nodes();
+        let topics = page.into_iter().map(|(id, topic)| self.inner.describe_among(id, &topic, &silent)).collect();
         Reply::TopicPage(TopicPage { topics, more })
     }
 }

@@ -225,7 +225,7 @@ impl Inner {
     }
 
     /// The same where it is known which nodes do not answer.
-    fn describe_among(&self, id: TopicId, topic: &Topic, silent: &BTreeSet<NodeId>) -> TopicInfo {
+    pub(crate) fn describe_among(&self, id: TopicId, topic: &Topic, silent: &BTreeSet<NodeId>) -> TopicInfo {
         // Many partitions are in few shards.
         let mut shards = BTreeMap::new();
         let others: Vec<(Option<ShardId>, Option<ShardId>)> = {
