@@ -31,6 +31,10 @@ const SHAPES: [(&str, Shape, usize); 2] = [
 ];
 /// Requests of a connection that are under way.
 const IN_FLIGHT: usize = 5;
+/// What each cluster takes before anything is measured, in records a second and for how long: a Java virtual machine
+/// that has just started takes half of what it takes when it has compiled its hot code.
+const WARMING_RATE: f64 = 20_000.0;
+const WARMING: Duration = Duration::from_secs(45);
 /// What three nodes keep when a fourth one comes.
 const HELD_BYTES: u64 = 2 << 30;
 const QUICK_BYTES: u64 = 16 << 20;
@@ -93,6 +97,11 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             let folder = disk::fresh(&options.folder, product.label())?;
             clusters.push(Three::start(product, &folder)?);
         }
+        for cluster in &mut clusters {
+            let warming = if options.quick { warm_up(options) } else { WARMING };
+            let (_, shape, _) = SHAPES[SHAPES.len() - 1];
+            until_valid(|| pace(cluster, shape, WARMING_RATE, Duration::ZERO, warming))?;
+        }
         let mut figures = vec![Figures::default(); products.len()];
         for (name, shape, topics) in SHAPES {
             let mut order: Vec<usize> = (0..products.len()).collect();
@@ -106,7 +115,10 @@ pub(crate) fn run(options: &Options) -> Outcome<()> {
             }
             let slowest = figures.iter().filter_map(|of| of.most.last()).map(|most| most.0).fold(f64::MAX, f64::min);
             for nth in &order {
-                let p99 = until_valid(|| pace(options, &mut clusters[*nth], shape, slowest / 2.0))?;
+                let p99 = until_valid(|| {
+                    let (cluster, rate) = (&mut clusters[*nth], slowest / 2.0);
+                    pace(cluster, shape, rate, warm_up(options), window(options))
+                })?;
                 eprintln!("{} {name}: p99 {p99:.2} ms", products[*nth].label());
                 figures[*nth].p99.push(p99);
             }
@@ -179,15 +191,13 @@ fn saturate(options: &Options, cluster: &mut Three, shape: Shape, topics: usize)
 }
 
 /// Milliseconds until 99 of 100 batches were acknowledged, at this rate of records over all nodes.
-fn pace(options: &Options, cluster: &mut Three, shape: Shape, records_a_second: f64) -> Outcome<f64> {
+fn pace(cluster: &mut Three, shape: Shape, records_a_second: f64, warm_up: Duration, window: Duration) -> Outcome<f64> {
     let targets = cluster.topics(1)?;
     let plan: Plan = load::plan(shape, 1, 1)?;
     let rate = records_a_second / plan.templates[0].records as f64 / targets.len() as f64;
     let schedule = Schedule { rate, producers: 1 };
-    let loads: Vec<Load> = targets
-        .iter()
-        .map(|(address, topic)| Load::open(*address, topic, &plan, schedule, warm_up(options), window(options)))
-        .collect();
+    let loads: Vec<Load> =
+        targets.iter().map(|(address, topic)| Load::open(*address, topic, &plan, schedule, warm_up, window)).collect();
     let mut acknowledged = crate::kafka::histogram::Histogram::default();
     for finished in finish(loads)? {
         acknowledged.add(&finished.acknowledged);
