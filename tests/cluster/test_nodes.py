@@ -23,12 +23,6 @@ def leave(cluster, number: int):
     cluster.wait_settled()
 
 
-def errors(load) -> list[str]:
-    """What applications were told. Whoever asks the node that led a group's shard until then is put off for ten
-    seconds, and the tool that does so waits no longer."""
-    return [error for error in load.history.errors if not error.startswith("asking for committed offsets")]
-
-
 def test_nodes_are_emptied_replaced_taken_back_and_removed(cluster, new_load):
     cluster.form()
     load = new_load()
@@ -37,7 +31,7 @@ def test_nodes_are_emptied_replaced_taken_back_and_removed(cluster, new_load):
     keep_and_replace(cluster, mainstem, load)
     take_back_and_remove(cluster, mainstem, load)
     load.finish()
-    assert errors(load) == []
+    assert load.history.errors == []
 
 
 def keep_and_replace(cluster, mainstem, load):

@@ -81,10 +81,12 @@ impl Inner {
     }
 
     fn fetch_offsets(&self, fetch: OffsetFetch) -> Result<Vec<FetchedOffset>, BrokerError> {
-        let shard = self.shard_of(&fetch.group)?;
+        let id = self.shard_id_of(&fetch.group)?;
+        let moving = |error| self.groups.while_moving(id, error);
+        let shard = self.shard(id).map_err(moving)?;
         // From an older position a consumer would take everything again.
         if !shard.journal().faulty(Fault::PositionsByAnybody) {
-            leading_for_sure(&shard).map_err(|error| self.groups.while_moving(shard.id(), error))?;
+            leading_for_sure(&shard).map_err(moving)?;
         }
         let Some(partitions) = fetch.partitions else { return Ok(self.all_offsets(&shard, &fetch.group)) };
         let places: Vec<_> = partitions.into_iter().map(|partition| self.place(partition)).collect();

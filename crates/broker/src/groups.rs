@@ -35,10 +35,10 @@ enum Ask {
     Commit { check: GroupRequest, group: String, offsets: Vec<CommittedOffset>, answer: Answer },
 }
 
-/// For so long after another node began to lead a shard, the coordinator of its groups is taken for one that moves.
+/// For so long after another node began to lead a shard, who asks here where a group begins may not have heard of it.
 ///
-/// A member that is told that it asks the wrong node, when it asks where to begin, may give that up for good:
-/// librdkafka does. It learns soon enough by its heartbeats who is the right one.
+/// A member that is told then that it asks the wrong node may give that up for good: librdkafka does. It has to be
+/// brought to look for the coordinator in another way; later it has learnt by its heartbeats who is the right one.
 const MOVING: Duration = Duration::from_secs(10);
 
 type Seen = Arc<RwLock<BTreeMap<ShardId, (Option<NodeId>, Moment)>>>;
@@ -46,7 +46,8 @@ type Seen = Arc<RwLock<BTreeMap<ShardId, (Option<NodeId>, Moment)>>>;
 /// The coordinators' tasks, by shard. They end when they are closed.
 pub(crate) struct Groups {
     tasks: RwLock<BTreeMap<ShardId, mpsc::Sender<Ask>>>,
-    /// Who leads shards, as the coordinators' tasks have seen it: nobody where it is this node, and since when.
+    /// Who leads shards, as the coordinators' tasks have seen it: nobody where it is this node, and since when. Of a
+    /// shard that this node has no replica of any more, since when that is so.
     seen: Seen,
     /// The catalog, for the names of streams.
     catalog: Shard,
@@ -72,17 +73,23 @@ impl Groups {
     /// Ends the coordinator of a shard: who asks it is answered that it is not here.
     pub(crate) fn close(&self, shard: ShardId) {
         self.tasks.write().remove(&shard);
-        self.seen.write().remove(&shard);
+        self.seen.write().insert(shard, (None, self.world.now()));
     }
 
-    /// What to answer who asks where a group begins, when this node does not lead the shard: it is the wrong one to
-    /// ask only if somebody else has led for a while.
+    /// What to answer who asks where a group begins, when this node does not lead the shard: that it is the wrong one
+    /// to ask only if somebody else has led for a while, or this node has long had no replica.
     pub(crate) fn while_moving(&self, shard: ShardId, error: BrokerError) -> BrokerError {
-        let BrokerError::NotLeader(leader) = error else { return error };
-        let settled = self.seen.read().get(&shard).is_some_and(|(seen, since)| {
-            leader.is_some() && *seen == leader && self.world.now().since(*since) >= MOVING
-        });
-        if settled { error } else { GroupError::CoordinatorMoving.into() }
+        let leader = match error {
+            BrokerError::NotLeader(Some(leader)) => leader,
+            BrokerError::NotLeader(None) => return GroupError::CoordinatorMoving.into(),
+            error => return error,
+        };
+        let is_here = self.tasks.read().contains_key(&shard);
+        let is_settled = match self.seen.read().get(&shard) {
+            Some((seen, since)) => (!is_here || *seen == Some(leader)) && self.world.now().since(*since) >= MOVING,
+            None => !is_here,
+        };
+        if is_settled { error } else { GroupError::CoordinatorMoved(leader).into() }
     }
 
     fn task(&self, shard: ShardId) -> Option<mpsc::Sender<Ask>> {
@@ -499,10 +506,14 @@ impl Broker {
 }
 
 impl Inner {
-    /// The shard that has a group, if this node has a replica of it.
+    /// The shard that has a group.
+    pub(crate) fn shard_id_of(&self, group: &str) -> Result<ShardId, BrokerError> {
+        self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)
+    }
+
+    /// The same, if this node has a replica of it.
     pub(crate) fn shard_of(&self, group: &str) -> Result<Shard, BrokerError> {
-        let shard = self.catalog().machine().catalog.shard_of(group).ok_or(BrokerError::Unavailable)?;
-        self.shard(shard)
+        self.shard(self.shard_id_of(group)?)
     }
 }
 

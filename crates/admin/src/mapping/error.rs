@@ -91,6 +91,7 @@ fn group_code(error: &GroupError) -> Code {
         GroupError::Subscribed => Code::GroupConsumesTopic,
         GroupError::GroupIdNotFound => Code::UnknownGroup,
         GroupError::CoordinatorNotAvailable | GroupError::CoordinatorMoving => Code::Unavailable,
+        GroupError::CoordinatorMoved(_) => Code::NotLeader,
         GroupError::GroupMaxSize | GroupError::TooManyGroups | GroupError::TooLarge => Code::LimitReached,
         GroupError::InconsistentProtocol
         | GroupError::InvalidSessionTimeout
@@ -122,7 +123,9 @@ fn message(error: &BrokerError, subject: Subject<'_>) -> String {
                 Subject::Partition(..) | Subject::Group(_) | Subject::Positions(..) => name,
             };
             match error {
-                BrokerError::NotLeader(Some(node)) => format!("node {} leads {led}; ask that one", node.0),
+                BrokerError::NotLeader(Some(node)) | BrokerError::Group(GroupError::CoordinatorMoved(node)) => {
+                    format!("node {} leads {led}; ask that one", node.0)
+                }
                 _ => format!("nobody leads {led} at the moment; try again"),
             }
         }
@@ -183,6 +186,7 @@ mod tests {
             (BrokerError::UnknownPartition, partition, "topic orders has no partition 7"),
             (BrokerError::EnoughPartitions(3), topic, "topic orders: the topic has 3 partitions already"),
             (BrokerError::NotLeader(Some(NodeId(2))), partition, "node 2 leads partition 7 of topic orders"),
+            (GroupError::CoordinatorMoved(NodeId(2)).into(), group, "node 2 leads group g; ask that one"),
             (BrokerError::NotLeader(None), topic, "nobody leads the catalog at the moment"),
             (BrokerError::NotLeader(None), Subject::Node(2), "nobody leads the catalog at the moment"),
             (BrokerError::NotLeader(None), partition, "nobody leads partition 7 of topic orders"),

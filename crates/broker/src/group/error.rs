@@ -1,5 +1,7 @@
 //! Why a group refuses.
 
+use model::NodeId;
+
 /// Why a group request was refused; each names the Kafka error it stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
@@ -42,10 +44,12 @@ pub enum GroupError {
     /// COORDINATOR_NOT_AVAILABLE: the group could not be stored, or is being deleted; try again.
     #[error("the group could not be stored, try again")]
     CoordinatorNotAvailable,
-    /// Another node may coordinate the group by now, or is about to. Whoever asks again is answered, or told whom to
-    /// ask.
+    /// Nobody is known to coordinate the group. Soon somebody will be: this node, or another that it knows then.
     #[error("the coordinator of the group is moving")]
     CoordinatorMoving,
+    /// That node has begun to coordinate the group a moment ago. Clients are to look for the coordinator.
+    #[error("node {0} coordinates the group now")]
+    CoordinatorMoved(NodeId),
     /// As many groups as there may be. Kafka has no such bound; GROUP_MAX_SIZE_REACHED says it best.
     #[error("too many groups")]
     TooManyGroups,

@@ -1,8 +1,9 @@
 //! Elections that somebody asks for.
 
 use crate::nodes::{append, config, create, describe, end, start, stop, until, wait_for_voters};
+use broker::group::GroupError;
 use broker::members::ReplicaStatus;
-use broker::request::{Elected, Election, LeaderQuery, PartitionRef, TopicRef};
+use broker::request::{Elected, Election, LeaderQuery, OffsetFetch, PartitionRef, TopicRef};
 use broker::{Broker, BrokerError, Reply, Request};
 use model::{NodeId, ShardId};
 use std::time::Duration;
@@ -107,6 +108,50 @@ async fn a_node_without_a_replica_hears_who_leads() {
     all.iter().find(|broker| broker.node() == before).unwrap().hand_over().await;
     hears(Some(before)).await;
     drop(outside);
+    for (broker, folder) in all.into_iter().zip(&folders) {
+        stop(broker, folder.path()).await;
+    }
+}
+
+/// Whether a node tells where a group begins.
+async fn ask_for_positions(broker: &Broker) -> Result<(), BrokerError> {
+    let fetch = OffsetFetch { group: "group".to_owned(), partitions: None };
+    let Reply::OffsetsFetched(mut found) = broker.call(Request::FetchOffsets(vec![fetch])).await.await else {
+        panic!()
+    };
+    found.remove(0).map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_coordinated_a_group_sends_clients_on_as_soon_as_it_knows_where_to() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = start(folders[0].path(), config(None)).await.unwrap();
+    let seed = first.peer_address();
+    let second = start(folders[1].path(), config(seed)).await.unwrap();
+    let third = start(folders[2].path(), config(seed)).await.unwrap();
+    let all = [first, second, third];
+    let brokers = all.each_ref();
+    wait_for_voters(&brokers, &[1, 2, 3]).await;
+    let coordinator = until("somebody coordinates the group", async || {
+        for broker in brokers {
+            if ask_for_positions(broker).await.is_ok() {
+                return Some(broker);
+            }
+        }
+        None
+    })
+    .await;
+    coordinator.hand_over().await;
+    let next = until("it knows who does", async || match ask_for_positions(coordinator).await {
+        Err(BrokerError::Group(GroupError::CoordinatorMoved(next))) => Some(next),
+        // It coordinates until somebody else does, and may not hear at once who that is.
+        Ok(()) | Err(BrokerError::Group(GroupError::CoordinatorMoving)) => None,
+        Err(error) => panic!("a client may give up for good: {error}"),
+    })
+    .await;
+    assert_ne!(next, coordinator.node());
+    let next = brokers.into_iter().find(|broker| broker.node() == next).unwrap();
+    until("the other one does", async || ask_for_positions(next).await.ok()).await;
     for (broker, folder) in all.into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
     }

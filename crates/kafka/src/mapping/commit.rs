@@ -118,8 +118,12 @@ pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
         groups = vec![OffsetFetchRequestGroup { group_id: request.group_id, ..OffsetFetchRequestGroup::default() }];
         vec![OffsetFetch { group: groups[0].group_id.to_string(), partitions: topics }]
     };
-    ask(Request::FetchOffsets(fetches), move |reply| {
+    let then = move |reply| {
         let found = if let Reply::OffsetsFetched(found) = reply { found } else { Vec::new() };
+        let moved = moved(&found);
+        if !moved.is_empty() {
+            return Step::Close(moved);
+        }
         let mut found = found.into_iter();
         let answer = |group: OffsetFetchRequestGroup| {
             let mut answer =
@@ -131,8 +135,18 @@ pub(super) fn fetch(version: i16, request: OffsetFetchRequest) -> Step {
             }
             answer
         };
-        ResponseBody::OffsetFetch(response(version, groups.into_iter().map(answer).collect()))
-    })
+        Step::Reply(ResponseBody::OffsetFetch(response(version, groups.into_iter().map(answer).collect())))
+    };
+    Step::Ask(Request::FetchOffsets(fetches), Box::new(then))
+}
+
+/// What would be said of the groups whose coordinator has just moved to another node, if librdkafka did not give up
+/// for good where it was to begin when it reads it. Every client looks for a coordinator anew when the connection to it
+/// ends.
+fn moved(found: &[Result<Vec<FetchedOffset>, BrokerError>]) -> Vec<i16> {
+    let errors = found.iter().filter_map(|found| found.as_ref().err());
+    let moved = errors.filter(|error| matches!(error, BrokerError::Group(GroupError::CoordinatorMoved(_))));
+    moved.map(error_code).collect()
 }
 
 fn by_topic(version: i16, offsets: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {

@@ -60,6 +60,7 @@ pub(crate) fn group_code(error: &GroupError) -> i16 {
         GroupError::GroupIdNotFound => ErrorCode::GroupIdNotFound,
         GroupError::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
         GroupError::CoordinatorMoving => ErrorCode::CoordinatorLoadInProgress,
+        GroupError::CoordinatorMoved(_) => ErrorCode::NotCoordinator,
         GroupError::TooLarge => ErrorCode::UnknownServerError,
     };
     code.code()

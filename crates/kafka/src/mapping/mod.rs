@@ -107,8 +107,8 @@ pub(crate) enum Step {
     Reply(ResponseBody),
     /// The client wants no answer.
     Silent,
-    /// The client wants no answer, and is told by the end of the connection that something went wrong:
-    /// what an answer would have said.
+    /// The client wants no answer, or would make the wrong thing of it, and is told by the end of the connection that
+    /// something went wrong: what an answer would have said.
     Close(Vec<i16>),
     /// Ask the broker, then go on.
     Ask(Request, Then),

@@ -9,11 +9,13 @@ use crate::codec::heartbeat::HeartbeatRequest;
 use crate::codec::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use crate::codec::message::Message;
 use crate::codec::metadata::{MetadataRequest, MetadataRequestTopic};
+use crate::codec::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
 use crate::codec::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::codec::writer::Writer;
 use crate::fake::{Fake, topic};
 use batch::{BatchBuilder, Record};
 use broker::BrokerError;
+use broker::group::GroupError;
 use broker::request::AppendRefusal;
 use model::NodeId;
 use std::time::Duration;
@@ -31,6 +33,18 @@ fn told_by(
     reply: impl Fn(&Request) -> Reply,
 ) -> (ResponseBody, bool) {
     let body = body.into();
+    let api = body.api();
+    let (mut said, is_over) = said_by(fake, body, version, reply);
+    let mut reader = Reader::new(frame::split(&mut said, usize::MAX).unwrap().unwrap());
+    assert_eq!(reader.i32().unwrap(), 7);
+    if response_header_version(api, version) == 1 {
+        reader.skip_tags().unwrap();
+    }
+    (ResponseBody::decode(api, version, reader).unwrap(), is_over)
+}
+
+/// The bytes that it says.
+fn said_by(fake: Fake, body: RequestBody, version: i16, reply: impl Fn(&Request) -> Reply) -> (BytesMut, bool) {
     let (api, mut input) = (body.api(), BytesMut::new());
     let header = RequestHeader {
         api_key: api.number(),
@@ -57,12 +71,36 @@ fn told_by(
             Output::File(_) => panic!("nothing is read from files here"),
         }
     }
-    let mut reader = Reader::new(frame::split(&mut said, usize::MAX).unwrap().unwrap());
-    assert_eq!(reader.i32().unwrap(), 7);
-    if response_header_version(api, version) == 1 {
-        reader.skip_tags().unwrap();
+    (said, session.is_over())
+}
+
+#[test]
+fn who_asks_the_former_coordinator_where_a_group_begins_is_made_to_look_for_the_new_one() {
+    for version in OffsetFetchRequest::VERSIONS.iter() {
+        let ask = |errors: [Option<BrokerError>; 2]| {
+            let group = |name: &str| OffsetFetchRequestGroup { group_id: name.into(), ..Default::default() };
+            let groups = vec![group("a"), group("b")];
+            let request = OffsetFetchRequest { group_id: "a".into(), groups, ..Default::default() };
+            let reply = |asked: &Request| {
+                let Request::FetchOffsets(fetches) = asked else { panic!("another request") };
+                let told = |error: &Option<BrokerError>| error.clone().map_or(Ok(Vec::new()), Err);
+                Reply::OffsetsFetched(errors.iter().take(fetches.len()).map(told).collect())
+            };
+            said_by(Fake::three(), request.into(), version, reply)
+        };
+        let moving = || Some(BrokerError::Group(GroupError::CoordinatorMoving));
+        let moved = || Some(BrokerError::Group(GroupError::CoordinatorMoved(NodeId(2))));
+        let (said, over) = ask([moved(), None]);
+        assert!(said.is_empty() && over, "{version}: no code says it to every client");
+        let others = [[moving(), None], [Some(BrokerError::NotLeader(Some(NodeId(2)))), None], [None, None]];
+        for errors in others {
+            let (said, over) = ask(errors);
+            assert!(!said.is_empty() && !over, "{version}");
+        }
+        if version >= 8 {
+            assert!(ask([None, moved()]).1, "whichever group it is");
+        }
     }
-    (ResponseBody::decode(api, version, reader).unwrap(), session.is_over())
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::caller::{Caller, Door};
 use broker::BrokerError;
+use broker::group::GroupError;
 use model::NodeId;
 
 /// In how many of a hundred cases a client asks anybody although it knows whom to ask.
@@ -36,6 +37,7 @@ impl Coordinator {
     pub(super) fn heed(&mut self, error: &BrokerError) {
         self.node = match error {
             BrokerError::NotLeader(leader) => *leader,
+            BrokerError::Group(GroupError::CoordinatorMoved(leader)) => Some(*leader),
             _ => None,
         };
     }
