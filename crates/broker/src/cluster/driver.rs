@@ -58,13 +58,16 @@ struct Led {
     since: BTreeMap<ShardId, (u64, Moment)>,
     /// When it was last tried in vain to have another node lead.
     kept: BTreeMap<ShardId, Moment>,
+    /// Since when this node is to leave, if it is.
+    leaves: Option<Moment>,
     /// What other nodes were last told, and when.
     told: Option<(BTreeMap<ShardId, u64>, Moment)>,
 }
 
 impl Led {
-    /// Notes which are led now, and in which term.
-    fn update(&mut self, shards: impl Iterator<Item = (ShardId, u64)>, now: Moment) {
+    /// Notes which are led now, and in which term, and whether this node is to leave.
+    fn update(&mut self, shards: impl Iterator<Item = (ShardId, u64)>, leaves: bool, now: Moment) {
+        self.leaves = if leaves { self.leaves.or(Some(now)) } else { None };
         let before = std::mem::take(&mut self.since);
         self.since = shards
             .map(|(shard, term)| match before.get(&shard) {
@@ -75,9 +78,13 @@ impl Led {
         self.kept.retain(|shard, since| self.since.contains_key(shard) && now.since(*since) < SETTLED_AFTER);
     }
 
-    /// Whether a shard has been led for long enough to be handed to whoever is preferred.
-    fn is_settled(&self, shard: ShardId, now: Moment) -> bool {
-        self.since.get(&shard).is_some_and(|(_, since)| now.since(*since) >= SETTLED_AFTER)
+    /// Whether a shard is handed now to whoever is preferred: when it has been led for long enough. A node that is to
+    /// leave does not wait with what it led when it heard of that, where the other one stays. What comes to it later
+    /// has been lost by another, which may have just come back here, too.
+    fn is_due(&self, shard: ShardId, to_one_that_stays: bool, now: Moment) -> bool {
+        let leaves = self.leaves.filter(|_| to_one_that_stays);
+        let is_due = |since: Moment| now.since(since) >= SETTLED_AFTER || leaves.is_some_and(|leaves| since <= leaves);
+        self.since.get(&shard).is_some_and(|(_, since)| is_due(*since))
     }
 
     /// What other nodes are to be told now, if that is due: each shard, and in which term it is led.
@@ -149,9 +156,11 @@ impl Inner {
 
     /// Takes the next step of every shard that this node leads.
     async fn lead_shards(&self, led: &mut Led) {
+        // Looked at first: what is led by then counts as led before.
+        let leaves = plan::leaving(&self.catalog().machine().catalog).contains(&self.me());
         let shards: Vec<(Shard, u64)> =
             self.shards.all().into_iter().filter_map(|shard| shard.leading().ok().map(|term| (shard, term))).collect();
-        led.update(shards.iter().map(|(shard, term)| (shard.id(), *term)), self.world.now());
+        led.update(shards.iter().map(|(shard, term)| (shard.id(), *term)), leaves, self.world.now());
         if let Some(terms) = led.news(self.world.now()) {
             self.tell_what_is_led(&terms);
         }
@@ -200,25 +209,25 @@ impl Inner {
         let lags = shard.lags().into_iter().filter(|(node, _)| at_hand.contains(node)).collect();
         let is_full = may_leave && !shard.journal().has_room();
         let known = Known { me: self.me(), membership: &membership, lags: &lags, is_full };
-        let mut wanted = {
+        let (mut wanted, leaving) = {
             let machine = self.catalog().machine();
-            let catalog = &machine.catalog;
-            match shard.id() {
+            let (catalog, leaving) = (&machine.catalog, plan::leaving(&machine.catalog));
+            let wanted = match shard.id() {
                 ShardId::CATALOG => plan::wanted_of_catalog(catalog, self.replication(), &known),
                 id => {
                     let placement = catalog.placement(id)?;
-                    let wanted = plan::wanted(&placement.replicas, &plan::leaving(catalog), &membership);
+                    let wanted = plan::wanted(&placement.replicas, &leaving, &membership);
                     plan::Wanted { leader: Some(placement.preferred), ..wanted }
                 }
-            }
+            };
+            (wanted, leaving)
         };
         // Before there are nodes in the catalog, nothing is wanted.
         if wanted.voters.is_empty() {
             return None;
         }
-        if !may_leave || !led.is_settled(shard.id(), self.world.now()) {
-            wanted.leader = None;
-        }
+        let is_due = |heir: &NodeId| led.is_due(shard.id(), !leaving.contains(heir), self.world.now());
+        wanted.leader = wanted.leader.filter(|heir| may_leave && is_due(heir));
         plan::next(&known, &wanted)
     }
 
@@ -446,4 +455,30 @@ async fn take(world: &World, shard: &Shard, step: &Step) -> bool {
         None => tracing::warn!(shard = %id, ?step, "membership has not changed yet"),
     }
     is_taken
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHARD: ShardId = ShardId(1);
+
+    #[test]
+    fn who_is_preferred_leads_soon_where_the_leader_leaves_and_later_elsewhere() {
+        let at = |secs: u64| Moment(Duration::from_secs(secs));
+        let mut led = Led::default();
+        let mut look = |term: Option<u64>, leaves: bool, secs: u64| {
+            led.update(term.map(|term| (SHARD, term)).into_iter(), leaves, at(secs));
+            [true, false].map(|stays| led.is_due(SHARD, stays, at(secs)))
+        };
+        assert_eq!(look(Some(1), false, 0), [false, false], "the preferred one may have just come back");
+        assert_eq!(look(Some(1), true, 3), [true, false], "nor is it handed to one that leaves, too");
+        assert_eq!(look(Some(1), true, 4), [true, false]);
+        assert_eq!(look(None, true, 5), [false, false]);
+        assert_eq!(look(Some(3), true, 6), [false, false], "whoever it was handed to has lost it");
+        assert_eq!(look(Some(3), true, 16), [true, true]);
+        assert_eq!(look(Some(5), true, 17), [false, false]);
+        assert_eq!(look(Some(5), false, 18), [false, false], "it stays after all");
+        assert_eq!(look(Some(5), true, 19), [true, false], "or does not");
+    }
 }

@@ -4,6 +4,8 @@ use crate::nodes::{append, config, create, describe, end, read, start, stop, unt
 use broker::members::NodeState;
 use broker::{Broker, BrokerError};
 use model::{NodeId, ShardId};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_node_becomes_three_and_two_of_them_go_on() {
@@ -115,6 +117,41 @@ async fn a_node_is_emptied_and_left_out() {
     assert_eq!(again, Err(BrokerError::NodeRemoved), "for ever");
     assert_eq!(end(&staying, "topic", 0).await + end(&staying, "topic", 1).await, 20);
     for (broker, folder) in [first, second, third, fourth].into_iter().zip(&folders) {
+        stop(broker, folder.path()).await;
+    }
+}
+
+/// The shards that a node leads.
+fn led_by(broker: &Broker) -> BTreeSet<ShardId> {
+    let shards = broker.shards().into_iter();
+    shards.filter(|shard| shard.leading().is_ok()).map(|shard| shard.id()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_to_leave_does_not_wait_until_others_lead() {
+    let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let first = start(folders[0].path(), config(None)).await.unwrap();
+    let seed = first.peer_address();
+    let second = start(folders[1].path(), config(seed)).await.unwrap();
+    let third = start(folders[2].path(), config(seed)).await.unwrap();
+    let all = [first, second, third];
+    let brokers = all.each_ref();
+    wait_for_voters(&brokers, &[1, 2, 3]).await;
+    let leads = |broker: &&Broker| !led_by(broker).is_empty();
+    let before = until("one of them leads", async || brokers.into_iter().find(leads)).await;
+    let (handed, began) = (led_by(before), Instant::now());
+    before.hand_over().await;
+    let leads_now = |broker: &&Broker| broker.node() != before.node() && !led_by(broker).is_disjoint(&handed);
+    let leader = until("another one does", async || brokers.into_iter().find(leads_now)).await;
+    before.set_node_state(leader.node(), NodeState::Draining).await.unwrap();
+    until("it leads nothing", async || led_by(leader).is_empty().then_some(())).await;
+    // What it has led since then goes back after ten seconds otherwise.
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    until("somebody leads each shard", async || {
+        (brokers.into_iter().flat_map(led_by).count() == leader.shards().len()).then_some(())
+    })
+    .await;
+    for (broker, folder) in all.into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
     }
 }
