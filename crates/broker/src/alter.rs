@@ -46,8 +46,8 @@ impl Broker {
     fn replicas_of(&self, id: TopicId, topic: &Topic) -> u32 {
         let info = self.inner.describe(id, topic);
         let has = info.partitions.iter().map(|partition| partition.replicas.len()).min().unwrap_or(0);
-        let shall_have = self.members().active().count().min(self.inner.config.cluster.replication as usize);
-        has.max(shall_have) as u32
+        let shall_have = self.members().replicas(self.inner.config.cluster.replication);
+        shall_have.max(has as u32)
     }
 
     pub(crate) async fn add_partitions(self, topics: Vec<AddPartitions>) -> Reply {

@@ -59,6 +59,13 @@ pub struct Members {
 }
 
 impl Members {
+    /// How many replicas a partition of a new topic has of which so many are wanted: one on a node. A node that is to
+    /// leave counts, because it goes only when another has what it has; the others would be too few for a moment.
+    #[must_use]
+    pub fn replicas(&self, wanted: u32) -> u32 {
+        wanted.min(self.nodes.len() as u32)
+    }
+
     /// Those that take replicas.
     pub fn active(&self) -> impl Iterator<Item = NodeId> {
         self.nodes.iter().filter(|member| member.state == NodeState::Active).map(|member| member.node)

@@ -1,6 +1,7 @@
 //! Topics: looking up, making, removing; producer ids.
 
 use crate::broker::{Broker, Inner};
+use crate::members::{Member, NodeState};
 use crate::request::{BrokerError, CreateTopic, PartitionInfo, PartitionRef, Reply, TopicInfo, TopicRef, TopicsQuery};
 use crate::setting::Settings;
 use machine::catalog::topic::{Partition, Topic};
@@ -77,24 +78,23 @@ impl Broker {
             return Err(BrokerError::TopicExists);
         }
         let members = self.members();
-        // One that is to leave counts: it goes only when there is another, and nobody shall be refused meanwhile.
-        let nodes_count = members.nodes.len() as u32;
-        if topic.replicas.is_some_and(|replicas| !(1..=nodes_count).contains(&replicas)) {
-            return Err(BrokerError::InvalidReplicas(nodes_count));
+        let most = members.replicas(u32::MAX);
+        if topic.replicas.is_some_and(|replicas| !(1..=most).contains(&replicas)) {
+            return Err(BrokerError::InvalidReplicas(most));
         }
-        let takers: Vec<NodeId> = members.active().collect();
-        let takers_count = takers.len() as u32;
         let partitions = topic.partitions.unwrap_or(self.inner.config.default_partitions);
         if !(1..=limit::TOPIC_PARTITIONS_MAX).contains(&partitions) {
             return Err(BrokerError::InvalidPartitions);
         }
         let id = TopicId(self.inner.world.random().to_le_bytes());
         let config = topic.settings.config(&self.inner.config.topic_defaults)?;
-        let replication = self.inner.config.cluster.replication;
-        topic.settings.check_replicas(takers_count.min(replication))?;
+        let replicas_count = members.replicas(self.inner.config.cluster.replication);
+        topic.settings.check_replicas(replicas_count)?;
         if topic.validate_only {
             // Nobody has it, but so many would.
-            let replicas = takers.into_iter().take(replication as usize).collect();
+            let mut nodes: Vec<&Member> = members.nodes.iter().collect();
+            nodes.sort_by_key(|member| member.state != NodeState::Active);
+            let replicas = nodes.into_iter().take(replicas_count as usize).map(|member| member.node).collect();
             let (in_sync, offline) = (Vec::new(), Vec::new());
             let epoch = Some(LeaderEpoch(0));
             let unplaced = PartitionInfo {

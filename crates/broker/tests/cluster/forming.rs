@@ -2,7 +2,8 @@
 
 use crate::nodes::{append, config, create, describe, end, read, start, stop, until, wait_for_voters};
 use broker::members::NodeState;
-use broker::{Broker, BrokerError};
+use broker::request::CreateTopic;
+use broker::{Broker, BrokerError, Reply, Request, Settings};
 use model::{NodeId, ShardId};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -100,6 +101,16 @@ async fn a_node_is_emptied_and_left_out() {
     .await;
     wait_for_voters(&[&first, &second, &third], &[1, 2, 3]).await;
     assert_eq!(removed(&third).await, Err(BrokerError::NodeInUse), "and does so still");
+    for validate_only in [true, false] {
+        let (name, settings) = ("made meanwhile".to_owned(), Settings::default());
+        let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only };
+        let Reply::TopicsCreated(mut made) = third.call(Request::CreateTopics(vec![topic])).await.await else {
+            panic!("another answer")
+        };
+        let mut replicas = made.remove(0).unwrap().partitions.remove(0).replicas;
+        replicas.sort_unstable();
+        assert_eq!(replicas, [1, 2, 3].map(NodeId), "{validate_only}");
+    }
     let fourth = start(folders[3].path(), config(second.peer_address())).await.unwrap();
     let staying = [&second, &third, &fourth];
     wait_for_voters(&staying, &[2, 3, 4]).await;

@@ -515,6 +515,7 @@ mod tests {
     use super::*;
     use crate::fake::{Fake, topic};
     use broker::group::GroupConfig;
+    use broker::members::NodeState;
     use model::NodeId;
 
     fn node() -> NodeInfo {
@@ -549,6 +550,9 @@ mod tests {
             assert_eq!((of(Fake::three(), name), of(Fake::alone(), name)), ("3".to_owned(), "1".to_owned()));
         }
         assert_eq!((of(Fake::three(), IN_SYNC), of(Fake::alone(), IN_SYNC)), ("2".to_owned(), "1".to_owned()));
+        let mut leaving = Fake::three();
+        leaving.node(2).state = NodeState::Draining;
+        assert_eq!(of(leaving, "default.replication.factor"), "3", "as topics are made meanwhile");
         assert_eq!(of(Fake::three(), "advertised.listeners"), "PLAINTEXT://node-1:9091");
     }
 

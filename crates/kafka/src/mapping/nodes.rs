@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::codec::text::Text;
-use broker::members::{Member, NodeState};
+use broker::Members;
+use broker::members::Member;
 use model::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +25,7 @@ pub(super) struct Nodes {
     reachable: BTreeMap<NodeId, Node>,
     /// Those that take replicas.
     active: BTreeSet<NodeId>,
+    members: Members,
 }
 
 /// A node's id, as Kafka says it.
@@ -56,9 +58,8 @@ impl Nodes {
             Node { id: id(context.node), host, port, rack: own.and_then(rack) }
         });
         reachable.insert(context.node, me.clone());
-        let is_active = |member: &&Member| member.state == NodeState::Active;
-        let active = members.nodes.iter().filter(is_active).map(|member| member.node).collect();
-        Nodes { me, reachable, active }
+        let active = members.active().collect();
+        Nodes { me, reachable, active, members }
     }
 
     /// The node that the client has reached.
@@ -88,9 +89,9 @@ impl Nodes {
         self.active.len() > 1
     }
 
-    /// How many replicas a partition has of which so many are wanted: one on a node.
+    /// How many replicas a partition has of which so many are wanted.
     pub(super) fn replicas(&self, wanted: u32) -> u32 {
-        wanted.min(self.active.len() as u32)
+        self.members.replicas(wanted)
     }
 
     /// Whether these nodes could each have a replica.
@@ -117,6 +118,7 @@ impl Nodes {
 mod tests {
     use super::*;
     use crate::fake::Fake;
+    use broker::members::NodeState;
 
     fn places(nodes: &Nodes) -> Vec<(i32, String)> {
         nodes.iter().map(|node| (node.id, format!("{}:{}", node.host, node.port))).collect()
@@ -155,7 +157,7 @@ mod tests {
         let mut fake = Fake::three();
         fake.node(2).state = NodeState::Draining;
         let nodes = Nodes::of(&fake.context());
-        assert_eq!((nodes.replicas(3), nodes.replicas(1)), (2, 1));
+        assert_eq!([1, 3, 5].map(|wanted| nodes.replicas(wanted)), [1, 3, 3], "the one that leaves keeps its own yet");
         assert_eq!(nodes.check_replicas(&[3, 1]), Ok(()));
         for refused in [&[][..], &[1, 1], &[1, 2], &[4], &[-1]] {
             assert!(nodes.check_replicas(refused).is_err(), "{refused:?}");
