@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from observation import metric
 from stranger import (
     APPEND, ASKING, BULK, CONTROL, GREETING_BYTES, LET_IN, MAGIC, NO_COMMON_VERSION, NODE, OTHER_CLUSTER, OTHER_NODE,
     REJECTION, RESPONSE, Stranger, hello, request,
@@ -17,6 +18,9 @@ pytestmark = pytest.mark.python
 NOBODY = 77
 LANES = [CONTROL, APPEND, BULK]
 SECONDS = 10
+REFUSED = "mainstem_peer_connections_refused_total"
+# Why a visitor is refused, and how often at least.
+REASONS = {"garbage": 20, "insecure": 1, "version": 1 + len(LANES), "cluster": 1, "node": 1}
 
 
 def damaged(message: bytes, at: int) -> bytes:
@@ -60,6 +64,9 @@ def test_strangers_are_refused_while_clients_work(cluster, new_load):
         ]:
             assert "a connection was not let in" in said and why in said, why
         assert "panicked" not in said
+        refused = {reason: metric(node, REFUSED, reason=reason) for reason in REASONS}
+        assert all(refused[reason] >= least for reason, least in REASONS.items()), refused
+        assert metric(node, "mainstem_peer_protocol_violations_total") >= len(LANES)
         assert node.ask("/v1/node")["problems"] == []
     load.wait_for_more()
     load.finish()

@@ -405,6 +405,12 @@ impl Broker {
         self.inner.shards.all()
     }
 
+    /// What the connections with other nodes have seen, if it listens for them.
+    #[must_use]
+    pub fn peer_counts(&self) -> Option<peer::Counts> {
+        self.inner.network.as_ref()?.counts()
+    }
+
     /// Where other nodes reach this one, if it listens for them.
     #[must_use]
     pub fn peer_address(&self) -> Option<SocketAddr> {

@@ -100,6 +100,11 @@ impl Links {
         self.peers.address()
     }
 
+    /// What the connections have seen so far.
+    pub(crate) fn counts(&self) -> peer::Counts {
+        self.peers.counts()
+    }
+
     /// Says where a node is. A connection that stands is kept.
     pub(crate) fn set_address(&self, node: NodeId, address: SocketAddr) {
         let mut nodes = self.nodes.write();

@@ -1,5 +1,6 @@
 //! What the connections of a node have seen, in numbers that only grow.
 
+use crate::refusal::Refusal;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One number, counted from many tasks.
@@ -14,20 +15,31 @@ impl Counter {
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $(pub(crate) $name: Counter,)* }
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)*
+            refusals: [Counter; Refusal::ALL.len()],
+        }
 
         /// The counters at one moment.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
+        pub struct Counts {
+            $($(#[$doc])* pub $name: u64,)*
+            /// Connections of others that were refused in the handshake, or did not finish it, by why.
+            pub refusals: [u64; Refusal::ALL.len()],
+        }
 
         impl Counters {
             pub(crate) fn read(&self) -> Counts {
-                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
+                Counts { $($name: self.$name.read(),)* refusals: self.refusals.each_ref().map(Counter::read) }
             }
         }
     };
@@ -40,8 +52,6 @@ counters! {
     dials_failed,
     /// Connections of other nodes that were let in.
     accepted,
-    /// Connections of other nodes that were refused in the handshake, or did not finish it.
-    refused,
     /// Connections cut because the other side broke the protocol.
     violations,
     /// Connections cut because nothing was heard.
@@ -54,4 +64,24 @@ counters! {
     bytes_sent,
     /// Bytes read from connections after their handshake.
     bytes_received,
+}
+
+impl Counters {
+    pub(crate) fn refuse(&self, why: Refusal) {
+        self.refusals[why as usize].one();
+    }
+}
+
+impl Counts {
+    /// Connections of others that were not let in, for whatever reason.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refusals.iter().sum()
+    }
+
+    /// Those that were for this reason.
+    #[must_use]
+    pub fn refused_for(&self, why: Refusal) -> u64 {
+        self.refusals[why as usize]
+    }
 }

@@ -23,6 +23,7 @@ pub mod lane;
 pub mod limit;
 pub mod options;
 pub mod peers;
+pub mod refusal;
 pub mod rejection;
 
 mod backoff;
@@ -54,6 +55,7 @@ pub use lane::Lane;
 pub use mistrust::Mistrust;
 pub use options::Options;
 pub use peers::Peers;
+pub use refusal::Refusal;
 pub use rejection::{Rejection, RejectionCode};
 pub use secret::Secret;
 pub use tls::{Tls, TlsError};

@@ -6,6 +6,7 @@ use crate::handshake::{Failure, receive_guest};
 use crate::inbound::Inbound;
 use crate::limit::HANDSHAKES_MAX;
 use crate::node::Node;
+use crate::refusal::Refusal;
 use crate::seats::Seats;
 use crate::stream;
 use std::net::SocketAddr;
@@ -78,8 +79,8 @@ impl Listener {
         let (seats, mut stop) = (Arc::clone(&self.seats), self.stop.clone());
         async move {
             let counters = &node.counters;
-            let refused = |why: &dyn std::fmt::Display| {
-                counters.refused.one();
+            let refused = |refusal, why: &dyn std::fmt::Display| {
+                counters.refuse(refusal);
                 tracing::warn!(%address, %why, "a connection was not let in");
             };
             let handshake = timeout(node.options.handshake_timeout, async {
@@ -92,8 +93,8 @@ impl Listener {
                 guest = handshake => match guest {
                     Ok(Ok(Some(guest))) => guest,
                     Ok(Ok(None)) => return,
-                    Ok(Err(failure)) => return refused(&failure),
-                    Err(_) => return refused(&"the handshake took too long"),
+                    Ok(Err(failure)) => return refused(Refusal::of(&failure), &failure),
+                    Err(_) => return refused(Refusal::Slow, &"the handshake took too long"),
                 }
             };
             drop(permit);

@@ -26,4 +26,4 @@ pub(crate) mod standing;
 pub mod streak;
 
 pub use config::{Advertised, ClusterConfig};
-pub use peer::{Secret, Tls};
+pub use peer::{Counts as PeerCounts, Refusal as PeerRefusal, Secret, Tls};

@@ -24,6 +24,10 @@ pub trait Network: Transport {
     fn follow(&self, nodes: BTreeMap<NodeId, Endpoint>) -> BoxFuture<'_, ()>;
     /// Where other nodes reach this one.
     fn advertised(&self) -> Endpoint;
+    /// What the connections have seen so far; nothing where nobody counts.
+    fn counts(&self) -> Option<peer::Counts> {
+        None
+    }
     /// Cuts all connections.
     fn stop(&self) -> BoxFuture<'_, ()>;
 }
@@ -91,6 +95,10 @@ impl Network for Tcp {
 
     fn advertised(&self) -> Endpoint {
         self.advertised.clone()
+    }
+
+    fn counts(&self) -> Option<peer::Counts> {
+        Some(self.links.counts())
     }
 
     fn stop(&self) -> BoxFuture<'_, ()> {

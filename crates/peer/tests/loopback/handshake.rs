@@ -5,7 +5,7 @@ use crate::stranger::{Stranger, hello};
 use bytes::Bytes;
 use model::NodeId;
 use peer::codec::greeting::{GREETING_BYTES, SECRET_BYTES, Versions};
-use peer::{Identity, Lane, NotSent, Options, PeerError, Peers, Secret, Verdict, identify};
+use peer::{Identity, Lane, NotSent, Options, PeerError, Peers, Refusal, Secret, Verdict, identify};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -27,7 +27,8 @@ async fn another_cluster_is_refused() {
             assert_eq!(error, refused(Verdict::OtherCluster));
             assert!(error.to_string().contains("another cluster"), "{error}");
         }
-        assert_eq!((two.counts().refused, two.counts().requests_received), (3, 0));
+        assert_eq!((two.counts().refused(), two.counts().requests_received), (3, 0));
+        assert_eq!(two.counts().refused_for(Refusal::Cluster), 3);
     })
     .await;
 }
@@ -39,6 +40,7 @@ async fn another_node_at_the_address_is_noticed() {
     one.set_address(NodeId(3), two.address());
     let error = within(one.call(NodeId(3), 0, Lane::Bulk, part("x"), PATIENCE)).await;
     assert_eq!(error, Err(refused(Verdict::OtherNode)));
+    assert_eq!(two.counts().refused_for(Refusal::Node), 1);
 }
 
 #[tokio::test]
@@ -58,6 +60,7 @@ async fn versions_are_negotiated() {
         let (_, answer) =
             Stranger::dial(two.address(), peer::codec::hello::Hello { lane: 77, ..hello(Lane::Bulk) }).await;
         assert_eq!(answer.outcome, Err(Verdict::UnknownLane));
+        assert_eq!([Refusal::Version, Refusal::Lane].map(|why| two.counts().refused_for(why)), [2, 1]);
     })
     .await;
 }
@@ -72,7 +75,7 @@ async fn who_says_nothing_or_half_a_word_is_cut() {
         let mut halting = Stranger::connect(two.address()).await;
         halting.send(&hello(Lane::Bulk).encode()[..60]).await;
         halting.closed().await;
-        assert_eq!(two.counts().refused, 2);
+        assert_eq!((two.counts().refused(), two.counts().refused_for(Refusal::Slow)), (2, 2));
     })
     .await;
 }
@@ -102,7 +105,7 @@ async fn another_protocol_is_cut_at_its_first_words() {
             stranger.send(words).await;
             stranger.closed().await;
         }
-        assert_eq!(two.counts().refused, 3);
+        assert_eq!([Refusal::Garbage, Refusal::Insecure].map(|why| two.counts().refused_for(why)), [2, 1]);
     })
     .await;
 }
@@ -123,7 +126,7 @@ async fn who_is_there_can_be_asked() {
     within(async {
         let identity = identify(two.address(), None, PATIENCE).await;
         assert_eq!(identity, Ok(Identity { cluster: CLUSTER, node: NodeId(2) }));
-        assert_eq!((two.counts().refused, two.counts().accepted), (0, 0));
+        assert_eq!((two.counts().refused(), two.counts().accepted), (0, 0));
         let address = two.address();
         two.stop().await;
         assert_eq!(identify(address, None, PATIENCE).await, Err(NotSent::Unreachable(ErrorKind::ConnectionRefused)));
@@ -150,7 +153,7 @@ async fn who_knows_the_secret_is_let_in_and_nobody_else() {
         assert_eq!(ask(knowing(b"wrong")).await, Err(refused(Verdict::OtherSecret)));
         assert_eq!(ask(Options::default()).await, Err(refused(Verdict::OneSidedSecret)));
         assert_eq!(ask(knowing(b"right")).await.unwrap(), "x");
-        assert_eq!(two.counts().requests_received, 2);
+        assert_eq!((two.counts().requests_received, two.counts().refused_for(Refusal::Secret)), (2, 2));
         // Who it is may be asked without: a node that is to join needs to know.
         assert!(identify(two.address(), None, PATIENCE).await.is_ok());
     })
@@ -170,7 +173,7 @@ async fn told(address: SocketAddr) -> Result<Bytes, PeerError> {
 async fn a_node_without_the_secret_says_so() {
     let two = node(2, echo()).await;
     assert_eq!(told(two.address()).await, Err(refused(Verdict::OneSidedSecret)));
-    assert_eq!((two.counts().accepted, two.counts().refused), (0, 1));
+    assert_eq!((two.counts().accepted, two.counts().refused()), (0, 1));
 }
 
 #[tokio::test]
@@ -233,7 +236,7 @@ async fn what_was_overheard_is_of_no_use() {
         stranger.closed().await;
     })
     .await;
-    assert_eq!((two.counts().accepted, two.counts().refused), (1, 1));
+    assert_eq!((two.counts().accepted, two.counts().refused()), (1, 1));
 }
 
 #[tokio::test]

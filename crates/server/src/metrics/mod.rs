@@ -8,6 +8,7 @@ mod groups;
 mod journal;
 mod listeners;
 mod memory;
+mod peers;
 mod process;
 mod protocols;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod reference;
 mod tests;
 mod topics;
 
+use broker::cluster::PeerCounts;
 use broker::group_usage::GroupUsages;
 use broker::usage::TopicUsages;
 use broker::{Broker, Memory, ShardStatus};
@@ -49,6 +51,7 @@ struct Known {
     listeners: Vec<(&'static str, Arc<Counters>)>,
     protocols: Vec<Arc<ProtocolCounters>>,
     memory: Option<Memory>,
+    peers: Option<PeerCounts>,
     topics: TopicUsages,
     groups: GroupUsages,
 }
@@ -76,7 +79,9 @@ impl Metrics {
         let topics = self.broker.topic_usages().await;
         let (broker, listeners, protocols) = (self.broker.clone(), self.listeners.clone(), self.protocols.clone());
         let memory = Some(broker.memory().clone());
-        let write = move || Known { shards: broker.status(), listeners, protocols, memory, topics, groups }.text();
+        let peers = broker.peer_counts();
+        let write =
+            move || Known { shards: broker.status(), listeners, protocols, memory, peers, topics, groups }.text();
         tokio::task::spawn_blocking(write).await.unwrap_or(Err(fmt::Error))
     }
 }
@@ -100,6 +105,7 @@ impl Collector for Known {
         protocols::encode(&self.protocols, &mut encoder)?;
         listeners::encode(&self.listeners, &mut encoder)?;
         memory::encode(self.memory.as_ref(), &mut encoder)?;
+        peers::encode(self.peers.as_ref(), &mut encoder)?;
         topics::encode(&self.topics, &mut encoder)?;
         groups::encode(&self.groups, &mut encoder)?;
         journal::encode(&self.shards, &mut encoder)
@@ -120,5 +126,6 @@ impl Collector for OfProcess {
 #[cfg(test)]
 fn ours() -> impl Iterator<Item = &'static Family> {
     let traffic = protocols::families().chain(listeners::families()).chain(memory::families());
+    let traffic = traffic.chain(peers::families());
     traffic.chain(topics::families()).chain(groups::families()).chain(journal::families())
 }

@@ -1,7 +1,7 @@
 //! The tables of metrics in docs/metrics.md are what the code says.
 
 use super::family::{Family, Kind};
-use super::{PREFIX, groups, journal, listeners, memory, process, protocols, topics};
+use super::{PREFIX, groups, journal, listeners, memory, peers, process, protocols, topics};
 use std::fmt::Write;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
@@ -34,6 +34,7 @@ fn the_reference_is_what_the_code_says() {
         ("protocols", table(&ours, protocols::families())),
         ("listeners", table(&ours, listeners::families())),
         ("memory", table(&ours, memory::families())),
+        ("peers", table(&ours, peers::families())),
         ("topics", table(&ours, topics::families())),
         ("groups", table(&ours, groups::families())),
         ("journal", table(&ours, journal::families())),

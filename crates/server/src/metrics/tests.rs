@@ -2,6 +2,7 @@
 
 use super::family::Kind;
 use super::{Known, ours};
+use broker::cluster::{PeerCounts, PeerRefusal};
 use broker::group_usage::{GroupUsage, GroupUsages, LagSum, TopicLag};
 use broker::traffic::TopicCounters;
 use broker::usage::{TopicUsage, TopicUsages};
@@ -81,6 +82,27 @@ fn what_is_not_shown_by_name_is_summed_up_under_no_name() {
         has(&text, line);
     }
     assert!(!text.contains(r#"mainstem_group_lag_seconds{group="g",topic="u"}"#), "nobody knows");
+}
+
+#[test]
+fn what_other_nodes_do_is_shown_where_there_may_be_some() {
+    let refusals = PeerRefusal::ALL.map(|why| why as u64 * 10);
+    let counts =
+        PeerCounts { accepted: 1, dialled: 2, violations: 3, bytes_received: 4, refusals, ..Default::default() };
+    let shown = text(Known { peers: Some(counts), ..Known::default() });
+    for line in [
+        "mainstem_peer_connections_accepted_total 1",
+        "mainstem_peer_connections_made_total 2",
+        "mainstem_peer_protocol_violations_total 3",
+        "mainstem_peer_connection_bytes_in_total 4",
+        "mainstem_peer_connection_bytes_out_total 0",
+        r#"mainstem_peer_connections_refused_total{reason="slow"} 0"#,
+        r#"mainstem_peer_connections_refused_total{reason="garbage"} 20"#,
+        r#"mainstem_peer_connections_refused_total{reason="full"} 90"#,
+    ] {
+        has(&shown, line);
+    }
+    assert!(!text(Known::default()).contains("mainstem_peer_connections_made_total "), "a node that is alone");
 }
 
 #[test]
