@@ -36,8 +36,16 @@ pub(crate) struct Wanted {
 }
 
 impl Inner {
-    /// This node's replica of the shard that has the older records of a stream, if it has the one at `from`, and up
-    /// to where it has them. `fence` is where they end.
+    /// Where the older records of a stream start, as far as is known here. The shard that keeps them removes them first
+    /// and tells the one that the stream goes on in then.
+    pub(crate) fn older_start(&self, older: Older, stream: StreamId) -> Offset {
+        let shard = self.shards.get(older.shard).filter(|shard| !shard.is_in_doubt());
+        let kept = shard.and_then(|shard| start_of(&shard, stream));
+        kept.map_or(older.start, |kept| kept.max(older.start))
+    }
+
+    /// This node's replica of the shard that has the older records of a stream, if it may have the one at `from`, and
+    /// up to where it has them. `fence` is where they end.
     pub(crate) fn older_here(
         &self,
         older: Older,
@@ -89,6 +97,8 @@ impl Inner {
                     }
                     return Ok(pieces.into_iter().map(slice).collect());
                 }
+                // Any replica may have removed them first.
+                Ok(NodeAnswer::OlderGone { start }) if from < start => return Err(BrokerError::OffsetOutOfRange),
                 Ok(NodeAnswer::NotNow { why }) => {
                     tracing::debug!(%node, %stream, why, "older records are not read there");
                 }
@@ -126,40 +136,57 @@ impl Inner {
                 drop(held.split(held.num_permits().saturating_sub(answer.len())));
                 Bytes::from_owner(Unsent { answer, _held: held })
             }
-            Err(why) => NodeAnswer::NotNow { why }.to_wire().into(),
+            Err(answer) => answer.to_wire().into(),
         }
     }
 
-    /// They, and the memory that was taken before they were read; or why not.
+    /// They, and the memory that was taken before they were read; or what is answered instead.
     async fn pieces_for_another(
         &self,
         shard: ShardId,
         wanted: Wanted,
-    ) -> Result<(Vec<OlderPieces>, OwnedSemaphorePermit), String> {
+    ) -> Result<(Vec<OlderPieces>, OwnedSemaphorePermit), NodeAnswer> {
+        let not_now = |why: &str| NodeAnswer::NotNow { why: why.to_owned() };
         let replica = self.shards.get(shard).filter(|shard| !shard.is_in_doubt());
-        let replica = replica.ok_or("there is no replica here that can be read")?;
+        let replica = replica.ok_or_else(|| not_now("there is no replica here that can be read"))?;
         let state = replica.machine().messaging.stream(wanted.stream).map(|of| {
             // The first piece comes whole, however large it is.
             (of.start, of.end, of.config.piece_bytes_max as usize)
         });
-        let (start, end, largest) = state.ok_or("there is no such stream here")?;
+        let (start, end, largest) = state.ok_or_else(|| not_now("there is no such stream here"))?;
         if wanted.since.is_some() && end < wanted.to {
-            return Err("some of them are not here yet".to_owned());
+            return Err(not_now("some of them are not here yet"));
+        }
+        // Whoever searches by time finds what is left. Whoever reads on would take what is gone for nothing.
+        let from = wanted.from;
+        let gone = |start: Offset| (wanted.since.is_none() && from < start).then_some(NodeAnswer::OlderGone { start });
+        if let Some(gone) = gone(start) {
+            return Err(gone);
         }
         let bytes_max = wanted.bytes_max.min(limit::OLDER_BYTES_MAX);
         let wanted = Wanted { from: wanted.from.max(start), to: wanted.to.min(end), bytes_max, ..wanted };
         if wanted.from >= wanted.to {
-            return Err("there are no such records here".to_owned());
+            return Err(not_now("there are no such records here"));
         }
         // Not waited for: who asks holds memory meanwhile.
         let bytes = u32::try_from(bytes_max + largest.min(limit::PIECE_BYTES_MAX)).unwrap_or(u32::MAX);
         let held = self.unsent.clone().try_acquire_many_owned(bytes);
-        let held = held.map_err(|_| "what was read for others before has not been sent yet")?;
+        let held = held.map_err(|_| not_now("what was read for others before has not been sent yet"))?;
         let journal = replica.journal().clone();
         // The work goes on when whoever asked leaves, and so it has what it takes.
-        let (slices, held) =
-            self.world.blocking(move || (read(&journal, wanted), held)).await.ok_or("the node stops")?;
-        Ok((slices.map_err(|error| error.to_string())?.into_iter().map(pieces).collect(), held))
+        let (slices, held) = self
+            .world
+            .blocking(move || (read(&journal, wanted), held))
+            .await
+            .ok_or_else(|| not_now("the node stops"))?;
+        // Some may have gone meanwhile.
+        let start =
+            start_of(&replica, wanted.stream).ok_or_else(|| not_now("there is no such stream here any more"))?;
+        if let Some(gone) = gone(start) {
+            return Err(gone);
+        }
+        let slices = slices.map_err(|error| not_now(&error.to_string()))?;
+        Ok((slices.into_iter().map(pieces).collect(), held))
     }
 }
 
@@ -197,6 +224,17 @@ impl Broker {
     }
 }
 
+/// Where a stream starts in a shard, if it is there.
+fn start_of(shard: &Shard, stream: StreamId) -> Option<Offset> {
+    shard.machine().messaging.stream(stream).map(|of| of.start)
+}
+
+/// Whether the record at `offset` is gone, of a stream that this replica had records of a moment ago.
+pub(crate) fn is_gone(shard: &Shard, stream: StreamId, offset: Offset) -> bool {
+    // When all are gone, the stream is.
+    start_of(shard, stream).is_none_or(|start| offset < start)
+}
+
 /// Blocks on the disk.
 fn read(journal: &Arc<Journal>, wanted: Wanted) -> Result<Vec<Slice>, ReadError> {
     let Wanted { stream, from, to, since, bytes_max } = wanted;
@@ -228,7 +266,7 @@ impl From<ReadError> for BrokerError {
 mod tests {
     use super::*;
     use crate::Config;
-    use crate::request::{AppendPart, CreateTopic, PartitionRef, Reply, Request, TopicRef};
+    use crate::request::{AppendPart, CreateTopic, PartitionRef, Reply, Request, TopicRef, TrimPart};
     use crate::setting::Settings;
     use model::record::Message;
 
@@ -241,14 +279,16 @@ mod tests {
         broker.call(Request::CreateTopics(vec![topic])).await.await;
         let partition = PartitionRef { topic: TopicRef::Name("t".into()), partition: 0 };
         let message = Message { timestamp: Timestamp(1), value: &[7; 5000], ..Message::default() };
-        let part = AppendPart {
-            to: partition.clone(),
-            bytes: Bytes::from(message.encode().unwrap()),
-            durability: None,
-            inspect: |bytes, _, _, _| Ok(Some(bytes.clone())),
-        };
-        let Reply::Appended(mut appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
-        appended.remove(0).unwrap();
+        for _ in 0..2 {
+            let part = AppendPart {
+                to: partition.clone(),
+                bytes: Bytes::from(message.encode().unwrap()),
+                durability: None,
+                inspect: |bytes, _, _, _| Ok(Some(bytes.clone())),
+            };
+            let Reply::Appended(mut appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
+            appended.remove(0).unwrap();
+        }
         let inner = &broker.inner;
         let place = inner.resolve(&partition).unwrap();
         let wanted = Wanted { stream: place.stream, from: Offset(0), to: Offset(1), since: None, bytes_max: 1 };
@@ -271,6 +311,17 @@ mod tests {
         let refused = NodeAnswer::from_wire(&inner.read_for_another(place.shard, wanted).await);
         assert!(matches!(&refused, Ok(NodeAnswer::NotNow { why }) if why.contains("not been sent")), "{refused:?}");
         drop(all);
+
+        // What has gone is not passed over, but found is what is left.
+        let trim = TrimPart { partition, to: Some(Offset(1)) };
+        broker.call(Request::Trim(vec![trim])).await.await;
+        let wanted = Wanted { to: Offset(2), ..wanted };
+        let answer = async |wanted| NodeAnswer::from_wire(&inner.read_for_another(place.shard, wanted).await);
+        assert_eq!(answer(wanted).await, Ok(NodeAnswer::OlderGone { start: Offset(1) }));
+        for wanted in [Wanted { from: Offset(1), ..wanted }, Wanted { since: Some(Timestamp(1)), ..wanted }] {
+            let Ok(NodeAnswer::Older { pieces }) = answer(wanted).await else { panic!("another answer") };
+            assert_eq!((pieces.len(), pieces[0].base), (1, Offset(1)));
+        }
         broker.stop().await;
     }
 }

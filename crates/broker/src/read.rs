@@ -2,7 +2,7 @@
 
 use crate::broker::{Broker, Inner, leading, leading_for_sure};
 use crate::memory::Held;
-use crate::older::Wanted;
+use crate::older::{Wanted, is_gone};
 use crate::request::{
     BrokerError, EpochEnd, EpochQuery, FindRecord, FoundOffset, OffsetQuery, OffsetSpec, PartitionRef, ReadPart,
     ReadQuery, ReadRange, Reply, Search,
@@ -202,8 +202,8 @@ impl Broker {
         elsewhere: Moment,
     ) -> Result<FoundOffset, BrokerError> {
         let found = self.inner.find_stream(&query.partition, query.epoch)?;
-        let first = found.start();
         let Found { shard, id, term, state, older, .. } = found;
+        let first = older.map_or(state.start, |older| self.inner.older_start(older, id));
         // Whoever asks goes by the answer as if there were no more: another leader may have more.
         leading_for_sure(&shard)?;
         let epoch_of = |offset: Offset| {
@@ -345,6 +345,10 @@ fn read_part(
         true => journal.read_chunks(id, from, to, max_bytes),
         false => journal.read(id, from, to, max_bytes).map(|slices| slices.into_iter().map(Chunk::Slice).collect()),
     };
+    // The shard that keeps older records removes them first and tells then: what follows them is not passed off as next.
+    if found.older_here.as_ref().is_some_and(|(older, _)| is_gone(older, id, from)) {
+        return Err(BrokerError::OffsetOutOfRange);
+    }
     let mut chunks = chunks.map_err(|error| {
         tracing::error!(stream = %id, %error, "cannot read");
         BrokerError::from(error)
@@ -504,7 +508,7 @@ impl Inner {
 mod tests {
     use super::*;
     use crate::Config;
-    use crate::request::{AppendPart, CreateTopic, Request, TopicRef};
+    use crate::request::{AppendPart, CreateTopic, Request, TopicRef, TrimPart};
     use crate::setting::Settings;
     use model::config::StreamConfig;
     use model::record::Message;
@@ -520,13 +524,44 @@ mod tests {
         let topic = CreateTopic { name, partitions: Some(1), replicas: None, settings, validate_only: false };
         broker.call(Request::CreateTopics(vec![topic])).await.await;
         let partition = PartitionRef { topic: TopicRef::Name("a".into()), partition: 0 };
+        append(&broker, &partition).await;
+        (broker, partition)
+    }
+
+    async fn append(broker: &Broker, to: &PartitionRef) {
         let message = Message { timestamp: crate::world::wall(), ..Message::default() };
         let bytes = Bytes::from(message.encode().unwrap());
-        let to = partition.clone();
+        let to = to.clone();
         let part = AppendPart { to, bytes, durability: None, inspect: |bytes, _, _, _| Ok(Some(bytes.clone())) };
         let Reply::Appended(appended) = broker.call(Request::Append(vec![part])).await.await else { panic!() };
         appended[0].clone().unwrap();
-        (broker, partition)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn older_records_that_have_just_gone_are_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let (broker, partition) = with_a_record(folder.path()).await;
+        append(&broker, &partition).await;
+        append(&broker, &partition).await;
+        // As one finds it that has two older records: here they are in the same shard.
+        let mut found = broker.inner.find_stream(&partition, None).unwrap();
+        let older = Older { shard: found.shard.id(), start: Offset(0) };
+        (found.older, found.state.start) = (Some(older), Offset(2));
+        found.look_for_older(&broker.inner, Offset(0));
+        let read = |offset| {
+            let (from, offset) = (partition.clone(), Offset(offset));
+            let range = ReadRange { from, offset, max_bytes: 1, epoch: None, last_epoch: None };
+            let part = read_part(&found, &range, 1, true, false)?;
+            let slices = part.chunks.into_iter().filter_map(Chunk::into_slice);
+            Ok::<Vec<u64>, BrokerError>(slices.map(|slice| slice.base.0).collect())
+        };
+        assert_eq!([0, 1].map(read), [Ok(vec![0]), Ok(vec![1])]);
+        let trim = TrimPart { partition: partition.clone(), to: Some(Offset(1)) };
+        broker.call(Request::Trim(vec![trim])).await.await;
+        assert_eq!([0, 1].map(read), [Err(BrokerError::OffsetOutOfRange), Ok(vec![1])]);
+        assert_eq!(broker.inner.older_start(older, found.id), Offset(1), "and that is where readers are sent");
+        drop(found);
+        broker.stop().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

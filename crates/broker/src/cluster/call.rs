@@ -156,6 +156,11 @@ model::wire_enum! {
             /// In order. None when no piece is as new as was asked for.
             pieces: Vec<OlderPieces>,
         },
+        /// Of the records that were asked for the first are gone, and so may be others.
+        13 = OlderGone {
+            /// Those that are kept start here.
+            start: Offset,
+        },
         /// It was heard.
         12 = Heard,
         /// What the shards take that a node leads, in bytes a second, and keep.
@@ -247,6 +252,7 @@ mod tests {
                 streams: vec![(StreamId(7), ShardId(2), 800)],
                 kept: vec![(ShardId(2), 1 << 20)],
             },
+            NodeAnswer::OlderGone { start: Offset(5) },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

@@ -244,6 +244,7 @@ async fn try_to_join(
         | NodeAnswer::Standing { .. }
         | NodeAnswer::HandedOver { .. }
         | NodeAnswer::Older { .. }
+        | NodeAnswer::OlderGone { .. }
         | NodeAnswer::Heard
         | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }

@@ -117,6 +117,7 @@ impl Inner {
             | NodeAnswer::Standing { .. }
             | NodeAnswer::HandedOver { .. }
             | NodeAnswer::Older { .. }
+            | NodeAnswer::OlderGone { .. }
             | NodeAnswer::Heard
             | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
