@@ -10,8 +10,8 @@ use crate::query::{Kind, OFFSET_MAX, Parameter};
 use crate::refusal::Refusal;
 use crate::shape::{
     AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, DeletedOffsets, Group, GroupList,
-    MoveOffsets, MovePartition, MovedOffsets, MovedPartition, NewRecords, Node, NodeList, Records, RestartSafety,
-    Topic, TopicList, Trimmed, Written,
+    MoveOffsets, MovePartition, MovedOffsets, MovedPartition, NewRecords, Node, NodeList, NodeStates, Records,
+    RestartSafety, Topic, TopicList, Trimmed, Written,
 };
 use futures::future::BoxFuture;
 use model::limit;
@@ -152,6 +152,17 @@ pub(crate) static ROUTES: &[Route] = &[
         successes: &[ok("The node.", SchemaGenerator::subschema_for::<Node>)],
         codes: &[],
         handle: handle!(node::describe),
+    },
+    Route {
+        method: "GET",
+        path: "/v1/node/states",
+        id: "getNodeStates",
+        summary: "Checksums of the states of the node's shards, to compare replicas by; shards stand still meanwhile",
+        parameters: &[],
+        body: None,
+        successes: &[ok("The checksums.", SchemaGenerator::subschema_for::<NodeStates>)],
+        codes: &[],
+        handle: handle!(node::states),
     },
     Route {
         method: "GET",

@@ -5,7 +5,7 @@ use journal::{Counters, Usage};
 use machine::catalog::NodeState;
 use model::{NodeId, ShardId};
 use shard::{Copying, Role, Shard};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,6 +59,14 @@ impl Broker {
                 counters: shard.journal().counters.clone(),
             })
             .collect()
+    }
+
+    /// A checksum of each shard's state as applied here: replicas that have applied the same entries have the same.
+    /// While one is made, its shard applies nothing.
+    pub async fn state_checksums(&self) -> BTreeMap<ShardId, u32> {
+        let shards = self.shards();
+        let checksums = move || shards.iter().map(|shard| (shard.id(), shard.machine().digest())).collect();
+        self.inner.world.blocking(checksums).await.unwrap_or_default()
     }
 
     /// What keeps the node from serving, a sentence each; empty when it serves.

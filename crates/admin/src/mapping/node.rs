@@ -4,7 +4,7 @@ use super::node_info;
 use crate::answer::Answer;
 use crate::api::{Call, Inner, now};
 use crate::refusal::Refusal;
-use crate::shape::{Disk, Node, Shard};
+use crate::shape::{Disk, Node, NodeStates, Shard, ShardState};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use broker::ShardStatus;
@@ -34,6 +34,13 @@ pub(crate) async fn describe(api: Arc<Inner>, _: Call) -> Result<Answer, Refusal
         problems: api.broker.problems(),
     };
     Answer::json(200, &node)
+}
+
+/// What to compare with other nodes.
+pub(crate) async fn states(api: Arc<Inner>, _: Call) -> Result<Answer, Refusal> {
+    let checksums = api.broker.state_checksums().await;
+    let shards = checksums.into_iter().map(|(shard, checksum)| ShardState { shard: shard.0, checksum }).collect();
+    Answer::json(200, &NodeStates { node: api.broker.node().0, shards })
 }
 
 fn shard(status: ShardStatus) -> Shard {

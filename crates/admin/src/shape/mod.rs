@@ -21,7 +21,7 @@ pub use config::{ConfigSource, ConfigValue, Configs, TopicConfig};
 pub use data::Data;
 pub use error::{Code, ErrorBody, Problem};
 pub use group::{Assignment, Group, GroupEntry, GroupList, GroupOffset, GroupState, GroupType, Member};
-pub use node::{Disk, Node, Shard};
+pub use node::{Disk, Node, NodeStates, Shard, ShardState};
 pub use offsets::{DeletedOffsets, MoveOffsets, MovedOffset, MovedOffsets, Target, TopicPartitions};
 pub use record::{
     Acks, Compression, Encoding, Header, NewRecord, NewRecords, Record, Records, TimestampType, Trimmed, Written,

@@ -66,3 +66,21 @@ pub struct Shard {
     /// Ranges on disk that are known to be damaged.
     pub damaged: u64,
 }
+
+/// The states of a node's shards, to compare replicas by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeStates {
+    /// Which node of its cluster.
+    pub node: u64,
+    /// Its shards.
+    pub shards: Vec<ShardState>,
+}
+
+/// The state of a shard on a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ShardState {
+    /// Which shard.
+    pub shard: u32,
+    /// A checksum of the state: the same on every node that has applied the same entries.
+    pub checksum: u32,
+}
