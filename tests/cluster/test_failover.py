@@ -9,10 +9,14 @@ import pytest
 from load import PARTITIONS
 
 ROUNDS = 10
-ROUNDS_QUICK = 3
+ROUNDS_QUICK = 5
 ROUNDS_JAVA = 5
-# Loose, for machines that do much else. What was measured is printed.
-SILENCE_SECONDS = 10
+# What a failover takes, clients and all: about a second and a half where little else runs. What was measured is printed.
+MEDIAN_SECONDS = 2
+# One of them may meet a machine that does much else.
+WORST_SECONDS = 5
+# With nobody to take over: how long a start takes, until clients come back.
+ALONE_SECONDS = 10
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def test_a_node_that_is_alone_loses_nothing_either(cluster, new_load, quick, mea
     records = load.finish()
     say(measured, found)
     measured(f"{records} records")
-    assert max(found) < SILENCE_SECONDS
+    assert max(found) < ALONE_SECONDS
 
 
 @pytest.mark.timeout(600)
@@ -81,7 +85,7 @@ def test_leaders_that_are_killed_are_followed_by_others(cluster, new_load, quick
     records = load.finish()
     say(measured, found)
     measured(f"{records} records; what clients were told meanwhile: {load.history.errors[:5]}")
-    assert max(found) < SILENCE_SECONDS
+    assert statistics.median(found) <= MEDIAN_SECONDS and max(found) <= WORST_SECONDS, found
 
 
 @pytest.mark.timeout(600)
