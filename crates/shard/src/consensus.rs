@@ -50,6 +50,7 @@ pub(crate) trait Consensus: Send + Sync {
     fn hand_over(&self, to: Option<NodeId>) -> BoxFuture<'_, Result<NodeId, MembershipError>>;
     fn is_in_doubt(&self) -> bool;
     fn clock_offset_millis(&self) -> i64;
+    fn wrong_clocks(&self) -> BTreeSet<NodeId>;
 }
 
 /// A replica's parts.
@@ -223,6 +224,10 @@ impl<R: Runtime> Consensus for Inner<R> {
 
     fn clock_offset_millis(&self) -> i64 {
         self.replica.clock_offset.load(Relaxed)
+    }
+
+    fn wrong_clocks(&self) -> BTreeSet<NodeId> {
+        self.replica.wrong_clocks.lock().clone()
     }
 }
 

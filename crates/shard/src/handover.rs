@@ -32,8 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How often stepping down is tried.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// Hands leadership to the one of `heirs` that can take over and has most of the log, and waits a while until
-/// somebody else leads. Returns who does.
+/// Hands leadership to the one of `heirs` that can take over and has most of the log, one whose clock is wrong only if
+/// there is no other, and waits a while until somebody else leads. Returns who does.
 ///
 /// # Errors
 /// When this replica does not lead, none of them can take over now, or has not done so yet.
@@ -46,11 +46,12 @@ pub(crate) async fn hand_over<R: Runtime>(
     let others = heirs.iter().copied().filter(|heir| *heir != replica.me);
     let asked = others.map(|heir| async move { (doubt::ask(replica, heir, false).await, heir) });
     let answers = futures::future::join_all(asked).await;
+    let wrong = replica.wrong_clocks.lock().clone();
     let fit = answers.into_iter().filter_map(|(standing, heir)| {
         let standing = standing.filter(|standing| !standing.in_doubt && standing.has_room)?;
-        Some((standing.last, Reverse(heir)))
+        Some((!wrong.contains(&heir), standing.last, Reverse(heir)))
     });
-    let Some((_, Reverse(to))) = fit.max() else {
+    let Some((_, _, Reverse(to))) = fit.max() else {
         tracing::warn!(shard = %replica.shard, ?heirs, "leadership stays: no other replica can take over now");
         return Err(MembershipError::Unknown("no other replica can take over now".into()));
     };

@@ -54,6 +54,8 @@ pub(crate) struct Replica<R: Runtime> {
     pub(crate) saved: Mutex<(LogPosition, StoredMembership<R>)>,
     /// How far the clocks of most replicas are ahead of ours, in milliseconds.
     pub(crate) clock_offset: AtomicI64,
+    /// Those whose clocks differ from most others.
+    pub(crate) wrong_clocks: Mutex<BTreeSet<NodeId>>,
     /// When it last heard of a leader, or gave its vote to a candidate.
     pub(crate) heard: Mutex<Option<R::Instant>>,
     /// What it hears of others while it leads.
@@ -164,6 +166,7 @@ impl<R: Runtime> Replica<R> {
             shrank: AtomicBool::new(true),
             is_taking_over: AtomicBool::new(false),
             clock_offset: AtomicI64::new(0),
+            wrong_clocks: Mutex::default(),
             heard: Mutex::default(),
             hearing: Mutex::default(),
             handed_over_in: AtomicU64::new(0),

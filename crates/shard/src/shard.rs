@@ -321,6 +321,12 @@ impl Shard {
         self.consensus.clock_offset_millis()
     }
 
+    /// The other voters whose clocks differ too much from most for them to lead, as last asked.
+    #[must_use]
+    pub fn wrong_clocks(&self) -> BTreeSet<NodeId> {
+        self.consensus.wrong_clocks()
+    }
+
     /// Stands for election now instead of after a timeout, if this replica votes alone.
     pub async fn elect(&self) {
         self.consensus.elect().await;

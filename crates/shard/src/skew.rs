@@ -2,8 +2,9 @@
 //!
 //! The leader's clock stamps entries, and what it says is never taken back: one that is far ahead
 //! would let everything expire. So replicas ask one another what their clocks show; a leader whose
-//! own differs from most hands leadership to one that agrees with them. Nobody's clock is set, and a
-//! replica that nobody answers goes on: being alone does not make a clock wrong.
+//! own differs from most hands leadership to one that agrees with them, and nobody hands it back
+//! before the clock is set. Nobody's clock is set here, and a replica that nobody answers goes on: being alone does not
+//! make a clock wrong.
 
 use crate::handover::hand_over;
 use crate::raft::{Raft, Runtime, leading};
@@ -45,6 +46,15 @@ fn successor(ahead: i64, offsets: &[(NodeId, i64)]) -> Option<NodeId> {
     (!is_skewed(nearest.1.saturating_sub(ahead))).then_some(nearest.0)
 }
 
+/// Whose clocks are wrong, if most are right: of two nobody's is.
+fn wrong(ahead: i64, offsets: &[(NodeId, i64)]) -> BTreeSet<NodeId> {
+    let differs = |offset: i64| is_skewed(offset.saturating_sub(ahead));
+    let others: BTreeSet<NodeId> =
+        offsets.iter().filter(|(_, offset)| differs(*offset)).map(|(node, _)| *node).collect();
+    let count = others.len() + usize::from(differs(0));
+    if 2 * count < offsets.len() + 1 { others } else { BTreeSet::new() }
+}
+
 /// Compares clocks as long as the shard runs.
 pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
     let me = replica.me;
@@ -63,6 +73,7 @@ pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
         }
         let ahead = ahead(&offsets.iter().map(|(_, offset)| *offset).collect::<Vec<_>>());
         let before = replica.clock_offset.swap(ahead, Relaxed);
+        *replica.wrong_clocks.lock() = wrong(ahead, &offsets);
         match (is_skewed(before), is_skewed(ahead)) {
             (false, true) => tracing::error!(
                 shard = %replica.shard,
@@ -119,5 +130,23 @@ mod tests {
         assert_eq!(successor(60_000, &offsets(&[0, 60_500, 59_900])), Some(NodeId(4)));
         assert_eq!(successor(60_000, &offsets(&[0, 5_000])), None, "nobody who answered agrees with most");
         assert_eq!(successor(60_000, &[]), None);
+    }
+
+    #[test]
+    fn a_clock_is_wrong_when_most_others_agree() {
+        const NOBODY: [u64; 0] = [];
+        let wrong = |offsets: &[(u64, i64)]| -> Vec<u64> {
+            let offsets: Vec<_> = offsets.iter().map(|(node, offset)| (NodeId(*node), *offset)).collect();
+            let ahead = ahead(&offsets.iter().map(|(_, offset)| *offset).collect::<Vec<_>>());
+            super::wrong(ahead, &offsets).into_iter().map(|node| node.0).collect()
+        };
+        assert_eq!(wrong(&[]), NOBODY);
+        assert_eq!(wrong(&[(2, 60_000)]), NOBODY, "of two nobody knows which");
+        assert_eq!(wrong(&[(2, 60_000), (3, 5)]), [2]);
+        assert_eq!(wrong(&[(2, 10_000), (3, 5)]), NOBODY);
+        assert_eq!(wrong(&[(2, 60_000), (3, 60_010)]), NOBODY, "ours is");
+        assert_eq!(wrong(&[(2, 60_000), (3, -60_000)]), NOBODY, "all three differ");
+        assert_eq!(wrong(&[(2, 60_000), (3, 0), (4, -60_000), (5, i64::MIN)]), NOBODY, "most differ");
+        assert_eq!(wrong(&[(2, 60_000), (3, 0), (4, 0), (5, i64::MIN)]), [2, 5]);
     }
 }

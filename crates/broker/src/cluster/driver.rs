@@ -226,8 +226,10 @@ impl Inner {
         if wanted.voters.is_empty() {
             return None;
         }
+        // Whose clock is wrong would give it back.
+        let is_fit = |heir: &NodeId| !shard.wrong_clocks().contains(heir);
         let is_due = |heir: &NodeId| led.is_due(shard.id(), !leaving.contains(heir), self.world.now());
-        wanted.leader = wanted.leader.filter(|heir| may_leave && is_due(heir));
+        wanted.leader = wanted.leader.filter(|heir| may_leave && is_fit(heir) && is_due(heir));
         plan::next(&known, &wanted)
     }
 
