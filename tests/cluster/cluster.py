@@ -89,8 +89,12 @@ class Cluster:
     def new_node(self, number: int | None, join: str | None = None, name: str | None = None) -> Node:
         """A node that is not started, and belongs to nothing yet."""
         node = Node(self.program, self.folder / (name or f"node-{number}"), number, join)
+        self.prepare(node)
         self.made.append(node)
         return node
+
+    def prepare(self, node: Node):
+        """For tests whose nodes are special."""
 
     def found(self) -> Node:
         """Starts the first node."""

@@ -18,6 +18,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import network
+from clocks import COMPILER, Clocks
 from cluster import Cluster, Node
 from conftest import CLUSTERS
 from environment import setting
@@ -63,9 +64,6 @@ class Hosts(Cluster):
         self.prepare(node)
         self.made.append(node)
         return node
-
-    def prepare(self, node: Host):
-        """For tests whose hosts are special."""
 
     def close(self):
         """For hosts that leave something behind."""
@@ -384,26 +382,22 @@ class SkewedHosts(Hosts):
 
     def __init__(self, program: str, folder: Path, net: Network):
         super().__init__(program, folder, net)
-        self.library = folder / "skew.so"
-        source = Path(__file__).with_name("skew.c")
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", self.library, source], check=True)
+        self.clocks = Clocks(folder)
 
     def prepare(self, node: Host):
-        node.skew = self.folder / f"skew-{node.host}"
-        node.skew.write_text("0")
-        node.environment |= {"LD_PRELOAD": str(self.library), "SKEW_FILE": str(node.skew)}
+        self.clocks.give(node)
 
 
-@pytest.mark.hosts(SkewedHosts, needs=["cc"])
+@pytest.mark.hosts(SkewedHosts, needs=[COMPILER])
 def test_clocks_that_differ_and_jump(trial, chance):
     trial = trial(f"a leader's clock jumps by {SKEW_MILLIS // 1000} s, and back 2 s later", 5)
 
     @contextmanager
     def broken(victim):
-        victim.skew.write_text(str(chance.choice([-SKEW_MILLIS, SKEW_MILLIS])))
+        trial.cluster.clocks.set(victim, chance.choice([-SKEW_MILLIS, SKEW_MILLIS]))
         yield
         time.sleep(2)
-        victim.skew.write_text("0")
+        trial.cluster.clocks.set(victim, 0)
 
     trial.suffer(broken)
 

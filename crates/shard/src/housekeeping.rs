@@ -11,6 +11,7 @@ use crate::raft::{Raft, Runtime, leading};
 use crate::repair::{Missing, note_missing};
 use crate::replica::Replica;
 use crate::retention::expired;
+use crate::skew;
 use crate::store::{from_raft, to_raft};
 use journal::scrub::ScrubCursor;
 use machine::Command;
@@ -336,6 +337,10 @@ impl<R: Runtime> Housekeeping<R> {
         let replica = self.replica.clone();
         let work = move || expired(&replica.journal, &replica.machine, now);
         let Some(trims) = self.blocking("retention", work).await else { return };
+        // One that has just jumped ahead lets everything expire, and what is trimmed does not come back.
+        if trims.is_empty() || !skew::agrees(&self.raft, &self.replica).await {
+            return;
+        }
         for (stream, to) in trims {
             let Some(door) = self.door.upgrade() else { return };
             let _ = door.command(Command::Trim { stream, to }).await;

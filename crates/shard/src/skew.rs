@@ -57,21 +57,9 @@ fn wrong(ahead: i64, offsets: &[(NodeId, i64)]) -> BTreeSet<NodeId> {
 
 /// Compares clocks as long as the shard runs.
 pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
-    let me = replica.me;
     while !replica.journal.is_stopping() {
         R::sleep(INTERVAL).await;
-        let voters: Vec<NodeId> = {
-            let metrics = raft.server_metrics();
-            let metrics = metrics.borrow_watched();
-            metrics.membership_config.voter_ids().map(NodeId).collect()
-        };
-        let mut offsets = Vec::new();
-        for voter in voters.into_iter().filter(|voter| *voter != me) {
-            if let Some(offset) = ask(&replica, voter).await {
-                offsets.push((voter, offset));
-            }
-        }
-        let ahead = ahead(&offsets.iter().map(|(_, offset)| *offset).collect::<Vec<_>>());
+        let (ahead, offsets) = compare(&raft, &replica).await;
         let before = replica.clock_offset.swap(ahead, Relaxed);
         *replica.wrong_clocks.lock() = wrong(ahead, &offsets);
         match (is_skewed(before), is_skewed(ahead)) {
@@ -92,6 +80,27 @@ pub(crate) async fn watch<R: Runtime>(raft: Raft<R>, replica: Arc<Replica<R>>) {
             let _ = hand_over(&raft, &replica, &BTreeSet::from([to])).await;
         }
     }
+}
+
+/// Whether this node's clock agrees with most others now.
+pub(crate) async fn agrees<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> bool {
+    !is_skewed(compare(raft, replica).await.0)
+}
+
+/// How far the clocks of most are ahead of ours, and that of each other voter that answers.
+async fn compare<R: Runtime>(raft: &Raft<R>, replica: &Replica<R>) -> (i64, Vec<(NodeId, i64)>) {
+    let voters: Vec<NodeId> = {
+        let metrics = raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().map(NodeId).collect()
+    };
+    let mut offsets = Vec::new();
+    for voter in voters.into_iter().filter(|voter| *voter != replica.me) {
+        if let Some(offset) = ask(replica, voter).await {
+            offsets.push((voter, offset));
+        }
+    }
+    (ahead(&offsets.iter().map(|(_, offset)| *offset).collect::<Vec<_>>()), offsets)
 }
 
 /// How far another's clock is ahead of ours.
