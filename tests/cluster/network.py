@@ -4,6 +4,7 @@ them. The test itself, with its clients, is a host, too."""
 import ctypes
 import os
 import subprocess
+import sys
 from contextlib import contextmanager
 
 from router import Router, Weather, open_device
@@ -25,6 +26,14 @@ def available() -> str | None:
         ip("-V")
     except (OSError, subprocess.CalledProcessError) as error:
         return f"there is no iproute2: {error}"
+    # Root of a container may not be allowed to.
+    try:
+        with own_namespace():
+            Network(0).try_out()
+    except subprocess.CalledProcessError as error:
+        return f"no network namespaces can be made here: {error.stderr.strip()}"
+    except OSError as error:
+        return f"no network namespaces can be made here: {error}"
     return None
 
 
@@ -101,7 +110,19 @@ class Network:
     def heal(self):
         self.router.clear()
 
+    def try_out(self):
+        """Makes a host, and closes."""
+        try:
+            self.add(1)
+        finally:
+            self.close()
+
     def close(self):
         self.router.close()
         for name in self._names.values():
             ip("netns", "del", name)
+
+
+if __name__ == "__main__":
+    # Says on standard error what is missing.
+    sys.exit(available())

@@ -135,13 +135,24 @@ SETTINGS = [
 MARKS = {"confluent-kafka": [], "java": [pytest.mark.java], "franz-go": [pytest.mark.go]}
 
 
-def param(each: Setting):
-    return pytest.param(each, marks=MARKS[each.client], id=f"{each.client}-{each.nodes}")
+# In every run, in their short form and the first setting. The others are for those who ask for all of them.
+BRIEF = {
+    "test_a_process_that_is_killed",
+    "test_all_processes_are_killed_at_once",
+    "test_a_leader_that_is_cut_off_is_followed_by_another",
+    "test_what_one_node_says_to_nobody_and_hears_of_nobody",
+}
 
 
-@pytest.fixture(params=[param(each) for each in SETTINGS])
-def setting_of(request) -> Setting:
-    return request.param
+def pytest_generate_tests(metafunc):
+    if "setting_of" in metafunc.fixturenames:
+        is_brief = metafunc.function.__name__ in BRIEF
+        metafunc.parametrize("setting_of", [param(each, is_brief and each is SETTINGS[0]) for each in SETTINGS])
+
+
+def param(each: Setting, is_brief: bool):
+    marks = MARKS[each.client] + [pytest.mark.brief] * is_brief
+    return pytest.param(each, marks=marks, id=f"{each.client}-{each.nodes}")
 
 
 class Trial:

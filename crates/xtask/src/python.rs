@@ -1,9 +1,9 @@
 //! The Python side of the client and cluster tests: pytest drives every family, and confluent-kafka is one.
 
-use crate::cargo;
 use crate::readiness::Readiness;
+use crate::{Outcome, cargo};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What goes into the virtual environment.
 const REQUIREMENTS: &str = "tests/clients/python/requirements.txt";
@@ -24,15 +24,27 @@ pub(crate) fn prepare() -> Readiness {
     Readiness::Install(vec![create, install])
 }
 
-/// One pytest run over all tests in `tests/SUITE` that the expression selects.
-pub(crate) fn pytest(suite: &str, markers: &str) -> Command {
+/// One pytest run over all tests in `tests/FOLDER` that the expression selects.
+pub(crate) fn pytest(suite: &str, folder: &str, markers: &str) -> Command {
     let mut command = cargo::command(interpreter());
-    command.args(["-m", "pytest", &format!("tests/{suite}"), "--color=no", "-m", markers]);
+    command.args(["-m", "pytest", &format!("tests/{folder}"), "--color=no", "-m", markers]);
     // Where a failed test's data folder and broker log are found afterwards.
     command.arg("--basetemp").arg(cargo::scratch().join(format!("pytest-{suite}")));
     // Compiled files would land beside the tests.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
+}
+
+/// What this machine lacks for hosts of their own, on which the tests of faults run nodes.
+pub(crate) fn missing_for_hosts() -> Outcome<Option<String>> {
+    let mut command = cargo::command(interpreter());
+    command.arg("tests/cluster/network.py").env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("cannot start {}: {error}", cargo::line_of(&command)))?;
+    if output.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Ok(Some(said.lines().last().unwrap_or("no hosts of their own, and nothing says why").to_owned()))
 }
 
 fn environment() -> PathBuf {

@@ -22,9 +22,9 @@ pub(crate) enum Only {
     Unit,
     /// Every family of clients
     Clients,
-    /// Clusters of several nodes, which are killed and restarted under clients
+    /// Clusters of several nodes, which are killed and restarted under clients, and a few faults of their networks
     Cluster,
-    /// Clusters whose networks, disks and clocks are broken: takes long, needs root, and is in no other suite
+    /// Clusters whose networks, disks and clocks are broken, under every client: takes an hour and needs root
     Faults,
     /// The benchmarks, in the form that takes seconds and only shows that they run
     Bench,
@@ -102,7 +102,8 @@ fn unit(quick: bool) -> Suite {
     Suite { name: "unit", steps: vec![command], counts: counts::of_cargo_test }
 }
 
-/// Prepares the families, builds the broker and runs pytest over what is ready: the suites `clients` and `cluster`.
+/// Prepares the families, builds the broker and runs pytest over what is ready: the suites `clients`, `cluster` and
+/// `faults`, of which a run of everything has a short form.
 fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()> {
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
     let mut absent = Vec::new();
@@ -128,12 +129,8 @@ fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()
     }
     let asked = FAMILIES.iter().filter(|family| family.is_asked(only)).map(|family| family.name);
     let markers = markers(&asked.collect::<Vec<_>>(), &absent);
-    let suite = |name: &'static str| {
-        let markers = match name {
-            "cluster" => format!("{markers} and {}", if with_faults { "faults" } else { "not faults" }),
-            _ => markers.clone(),
-        };
-        let mut command = python::pytest(name, &markers);
+    let suite = |name: &'static str, folder: &str, selected: &str, quick: bool| {
+        let mut command = python::pytest(name, folder, &format!("{markers}{selected}"));
         command.env("MAINSTEM_BIN", cargo::release_broker());
         command.env("MAINSTEM_NEXT_BIN", cargo::next_broker());
         command.env("MAINSTEM_KAFKA_CP", java::classpath());
@@ -142,10 +139,18 @@ fn clients(only: Option<Only>, quick: bool, summary: &mut Summary) -> Outcome<()
         Suite { name, steps: vec![command], counts: counts::of_pytest }
     };
     if !matches!(only, Some(Only::Cluster | Only::Faults)) {
-        summary.add(suite("clients").run()?);
+        summary.add(suite("clients", "clients", "", quick).run()?);
     }
-    if with_clusters || with_faults {
-        summary.add(suite("cluster").run()?);
+    if with_clusters {
+        summary.add(suite("cluster", "cluster", " and not faults", quick).run()?);
+        summary.add(match python::missing_for_hosts()? {
+            None => suite("faults", "cluster", " and brief", true).run()?,
+            // On no machine a failure: who is root in a container may not be allowed to make them.
+            Some(why) => Readiness::Missing(why).settle("faults", false)?,
+        });
+    }
+    if with_faults {
+        summary.add(suite("faults", "cluster", " and faults", quick).run()?);
     }
     Ok(())
 }
