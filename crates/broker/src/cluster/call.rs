@@ -75,6 +75,8 @@ model::wire_enum! {
             /// Each shard, and in which term.
             shards: Vec<(ShardId, u64)>,
         },
+        /// Asks which replicas of a node cannot be counted on, though they answer.
+        10 = Unfit,
     }
 }
 
@@ -172,6 +174,11 @@ model::wire_enum! {
             /// Bytes of the shards' files.
             kept: Vec<(ShardId, u64)>,
         },
+        /// Replicas that do not vote, as they are in doubt, or take nothing new, as their disk is full.
+        14 = Unfit {
+            /// Of these shards.
+            shards: Vec<ShardId>,
+        },
     }
 }
 
@@ -210,6 +217,7 @@ mod tests {
             },
             NodeCall::Load,
             NodeCall::Leading { shards: vec![(ShardId(2), 5)] },
+            NodeCall::Unfit,
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -253,6 +261,7 @@ mod tests {
                 kept: vec![(ShardId(2), 1 << 20)],
             },
             NodeAnswer::OlderGone { start: Offset(5) },
+            NodeAnswer::Unfit { shards: vec![ShardId(2)] },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

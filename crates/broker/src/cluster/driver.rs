@@ -106,7 +106,7 @@ impl Led {
 
 impl Inner {
     /// Where the other nodes are, as the catalog knows it.
-    fn other_nodes(&self) -> BTreeMap<NodeId, Endpoint> {
+    pub(crate) fn other_nodes(&self) -> BTreeMap<NodeId, Endpoint> {
         let machine = self.catalog().machine();
         let others = machine.catalog.nodes().filter(|(id, node)| *id != self.me() && node.state != NodeState::Removed);
         others.map(|(id, node)| (id, node.peer.clone())).collect()

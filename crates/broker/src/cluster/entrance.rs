@@ -246,6 +246,7 @@ async fn try_to_join(
         | NodeAnswer::Older { .. }
         | NodeAnswer::OlderGone { .. }
         | NodeAnswer::Heard
+        | NodeAnswer::Unfit { .. }
         | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }

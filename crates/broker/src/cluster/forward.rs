@@ -119,6 +119,7 @@ impl Inner {
             | NodeAnswer::Older { .. }
             | NodeAnswer::OlderGone { .. }
             | NodeAnswer::Heard
+            | NodeAnswer::Unfit { .. }
             | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
     }

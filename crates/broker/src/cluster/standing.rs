@@ -65,8 +65,14 @@ impl Standing {
         self.membership.voters.iter().all(is_most)
     }
 
+    /// Leaves out those who say themselves that they cannot be counted on.
+    fn without(mut self, unfit: &BTreeSet<NodeId>) -> Self {
+        self.at_hand.retain(|node| !unfit.contains(node));
+        self
+    }
+
     /// Whether the shard can go on deciding, and loses nothing, when a node goes down now.
-    pub(crate) fn can_do_without(&self, node: NodeId) -> bool {
+    fn can_do_without(&self, node: NodeId) -> bool {
         self.membership.voters.iter().all(|voters| {
             let left = voters.iter().filter(|voter| **voter != node && self.at_hand.contains(voter)).count();
             !voters.contains(&node) || left > voters.len() / 2
@@ -108,6 +114,31 @@ impl Inner {
     pub(crate) fn silent_nodes(&self) -> BTreeSet<NodeId> {
         let led = self.shards.all().into_iter().filter(|shard| shard.leading().is_ok());
         silent(self.me(), led.map(|shard| (shard.membership().nodes(), shard.silences())))
+    }
+
+    /// The shards whose replica on this node does not vote, as it is in doubt, or takes nothing new, as its disk is
+    /// full.
+    pub(crate) fn unfit(&self) -> BTreeSet<ShardId> {
+        let unfit = self.shards.all().into_iter().filter(|shard| shard.is_in_doubt() || !shard.journal().has_room());
+        unfit.map(|shard| shard.id()).collect()
+    }
+
+    /// Asks all other nodes which of their replicas cannot be counted on. One that does not answer says nothing: that
+    /// it is silent, the leaders of its shards know.
+    async fn unfit_elsewhere(&self, network: &dyn Network, deadline: Moment) -> BTreeMap<ShardId, BTreeSet<NodeId>> {
+        let asked = self.other_nodes().into_keys().map(|node| async move {
+            match self.ask(network, node, &NodeCall::Unfit, deadline).await {
+                Ok(NodeAnswer::Unfit { shards }) => (node, shards),
+                _ => (node, Vec::new()),
+            }
+        });
+        let mut unfit: BTreeMap<ShardId, BTreeSet<NodeId>> = BTreeMap::new();
+        for (node, shards) in futures::future::join_all(asked).await {
+            for shard in shards {
+                unfit.entry(shard).or_default().insert(node);
+            }
+        }
+        unfit
     }
 
     /// Asks whoever leads a shard how it stands: who is thought to first, and then those that shall have a
@@ -213,6 +244,13 @@ impl Broker {
         let inner = &self.inner;
         let me = inner.me();
         let deadline = inner.world.now() + PATIENCE;
+        let unfit = match &inner.network {
+            Some(network) => inner.unfit_elsewhere(&**network, deadline).await,
+            None => BTreeMap::new(),
+        };
+        let none = BTreeSet::new();
+        let unfit = |shard| unfit.get(&shard).unwrap_or(&none);
+        let deadline = inner.world.now() + PATIENCE;
         let ask = |shard: Shard| async move {
             let id = shard.id();
             if !shard.membership().is_voter(me) {
@@ -225,7 +263,7 @@ impl Broker {
                 Some(network) => inner.standing_of(&**network, id, deadline).await,
                 None => Standing::of(&shard, me).ok(),
             };
-            match standing {
+            match standing.map(|standing| standing.without(unfit(id))) {
                 None => {
                     Some(format!("it is not known how {id} stands: nobody leads it, or its leader does not answer"))
                 }
@@ -318,5 +356,8 @@ mod tests {
         assert!(without(4, &[&[1]], &[1]), "whoever does not vote is not needed");
         assert!(!without(2, &[&[1, 2, 3], &[2, 4, 5]], &[1, 2, 3, 4]));
         assert!(without(2, &[&[1, 2, 3], &[2, 4, 5]], &[1, 3, 4, 5]));
+        let all = standing(&[&[1, 2, 3]], &[1, 2, 3]);
+        assert!(all.clone().without(&nodes(&[1])).can_do_without(ME));
+        assert!(!all.without(&nodes(&[3])).can_do_without(ME), "it answers, but does not vote or takes nothing new");
     }
 }
