@@ -3,6 +3,7 @@
 use crate::cluster::ClusterConfig;
 use crate::cluster::desk::NodeDesk;
 use crate::cluster::entrance::Entrance;
+use crate::cluster::epochs::Epochs;
 use crate::cluster::leaders::Leaders;
 use crate::cluster::load::Load;
 use crate::cluster::network::Network;
@@ -135,6 +136,7 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     /// Who was last known to lead shards that are not here.
     pub(crate) leaders: Leaders,
+    pub(crate) epochs: Epochs,
     /// Whether the others are heard of.
     pub(crate) reach: Reach,
     /// Turns to propose for other nodes.
@@ -282,6 +284,7 @@ impl Broker {
             peer_address,
             world: world.clone(),
             leaders: Leaders::default(),
+            epochs: Epochs::default(),
             reach: Reach::default(),
             forwards: Arc::new(Semaphore::new(limit::FORWARDS_MAX)),
             waiters,

@@ -286,13 +286,6 @@ impl Inner {
         });
         replicas
     }
-
-    /// A stream's leader epoch as known here; `None` when it is not here.
-    pub(crate) fn epoch_of(&self, place: machine::catalog::topic::Partition) -> Option<LeaderEpoch> {
-        let shard = self.shards.get(place.shard)?;
-        let machine = shard.machine();
-        machine.messaging.stream(place.stream).map(|stream| stream.epoch_in(shard.term()))
-    }
 }
 
 fn member(node: NodeId, row: &Node) -> Member {

@@ -25,6 +25,9 @@ impl Broker {
                 page.push((id, topic.clone()));
             }
         }
+        let places = page.iter().flat_map(|(_, topic)| topic.partitions.iter().copied());
+        let unknown = self.inner.without_epochs(places);
+        self.inner.learn_epochs(unknown).await;
         let silent = self.inner.silent_nodes();
         let topics = page.into_iter().map(|(id, topic)| self.inner.describe_among(id, &topic, &silent)).collect();
         Reply::TopicPage(TopicPage { topics, more })

@@ -24,12 +24,21 @@ impl Broker {
         };
         let silent = self.inner.silent_nodes();
         let Some(topics) = query.topics else {
-            let machine = self.inner.catalog().machine();
-            let found: Vec<_> = machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect();
-            drop(machine);
+            let found: Vec<_> = {
+                let machine = self.inner.catalog().machine();
+                machine.catalog.topics().map(|(id, topic)| (id, topic.clone())).collect()
+            };
+            let places = found.iter().flat_map(|(_, topic)| topic.partitions.iter().copied());
+            let unknown = self.inner.without_epochs(places);
+            self.inner.learn_epochs(unknown).await;
             let described = found.into_iter().map(|(id, topic)| Ok(self.inner.describe_among(id, &topic, &silent)));
             return Reply::Topics(described.collect());
         };
+        let unknown = {
+            let places = |topic| self.inner.find_with(topic, |_, topic| topic.partitions.clone());
+            self.inner.without_epochs(topics.iter().filter_map(places).flatten())
+        };
+        self.inner.learn_epochs(unknown).await;
         let mut infos = Vec::with_capacity(topics.len());
         let (create, mut created) = (query.create_missing && self.inner.config.auto_create_topics, 0);
         for topic in topics {

@@ -118,6 +118,10 @@ pub const OLDER_BYTES_UNSENT_MAX: usize = 64 * MIB;
 pub const LOAD_STREAMS_MAX: usize = 4096;
 /// Streams of one shard of which it tells others.
 pub const LOAD_STREAMS_TOLD_MAX: usize = 16;
+/// Streams whose leader epochs a node asks of others at once.
+pub const EPOCHS_ASKED_MAX: usize = 4096;
+/// Streams of other nodes whose leader epochs a node remembers.
+pub const EPOCHS_KNOWN_MAX: usize = 65_536;
 /// What other nodes ask of a node that it has not answered yet.
 pub const FORWARDS_MAX: usize = 256;
 /// Bytes of outbox items that go to another node at once, if there is more than one.

@@ -77,6 +77,13 @@ model::wire_enum! {
         },
         /// Asks which replicas of a node cannot be counted on, though they answer.
         10 = Unfit,
+        /// Asks the leader of a shard for leader epochs.
+        11 = Epochs {
+            /// The shard.
+            shard: ShardId,
+            /// Of these streams.
+            streams: Vec<StreamId>,
+        },
     }
 }
 
@@ -179,6 +186,13 @@ model::wire_enum! {
             /// Of these shards.
             shards: Vec<ShardId>,
         },
+        /// Leader epochs, which stay as they are for a term.
+        15 = Epochs {
+            /// The term of who answers.
+            term: u64,
+            /// Of those of the streams that there are.
+            epochs: Vec<(StreamId, LeaderEpoch)>,
+        },
     }
 }
 
@@ -218,6 +232,7 @@ mod tests {
             NodeCall::Load,
             NodeCall::Leading { shards: vec![(ShardId(2), 5)] },
             NodeCall::Unfit,
+            NodeCall::Epochs { shard: ShardId(2), streams: vec![StreamId(7)] },
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -262,6 +277,7 @@ mod tests {
             },
             NodeAnswer::OlderGone { start: Offset(5) },
             NodeAnswer::Unfit { shards: vec![ShardId(2)] },
+            NodeAnswer::Epochs { term: 5, epochs: vec![(StreamId(7), LeaderEpoch(1))] },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

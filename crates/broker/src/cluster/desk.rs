@@ -130,6 +130,7 @@ async fn answer(broker: &Inner, from: NodeId, call: NodeCall) -> Bytes {
             known.for_each(|(shard, term)| broker.leaders.hear_from(shard, from, term));
             NodeAnswer::Heard
         }
+        NodeCall::Epochs { shard, streams } => broker.own_epochs(shard, &streams),
         NodeCall::Unfit => NodeAnswer::Unfit { shards: broker.unfit().into_iter().collect() },
     };
     answer.to_wire().into()

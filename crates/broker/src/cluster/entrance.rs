@@ -247,6 +247,7 @@ async fn try_to_join(
         | NodeAnswer::OlderGone { .. }
         | NodeAnswer::Heard
         | NodeAnswer::Unfit { .. }
+        | NodeAnswer::Epochs { .. }
         | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }

@@ -120,6 +120,7 @@ impl Inner {
             | NodeAnswer::OlderGone { .. }
             | NodeAnswer::Heard
             | NodeAnswer::Unfit { .. }
+            | NodeAnswer::Epochs { .. }
             | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
         }
     }

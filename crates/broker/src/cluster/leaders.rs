@@ -48,6 +48,11 @@ impl Leaders {
         self.misses.lock().get(&shard).copied().unwrap_or(0)
     }
 
+    /// The newest term in which anybody said to lead; 0 when nobody has.
+    pub(crate) fn term(&self, shard: ShardId) -> u64 {
+        self.heard.lock().get(&shard).map_or(0, |heard| heard.term)
+    }
+
     fn get(&self, shard: ShardId) -> Option<NodeId> {
         self.heard.lock().get(&shard).map(|heard| heard.leader)
     }

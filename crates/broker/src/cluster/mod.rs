@@ -13,6 +13,7 @@ pub mod desk;
 pub(crate) mod driver;
 mod election;
 pub(crate) mod entrance;
+pub(crate) mod epochs;
 pub mod exchange;
 mod forward;
 pub(crate) mod leaders;

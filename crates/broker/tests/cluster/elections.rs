@@ -5,7 +5,7 @@ use broker::group::GroupError;
 use broker::members::ReplicaStatus;
 use broker::request::{Elected, Election, LeaderQuery, OffsetFetch, PartitionRef, TopicRef};
 use broker::{Broker, BrokerError, Reply, Request};
-use model::{NodeId, ShardId};
+use model::{LeaderEpoch, NodeId, ShardId};
 use std::time::Duration;
 
 /// What becomes of an election of these partitions of a topic, or of all there are.
@@ -80,6 +80,24 @@ fn of_groups(broker: &Broker) -> Option<ReplicaStatus> {
     broker.replicas().into_iter().find(|status| status.shard == ShardId(1) && !status.joint && status.voters.len() == 3)
 }
 
+const PARTITIONS: u32 = 8;
+
+/// Waits until a node tells of each partition the leader and the leader epoch that the leader tells: those epochs.
+async fn tells_epochs(broker: &Broker, all: &[&Broker]) -> Vec<LeaderEpoch> {
+    until("it tells the epochs that leaders tell", async || {
+        let told = describe(broker, "topic").await.ok()?.partitions;
+        let mut epochs = Vec::new();
+        for (nth, partition) in told.into_iter().enumerate() {
+            let leader = all.iter().find(|broker| Some(broker.node()) == partition.leader)?;
+            let there = describe(leader, "topic").await.ok()?.partitions.swap_remove(nth);
+            epochs
+                .push(partition.epoch.filter(|epoch| (there.leader, there.epoch) == (partition.leader, Some(*epoch)))?);
+        }
+        Some(epochs)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_without_a_replica_hears_who_leads() {
     let folders = [(); 4].map(|()| tempfile::tempdir().unwrap());
@@ -105,8 +123,16 @@ async fn a_node_without_a_replica_hears_who_leads() {
         .await
     };
     let before = hears(None).await;
+    let brokers: Vec<&Broker> = all.iter().collect();
+    create(&outside, "topic", PARTITIONS).await.unwrap();
+    for partition in 0..PARTITIONS {
+        append(&brokers, "topic", partition, "x").await;
+    }
+    let epochs = tells_epochs(&outside, &brokers).await;
     all.iter().find(|broker| broker.node() == before).unwrap().hand_over().await;
     hears(Some(before)).await;
+    let later = tells_epochs(&outside, &brokers).await;
+    assert!(later.iter().zip(&epochs).any(|(later, before)| later > before), "{epochs:?}, {later:?}");
     drop(outside);
     for (broker, folder) in all.into_iter().zip(&folders) {
         stop(broker, folder.path()).await;
