@@ -6,7 +6,7 @@ use super::call::NodeCall;
 use super::entrance::endpoints;
 use super::network::Network;
 use super::plan::{self, Known, Move, Step};
-use super::standing::Standing;
+use super::standing::{Standing, is_heard};
 use crate::broker::Inner;
 use crate::world::{Moment, World};
 use bytes::Bytes;
@@ -26,8 +26,8 @@ use std::time::Duration;
 const INTERVAL: Duration = Duration::from_millis(250);
 /// How long a step may take before it is left to itself. It is planned again if it did not come to be.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// A new leader leads for so long before it hands over to the node that is preferred, which may just have
-/// come back and go again.
+/// A leader hands over to the node that is preferred when it has led, and that one has answered, for so long: it may have
+/// just come back and go again.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
 /// Other nodes are told again what this one leads after this: they may have been away.
 const TELL_INTERVAL: Duration = Duration::from_secs(2);
@@ -58,6 +58,8 @@ struct Led {
     since: BTreeMap<ShardId, (u64, Moment)>,
     /// When it was last tried in vain to have another node lead.
     kept: BTreeMap<ShardId, Moment>,
+    /// Who is preferred to lead instead, and since when it answers.
+    heirs: BTreeMap<ShardId, (NodeId, Moment)>,
     /// Since when this node is to leave, if it is.
     leaves: Option<Moment>,
     /// What other nodes were last told, and when.
@@ -76,15 +78,29 @@ impl Led {
             })
             .collect();
         self.kept.retain(|shard, since| self.since.contains_key(shard) && now.since(*since) < SETTLED_AFTER);
+        self.heirs.retain(|shard, _| self.since.contains_key(shard));
     }
 
-    /// Whether a shard is handed now to whoever is preferred: when it has been led for long enough. A node that is to
-    /// leave does not wait with what it led when it heard of that, where the other one stays. What comes to it later
-    /// has been lost by another, which may have just come back here, too.
+    /// Notes who is preferred to lead a shard, if it answers.
+    fn note_heir(&mut self, shard: ShardId, heir: Option<NodeId>, now: Moment) {
+        match heir {
+            Some(heir) if self.heirs.get(&shard).is_none_or(|(known, _)| *known != heir) => {
+                self.heirs.insert(shard, (heir, now));
+            }
+            Some(_) => {}
+            None => drop(self.heirs.remove(&shard)),
+        }
+    }
+
+    /// Whether a shard is handed now to whoever is preferred: when it has been led, and that one has answered, for long
+    /// enough. A node that is to leave does not wait with what it led when it heard of that, where the other one stays.
+    /// What comes to it later has been lost by another, which may have just come back here, too.
     fn is_due(&self, shard: ShardId, to_one_that_stays: bool, now: Moment) -> bool {
+        let (Some((_, led)), Some((_, answers))) = (self.since.get(&shard), self.heirs.get(&shard)) else {
+            return false;
+        };
         let leaves = self.leaves.filter(|_| to_one_that_stays);
-        let is_due = |since: Moment| now.since(since) >= SETTLED_AFTER || leaves.is_some_and(|leaves| since <= leaves);
-        self.since.get(&shard).is_some_and(|(_, since)| is_due(*since))
+        now.since(*led.max(answers)) >= SETTLED_AFTER || leaves.is_some_and(|leaves| *led <= leaves)
     }
 
     /// What other nodes are to be told now, if that is due: each shard, and in which term it is led.
@@ -202,7 +218,7 @@ impl Inner {
         }
     }
 
-    fn next_step(&self, shard: &Shard, led: &Led) -> Option<Step> {
+    fn next_step(&self, shard: &Shard, led: &mut Led) -> Option<Step> {
         let may_leave = led.may_leave(shard.id());
         let Standing { membership, at_hand, .. } = Standing::of(shard, self.me()).ok()?;
         // Nothing is made to wait for a node that is not heard, however near it was.
@@ -226,9 +242,11 @@ impl Inner {
         if wanted.voters.is_empty() {
             return None;
         }
+        let now = self.world.now();
+        led.note_heir(shard.id(), wanted.leader.filter(|heir| is_heard(*heir, &shard.silences())), now);
         // Whose clock is wrong would give it back.
         let is_fit = |heir: &NodeId| !shard.wrong_clocks().contains(heir);
-        let is_due = |heir: &NodeId| led.is_due(shard.id(), !leaving.contains(heir), self.world.now());
+        let is_due = |heir: &NodeId| led.is_due(shard.id(), !leaving.contains(heir), now);
         wanted.leader = wanted.leader.filter(|heir| may_leave && is_fit(heir) && is_due(heir));
         plan::next(&known, &wanted)
     }
@@ -471,6 +489,7 @@ mod tests {
         let mut led = Led::default();
         let mut look = |term: Option<u64>, leaves: bool, secs: u64| {
             led.update(term.map(|term| (SHARD, term)).into_iter(), leaves, at(secs));
+            led.note_heir(SHARD, Some(NodeId(2)), at(secs));
             [true, false].map(|stays| led.is_due(SHARD, stays, at(secs)))
         };
         assert_eq!(look(Some(1), false, 0), [false, false], "the preferred one may have just come back");
@@ -482,5 +501,20 @@ mod tests {
         assert_eq!(look(Some(5), true, 17), [false, false]);
         assert_eq!(look(Some(5), false, 18), [false, false], "it stays after all");
         assert_eq!(look(Some(5), true, 19), [true, false], "or does not");
+    }
+
+    #[test]
+    fn who_is_preferred_leads_again_when_it_has_answered_for_long_enough() {
+        let at = |secs: u64| Moment(Duration::from_secs(secs));
+        let mut led = Led::default();
+        let mut look = |heir: Option<u64>, secs: u64| {
+            led.update([(SHARD, 1)].into_iter(), false, at(secs));
+            led.note_heir(SHARD, heir.map(NodeId), at(secs));
+            led.is_due(SHARD, true, at(secs))
+        };
+        assert!(!look(Some(2), 0) && look(Some(2), 10));
+        assert!(!look(None, 60), "it is gone");
+        assert!(!look(Some(2), 70) && !look(Some(2), 79) && look(Some(2), 80), "however long another leads");
+        assert!(!look(Some(3), 81) && look(Some(3), 91), "another is preferred");
     }
 }

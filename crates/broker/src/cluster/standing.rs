@@ -81,7 +81,7 @@ impl Standing {
 }
 
 /// Whether a leader has heard of a node lately.
-fn is_heard(node: NodeId, silences: &BTreeMap<NodeId, Duration>) -> bool {
+pub(crate) fn is_heard(node: NodeId, silences: &BTreeMap<NodeId, Duration>) -> bool {
     silences.get(&node).is_some_and(|silence| *silence <= SILENCE_MAX)
 }
 
