@@ -32,6 +32,8 @@ pub enum Fault {
     SkipSequence,
     /// In a shard: the batcher takes the second of two waiting requests first.
     TakeSecondFirst,
+    /// In a shard: what a leader of the past has sequenced is proposed when it leads again, in another term.
+    UnfencedTerm,
     /// In a shard: positions of groups are acknowledged and not kept.
     ForgetCommit,
     /// In the catalog: the deletion of a topic is acknowledged and nothing else.
@@ -72,6 +74,8 @@ pub enum Fault {
     ForgetfulMove,
     /// In a machine: trimming takes one record more than it was asked to.
     TrimTooFar,
+    /// In a machine: a producer goes on although another instance of it has begun.
+    UnfencedProducer,
 }
 
 impl Fault {
@@ -89,6 +93,7 @@ impl Fault {
         Fault::IgnoreMessageIds,
         Fault::SkipSequence,
         Fault::TakeSecondFirst,
+        Fault::UnfencedTerm,
         Fault::ForgetCommit,
         Fault::ForgetDeletion,
         Fault::ReuseProducerId,
@@ -109,5 +114,6 @@ impl Fault {
         Fault::UnfencedMove,
         Fault::ForgetfulMove,
         Fault::TrimTooFar,
+        Fault::UnfencedProducer,
     ];
 }

@@ -12,4 +12,6 @@ pub enum Canary {
     ForgetfulMove,
     /// Trimming takes one record more than it was asked to.
     TrimTooFar,
+    /// A producer goes on although another instance of it has begun.
+    UnfencedProducer,
 }

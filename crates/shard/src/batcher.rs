@@ -253,6 +253,9 @@ impl<R: Runtime> Batcher<R> {
     /// What was sequenced rests on entries that may not come to be: none of it is proposed.
     fn resign(&mut self) {
         self.sequencer = None;
+        if self.replica.journal.faulty(Fault::UnfencedTerm) {
+            return;
+        }
         let _ = self.builder.finish(self.clock);
         let error = ProposeError::NotLeader(None);
         self.waiting.drain(..).for_each(|(answer, _)| answer(Err(error.clone())));

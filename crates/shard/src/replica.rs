@@ -116,6 +116,7 @@ pub(crate) fn switch_faults_on(journal: &Journal, machine: &mut Machine) {
             (Fault::UnfencedMove, Canary::UnfencedMove),
             (Fault::ForgetfulMove, Canary::ForgetfulMove),
             (Fault::TrimTooFar, Canary::TrimTooFar),
+            (Fault::UnfencedProducer, Canary::UnfencedProducer),
         ];
         if let Some((_, canary)) = known.into_iter().find(|(fault, _)| journal.faulty(*fault)) {
             machine.switch_on(canary);

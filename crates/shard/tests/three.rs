@@ -7,12 +7,13 @@
 #[path = "three/cluster.rs"]
 mod cluster;
 
-use cluster::{Cluster, STREAM, Setup, append, append_to_key, content, members, set, values_of};
+use cluster::{Cluster, STREAM, Setup, append, append_to, append_to_key, content, members, propose, set, values_of};
 use journal::canary::Fault;
+use machine::command::CommittedOffset;
 use machine::{Command, Reply};
 use model::config::Cleanup;
-use model::{NodeId, Offset, StreamConfig};
-use shard::{Lane, Membership, MembershipError, ProposeError, Role, Shard, Upkeep};
+use model::{NodeId, Offset, StreamConfig, StreamId};
+use shard::{Lane, Membership, MembershipError, ProposeError, Request, Role, Shard, Upkeep};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -460,4 +461,62 @@ async fn compaction_removes_nothing_for_what_is_not_committed() {
 async fn compaction_for_what_is_not_committed_is_caught() {
     let left = left_of_a_key(Some(Fault::CompactUncommitted)).await;
     assert!(left.is_empty(), "the fault does no harm here: {left:?}");
+}
+
+const GROUP: &str = "readers";
+
+/// Says how far the group is.
+fn commit(offset: u64) -> Command {
+    let offset = CommittedOffset { stream: STREAM, offset: Offset(offset), leader_epoch: -1, metadata: String::new() };
+    Command::CommitOffsets { group: GROUP.to_owned(), offsets: vec![offset] }
+}
+
+/// A leader that is cut off has a command ready to be proposed, and leads again when another has led and taken a newer
+/// one. Returns what was answered to the first, and where the group is.
+async fn commit_by_a_leader_of_the_past(fault: Option<Fault>) -> (Result<Reply, ProposeError>, Option<Offset>) {
+    let cluster = Cluster::founded_with(3, &[1, 2, 3], Setup { fault, ..Setup::default() }).await;
+    let old = cluster.leader().await;
+    let shard = cluster.shard(old);
+    let before = shard.applied();
+    cluster.until("all have the stream", |cluster| cluster.shards().all(|shard| shard.applied() >= before)).await;
+
+    cluster.net.hold_entries(true);
+    let in_flight = propose(shard, Request::Command(commit(1))).await;
+    cluster.until("it is under way", |_| shard.journal().last() > before).await;
+    let ready = propose(shard, Request::Command(commit(2))).await;
+    // What comes after it is looked at after it, and this is answered then.
+    let unknown = append_to(shard, StreamId(99), b"nowhere").await;
+    assert!(!matches!(unknown, Ok(Reply::Appended { .. })), "{unknown:?}");
+    cluster.net.cut(NodeId(old));
+    cluster.net.hold_entries(false);
+
+    let leads = |cluster: &Cluster, id: u64| id != old && cluster.shard(id).leading().is_ok();
+    cluster.until("another leads", |cluster| (1..=3).any(|id| leads(cluster, id))).await;
+    let new = (1..=3).find(|id| leads(&cluster, *id)).unwrap();
+    assert_eq!(cluster.shard(new).command(commit(20)).await, Ok(Reply::Done));
+    cluster.net.heal();
+    cluster.until("it has what came instead", |_| shard.applied().term > before.term).await;
+    assert_eq!(in_flight.await.unwrap(), Err(ProposeError::Unknown));
+    caught_up(&cluster, new, 2).await;
+    assert_eq!(cluster.shard(new).hand_over(Some(NodeId(old))).await, Ok(NodeId(old)));
+    cluster.until("it leads again", |_| shard.leading().is_ok()).await;
+    assert!(matches!(append(shard, b"next").await, Ok(Reply::Appended { .. })));
+
+    let answer = ready.await.unwrap();
+    let position = shard.machine().messaging.groups.offset(GROUP, STREAM).map(|committed| committed.offset);
+    cluster.stop().await;
+    (answer, position)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_a_leader_of_the_past_was_about_to_propose_is_dropped() {
+    let (answer, position) = commit_by_a_leader_of_the_past(None).await;
+    assert_eq!((answer, position), (Err(ProposeError::NotLeader(None)), Some(Offset(20))));
+}
+
+/// A canary: see [`Fault::UnfencedTerm`].
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_leader_of_the_past_that_proposes_is_caught() {
+    let (_, position) = commit_by_a_leader_of_the_past(Some(Fault::UnfencedTerm)).await;
+    assert_eq!(position, Some(Offset(2)), "the fault does no harm here");
 }

@@ -111,6 +111,11 @@ fn a_numbered_batch_that_is_taken_twice_is_caught() {
 }
 
 #[test]
+fn a_producer_that_was_replaced_is_caught() {
+    caught(Fault::UnfencedProducer, 0, 8, "which is in");
+}
+
+#[test]
 fn a_topic_that_comes_back_is_caught() {
     caught(Fault::ForgetDeletion, 0, 4, "was deleted, and there is");
 }

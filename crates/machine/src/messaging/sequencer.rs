@@ -190,7 +190,7 @@ impl Sequencer {
         if let Some(batch) = &asked.producer {
             let applied = state.producer(id, batch.producer);
             let known = pending.and_then(|pending| pending.producer(batch.producer)).or(applied);
-            let verdict = Producer::judge(known, batch);
+            let verdict = state.judge(known, batch);
             // Batches of the producer are about to be refused. Until it hears of that it may send what
             // follows them: a refusal like theirs keeps the order, and another would end it.
             let failing = pending.is_some_and(|pending| pending.is_failing(batch.producer));
@@ -198,7 +198,7 @@ impl Sequencer {
                 return Err(Refusal::WrongOffset);
             }
             if let Verdict::Duplicate(_) = verdict? {
-                return Ok(match Producer::judge(applied, batch) {
+                return Ok(match state.judge(applied, batch) {
                     Ok(Verdict::Duplicate(base)) => Repeat::Applied(base),
                     _ => Repeat::Ask,
                 });
@@ -223,7 +223,7 @@ impl Sequencer {
                 self.streams.entry(id).or_insert_with(|| Pending::new(stream.end, stream.epoch_in(self.term)));
             let known = pending.producer(batch.producer).or_else(|| state.producer(id, batch.producer)).cloned();
             // Repeated by its message id, not by its number: that is used now, and the next may follow.
-            if let Ok(Verdict::Next) = Producer::judge(known.as_ref(), batch) {
+            if let Ok(Verdict::Next) = state.judge(known.as_ref(), batch) {
                 // Where it is, only the answer will say.
                 let after = Producer::remember(known, batch, Offset::ZERO, now);
                 pending.put_producer(batch.producer, after, ticket);

@@ -1,6 +1,7 @@
 //! Replicas on real folders under tokio, and what lies between them.
 
 use bytes::Bytes;
+use futures::channel::oneshot::Receiver;
 use futures::future::BoxFuture;
 use journal::canary::Fault;
 use journal::disk::Folder;
@@ -336,20 +337,29 @@ impl Cluster {
 }
 
 pub(crate) async fn append(shard: &Shard, value: &[u8]) -> Result<Reply, ProposeError> {
-    append_message(shard, &Message { value, ..Message::default() }).await
+    append_to(shard, STREAM, value).await
+}
+
+pub(crate) async fn append_to(shard: &Shard, stream: StreamId, value: &[u8]) -> Result<Reply, ProposeError> {
+    append_message(shard, stream, &Message { value, ..Message::default() }).await
 }
 
 pub(crate) async fn append_to_key(shard: &Shard, key: &[u8], value: &[u8]) -> Result<Reply, ProposeError> {
-    append_message(shard, &Message { key: Some(key), value, ..Message::default() }).await
+    append_message(shard, STREAM, &Message { key: Some(key), value, ..Message::default() }).await
 }
 
-async fn append_message(shard: &Shard, message: &Message<'_>) -> Result<Reply, ProposeError> {
+async fn append_message(shard: &Shard, stream: StreamId, message: &Message<'_>) -> Result<Reply, ProposeError> {
     let bytes = Bytes::from(message.encode().unwrap());
-    let request = AppendRequest { stream: STREAM, bytes, message_id: None, durability: None };
+    let request = AppendRequest { stream, bytes, message_id: None, durability: None };
+    propose(shard, Request::Append(request)).await.await.unwrap()
+}
+
+/// Puts a request into the shard's queue. Returns what waits for the answer.
+pub(crate) async fn propose(shard: &Shard, request: Request) -> Receiver<Result<Reply, ProposeError>> {
     let (sender, wait) = futures::channel::oneshot::channel();
     let answer = Box::new(move |result| drop(sender.send(result)));
-    shard.propose(Request::Append(request), answer).await;
-    wait.await.unwrap()
+    shard.propose(request, answer).await;
+    wait
 }
 
 /// The values in the stream, as far as they are applied here.

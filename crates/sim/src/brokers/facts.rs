@@ -41,6 +41,8 @@ facts! {
     positions,
     /// Producer ids handed out.
     producers,
+    /// Batches that were refused because their producer had begun anew.
+    producers_fenced,
     /// Topics made.
     topics_made,
     /// Topics deleted.

@@ -1,5 +1,8 @@
 //! Producers: those that send messages and do not repeat them, and those that number their batches and repeat each
 //! until it is answered (KIP-98).
+//!
+//! Now and then one of these begins anew with its number's next epoch, as after an error (KIP-360), and what is left of
+//! its former self goes on sending. That is to be refused wherever the new one has written.
 
 use super::caller::Caller;
 use super::logs::Log;
@@ -21,6 +24,9 @@ const TRIES: usize = 40;
 const AGAIN: Duration = Duration::from_millis(150);
 /// In how many of a hundred cases it sends the last batch again although that was answered.
 const REPEAT_PERCENT: u64 = 10;
+/// In how many it begins anew, and in how many its former self sends something.
+const RENEW_PERCENT: u64 = 3;
+const FORMER_PERCENT: u64 = 10;
 
 /// How a producer works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +44,9 @@ pub(super) struct Producer {
     /// What it was given to number its batches, and the next number per log.
     id: Option<u64>,
     sequences: BTreeMap<StreamId, i32>,
+    /// Which instance of that producer it is, and the next number per log of the one before.
+    epoch: i16,
+    former: BTreeMap<StreamId, i32>,
     /// The last batch per log, and where it was put.
     last: BTreeMap<StreamId, (Bytes, u64)>,
 }
@@ -66,7 +75,16 @@ fn take_as_it_is(bytes: &Bytes, _: &StreamConfig, _: Timestamp, _: usize) -> Res
 
 impl Producer {
     pub(super) fn new(caller: Caller, manner: Manner) -> Self {
-        Producer { caller, manner, nth: 0, id: None, sequences: BTreeMap::new(), last: BTreeMap::new() }
+        Producer {
+            caller,
+            manner,
+            nth: 0,
+            id: None,
+            sequences: BTreeMap::new(),
+            epoch: 0,
+            former: BTreeMap::new(),
+            last: BTreeMap::new(),
+        }
     }
 
     pub(super) async fn run(mut self) {
@@ -148,13 +166,19 @@ impl Producer {
         {
             return self.repeat(log, bytes, base).await;
         }
-        let count = self.caller.rng.between(1, 6);
-        let id = self.numbers(count);
+        if self.caller.rng.percent(RENEW_PERCENT) {
+            self.renew();
+        }
+        // Only where the new one has written, it is known that there is one.
+        if self.caller.rng.percent(FORMER_PERCENT)
+            && self.sequences.contains_key(&log.key)
+            && let Some(sequence) = self.former.get(&log.key).copied()
+        {
+            return self.send_as_former(log, Stamp { producer, epoch: self.epoch - 1, sequence }).await;
+        }
         let sequence = self.sequences.get(&log.key).copied().unwrap_or_default();
-        let size = self.caller.rng.between(8, 1_500) as usize;
-        let bytes = Bytes::from(record::batch(id, count as u32, size, Stamp { producer, epoch: 0, sequence }));
+        let (id, count, bytes) = self.batch(log, Stamp { producer, epoch: self.epoch, sequence });
         let asked = now();
-        self.caller.scene.book.lock().records.asked(log.key, id, count, false);
         match self.insist(log, bytes.clone()).await {
             Outcome::At(base) => {
                 self.last.insert(log.key, (bytes, base));
@@ -168,6 +192,43 @@ impl Producer {
                 self.given_up(log, id, count);
                 self.id = None;
             }
+        }
+    }
+
+    /// A new batch of some records, the first of which has the number `id`.
+    fn batch(&mut self, log: &Log, stamp: Stamp) -> (u64, u64, Bytes) {
+        let count = self.caller.rng.between(1, 6);
+        let id = self.numbers(count);
+        let size = self.caller.rng.between(8, 1_500) as usize;
+        self.caller.scene.book.lock().records.asked(log.key, id, count, false);
+        (id, count, Bytes::from(record::batch(id, count as u32, size, stamp)))
+    }
+
+    /// Begins anew with the next epoch.
+    fn renew(&mut self) {
+        self.epoch += 1;
+        self.former = std::mem::take(&mut self.sequences);
+        self.last.clear();
+    }
+
+    /// What comes next of the instance before sends it, although this one has written to the log.
+    async fn send_as_former(&mut self, log: &Log, stamp: Stamp) {
+        let (id, count, bytes) = self.batch(log, stamp);
+        match self.insist(log, bytes).await {
+            Outcome::Refused(BrokerError::FencedProducer) => {
+                self.caller.scene.facts.lock().producers_fenced += 1;
+                self.denied(log, id, count);
+            }
+            Outcome::Never => self.denied(log, id, count),
+            Outcome::Unknown => self.given_up(log, id, count),
+            Outcome::At(base) => {
+                let Stamp { producer, epoch, .. } = stamp;
+                self.caller.violation(format!(
+                    "{} {id}: is at {base}, from epoch {epoch} of producer {producer}, which is in {} there",
+                    log.key, self.epoch
+                ));
+            }
+            Outcome::Refused(error) => self.caller.violation(format!("{} {id}: {error}", log.key)),
         }
     }
 
@@ -197,7 +258,9 @@ impl Producer {
                 self.caller.violation(wrong);
             }
             self.sequences.clear();
+            self.former.clear();
             self.last.clear();
+            self.epoch = 0;
             self.id = Some(id.0);
         }
         self.id
