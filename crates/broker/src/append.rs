@@ -4,6 +4,7 @@ use crate::broker::{Broker, Pending};
 use crate::request::{AppendPart, AppendRefusal, Appended, BrokerError, Inspect, PartitionRef, Reply};
 use bytes::Bytes;
 use futures::channel::oneshot;
+use journal::canary::Fault;
 use machine::catalog::topic::Partition;
 use machine::messaging::sequencer::AppendRequest;
 use machine::{Refusal, Reply as MachineReply};
@@ -48,6 +49,9 @@ impl Broker {
                 self.inner.traffic.note_in(topic, records, bytes);
                 self.inner.load.note(place.shard, place.stream, bytes);
                 Ok(Appended { base, start, duplicate: false })
+            }
+            MachineReply::Duplicate { .. } if self.inner.catalog().journal().faulty(Fault::AnswerNoRepeat) => {
+                std::future::pending().await
             }
             MachineReply::Duplicate { base, start } => Ok(Appended { base, start, duplicate: true }),
             MachineReply::Refused(Refusal::Moved(to)) => Err(BrokerError::NotLeader(self.inner.leader_of(to))),

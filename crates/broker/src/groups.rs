@@ -368,8 +368,24 @@ impl Task {
                     let _ = answer.send(result);
                 });
             }
-            Some(waiting) => waiting.answer(Ok(reply)),
+            Some(waiting) => waiting.answer(Ok(self.spoil(reply))),
             None => {}
+        }
+    }
+
+    /// What known faults make of an answer.
+    fn spoil(&self, reply: GroupReply) -> GroupReply {
+        let has = |fault| self.shard.journal().faulty(fault);
+        match reply {
+            GroupReply::Joined(mut joined) if has(Fault::EveryMemberLeads) => {
+                joined.leader.clone_from(&joined.member);
+                GroupReply::Joined(joined)
+            }
+            GroupReply::Synced(mut synced) if has(Fault::ForgetShares) => {
+                synced.assignment.clear();
+                GroupReply::Synced(synced)
+            }
+            reply => reply,
         }
     }
 }

@@ -34,6 +34,18 @@ pub enum Fault {
     TakeSecondFirst,
     /// In a shard: what a leader of the past has sequenced is proposed when it leads again, in another term.
     UnfencedTerm,
+    /// In a shard: an append that is under way is called refused.
+    RefuseAndAppend,
+    /// In a shard: nothing that is damaged is mended.
+    MendNothing,
+    /// In a shard: that records of a queue are settled is acknowledged and not kept.
+    ForgetSettlement,
+    /// In a shard: one record more is settled than was asked for, the one before.
+    SettleTooMuch,
+    /// In a shard: a trim is acknowledged and nothing else.
+    ForgetTrim,
+    /// In a shard: generations of groups are not kept.
+    ForgetGeneration,
     /// In a shard: positions of groups are acknowledged and not kept.
     ForgetCommit,
     /// In the catalog: the deletion of a topic is acknowledged and nothing else.
@@ -68,6 +80,16 @@ pub enum Fault {
     CommitOfFormerMember,
     /// In a broker: whoever has a replica tells the positions of groups, whether or not it leads.
     PositionsByAnybody,
+    /// In a broker: each member of a group is told that it leads it.
+    EveryMemberLeads,
+    /// In a broker: members of groups are told that they have nothing to read.
+    ForgetShares,
+    /// In a broker: who repeats a batch that was appended is not answered.
+    AnswerNoRepeat,
+    /// In a broker: every other node leaves out the last topic when it tells which there are.
+    LeaveOutTopics,
+    /// In a broker: a replica that is to be elsewhere stays.
+    KeepReplicas,
     /// In a machine: a stream that moves to another shard goes on where it was, too.
     UnfencedMove,
     /// In a machine: a stream that moves to another shard leaves behind what it knows of its producers.
@@ -94,6 +116,12 @@ impl Fault {
         Fault::SkipSequence,
         Fault::TakeSecondFirst,
         Fault::UnfencedTerm,
+        Fault::RefuseAndAppend,
+        Fault::MendNothing,
+        Fault::ForgetSettlement,
+        Fault::SettleTooMuch,
+        Fault::ForgetTrim,
+        Fault::ForgetGeneration,
         Fault::ForgetCommit,
         Fault::ForgetDeletion,
         Fault::ReuseProducerId,
@@ -111,6 +139,11 @@ impl Fault {
         Fault::FoundInsteadOfFollow,
         Fault::CommitOfFormerMember,
         Fault::PositionsByAnybody,
+        Fault::EveryMemberLeads,
+        Fault::ForgetShares,
+        Fault::AnswerNoRepeat,
+        Fault::LeaveOutTopics,
+        Fault::KeepReplicas,
         Fault::UnfencedMove,
         Fault::ForgetfulMove,
         Fault::TrimTooFar,

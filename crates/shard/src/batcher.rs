@@ -305,6 +305,10 @@ impl<R: Runtime> Batcher<R> {
             }
         };
         match sequenced {
+            Sequenced::Added if self.replica.journal.faulty(Fault::RefuseAndAppend) && now.0.is_multiple_of(7) => {
+                answer(Err(ProposeError::NotLeader(None)));
+                self.waiting.push((Box::new(drop), room));
+            }
             Sequenced::Added => self.waiting.push((answer, room)),
             // Judged by a state that may be old: a leader whom nobody hears would call a producer's
             // next batch out of order. What was applied stays so, whoever leads.

@@ -11,6 +11,7 @@ use crate::rpc::{self, EntryCopy, Question, SliceCopy};
 use crate::takeover::take_over;
 use crate::transport::Lane;
 use bytes::Bytes;
+use journal::canary::Fault;
 use journal::{Damage, Liveness, LogPosition, ReclaimError, Slice};
 use machine::messaging::stream::Stream;
 use model::config::Settlement;
@@ -33,6 +34,9 @@ const AT_ONCE: usize = 32;
 /// Mends what can be mended, asking `peers`. What cannot be mended now must not hold up the rest: each
 /// `turn` begins with others.
 pub(crate) async fn mend<R: Runtime>(replica: &Arc<Replica<R>>, peers: &[NodeId], turn: usize) {
+    if replica.journal.faulty(Fault::MendNothing) {
+        return;
+    }
     let damaged = replica.journal.damage();
     let count = damaged.len();
     let mut other_form: BTreeMap<StreamId, Range<Offset>> = BTreeMap::new();

@@ -22,6 +22,14 @@ pub(crate) fn spoil<R: Runtime>(replica: &Replica<R>, request: &mut Request) -> 
             }
             None
         }
+        Request::Command(Command::Trim { to, .. }) => has(Fault::ForgetTrim).then_some(Reply::Trimmed { start: *to }),
+        Request::Command(Command::Settle { ranges, .. }) => {
+            if has(Fault::SettleTooMuch) {
+                ranges.iter_mut().for_each(|(from, _)| *from = from.saturating_sub(1));
+            }
+            has(Fault::ForgetSettlement).then_some(Reply::Done)
+        }
+        Request::Command(Command::SaveGroup { .. }) => has(Fault::ForgetGeneration).then_some(Reply::Done),
         Request::Command(Command::CommitOffsets { .. }) => has(Fault::ForgetCommit).then_some(Reply::Done),
         Request::Command(Command::DeleteTopic { .. }) => has(Fault::ForgetDeletion).then_some(Reply::Done),
         Request::Command(Command::AllocateProducerIds { count }) => {

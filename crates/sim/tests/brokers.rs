@@ -77,11 +77,15 @@ fn iteration_over_a_hash_map_gives_two_traces() {
     assert!(differ.is_some(), "each seed gives the same trace twice although it is run from a hash map");
 }
 
-/// Asserts that `fault` is caught, by what says `words`, within `most` seeds from `first` on, where it was caught last.
 fn caught(fault: Fault, first: u64, most: u64, words: &str) {
+    caught_in(Plan::default(), fault, first, most, words);
+}
+
+/// Asserts that `fault` is caught, by what says `words`, within `most` seeds from `first` on, where it was caught last.
+fn caught_in(plan: Plan, fault: Fault, first: u64, most: u64, words: &str) {
     let end = first + most;
     for from in (first..end).step_by(AT_ONCE) {
-        let summary = campaign(from..end.min(from + AT_ONCE as u64), Plan { fault: Some(fault), ..Plan::default() });
+        let summary = campaign(from..end.min(from + AT_ONCE as u64), Plan { fault: Some(fault), ..plan });
         if let Some(found) = summary.first_saying(words) {
             println!("{fault:?}: caught by {found:?}, {} seeds after {first}", from - first);
             return;
@@ -181,4 +185,44 @@ fn a_move_that_iterates_over_a_hash_map_is_caught() {
 fn a_position_told_by_anybody_is_caught() {
     caught(Fault::PositionsByAnybody, 0, 8, "is not linearizable");
     caught(Fault::PositionsByAnybody, 0, 8, "is told that it is at");
+}
+
+#[test]
+fn a_group_with_many_leaders_is_caught() {
+    caught(Fault::EveryMemberLeads, 0, 4, "does, too");
+}
+
+#[test]
+fn a_share_that_is_forgotten_is_caught() {
+    caught(Fault::ForgetShares, 0, 4, "and was given");
+}
+
+#[test]
+fn a_generation_that_is_forgotten_is_caught() {
+    caught(Fault::ForgetGeneration, 0, 8, "m is in generation");
+}
+
+#[test]
+fn a_trim_that_is_forgotten_is_caught() {
+    caught(Fault::ForgetTrim, 0, 4, "and started at");
+}
+
+#[test]
+fn a_client_that_is_not_answered_is_caught() {
+    caught(Fault::AnswerNoRepeat, 0, 8, "clients are not answered");
+}
+
+#[test]
+fn a_topic_that_only_some_nodes_know_is_caught() {
+    caught(Fault::LeaveOutTopics, 0, 4, "nodes know different topics");
+}
+
+#[test]
+fn a_replica_that_stays_where_it_was_is_caught() {
+    caught(Fault::KeepReplicas, 0, 8, " still");
+}
+
+#[test]
+fn damage_that_nobody_mends_is_caught() {
+    caught_in(Plan { flips: true, ..Plan::default() }, Fault::MendNothing, 0, 4, "damage stays");
 }

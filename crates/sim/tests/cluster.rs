@@ -146,6 +146,31 @@ fn a_record_that_is_read_before_it_is_committed_is_caught() {
 }
 
 #[test]
+fn two_records_acknowledged_at_one_offset_are_caught() {
+    caught(Fault::CommitAlone, 8, "two at @");
+}
+
+#[test]
+fn a_refusal_of_what_is_appended_is_caught() {
+    caught(Fault::RefuseAndAppend, 3, "which was refused");
+}
+
+#[test]
+fn a_settlement_that_is_forgotten_is_caught() {
+    caught(Fault::ForgetSettlement, 3, "is not settled any more");
+}
+
+#[test]
+fn a_settlement_of_too_much_is_caught() {
+    caught(Fault::SettleTooMuch, 5, "is settled, and nobody asked for it");
+}
+
+#[test]
+fn damage_that_nobody_mends_is_caught() {
+    caught_in(FLIPPED, Fault::MendNothing, 6, "damage stays");
+}
+
+#[test]
 fn iteration_over_a_hash_map_is_caught() {
     caught(Fault::HashMapIteration, 5, "the states of");
 }

@@ -146,6 +146,9 @@ impl Inner {
     /// Closes and removes the replicas that this node is not to have any more, once the shard's leader says
     /// that it is done without them: until then they may be needed to decide.
     async fn give_up_what_is_placed_elsewhere(&self, network: &dyn Network) {
+        if self.catalog().journal().faulty(Fault::KeepReplicas) {
+            return;
+        }
         let gone: Vec<ShardId> = {
             let machine = self.catalog().machine();
             let is_gone = |shard: &ShardId| match machine.catalog.placement(*shard) {

@@ -31,6 +31,29 @@ fn find_nothing(_: &Bytes, _: Timestamp, _: usize) -> Search {
     Search::Nothing
 }
 
+/// Asks where a log starts, and judges the answer.
+pub(super) async fn ask_for_start(caller: &mut Caller, log: &Log, door: &Door) -> Option<u64> {
+    let asked = now();
+    let (partition, which) = (log.partition.clone(), OffsetSpec::Earliest);
+    let query = OffsetQuery { partition, which, find: find_nothing, epoch: None };
+    let Some(Reply::Offsets(found)) = door.ask(Request::Offsets(vec![query])).await else {
+        caller.forget(log);
+        return None;
+    };
+    match found.into_iter().next() {
+        Some(Ok(FoundOffset { offset: Some(start), .. })) => {
+            let outcome = caller.scene.book.lock().starts(log.key, start.0, asked, now());
+            if let Err(wrong) = outcome {
+                caller.violation(format!("{} by {}: {wrong}", log.key, door.node));
+            }
+            return Some(start.0);
+        }
+        Some(Err(error)) => caller.heed(log, &error),
+        Some(Ok(_)) | None => caller.violation(format!("{}: no start by {}", log.key, door.node)),
+    }
+    None
+}
+
 impl Reader {
     pub(super) fn new(caller: Caller) -> Self {
         Reader { caller, places: BTreeMap::new() }
@@ -78,23 +101,8 @@ impl Reader {
 
     /// Asks where a log starts, to go on from there.
     async fn go_to_start(&mut self, log: &Log, door: &Door) {
-        let asked = now();
-        let (partition, which) = (log.partition.clone(), OffsetSpec::Earliest);
-        let query = OffsetQuery { partition, which, find: find_nothing, epoch: None };
-        let answer = match door.ask(Request::Offsets(vec![query])).await {
-            Some(Reply::Offsets(found)) => found.into_iter().next(),
-            _ => return self.caller.forget(log),
-        };
-        match answer {
-            Some(Ok(FoundOffset { offset: Some(start), .. })) => {
-                let outcome = self.caller.scene.book.lock().starts(log.key, start.0, asked, now());
-                if let Err(wrong) = outcome {
-                    self.caller.violation(format!("{} by {}: {wrong}", log.key, door.node));
-                }
-                self.places.insert(log.key, Place { next: start.0, since: now() });
-            }
-            Some(Err(error)) => self.caller.heed(log, &error),
-            Some(Ok(_)) | None => self.caller.violation(format!("{}: no start by {}", log.key, door.node)),
+        if let Some(start) = ask_for_start(&mut self.caller, log, door).await {
+            self.places.insert(log.key, Place { next: start, since: now() });
         }
     }
 

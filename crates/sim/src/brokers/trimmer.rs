@@ -1,14 +1,18 @@
-//! Trimmers: they remove the oldest records of logs, mostly a few of them, now and then all that were acknowledged.
+//! Trimmers: they remove the oldest records of logs, mostly a few of them, now and then all that were acknowledged, and
+//! ask where logs start.
 
 use super::caller::Caller;
 use super::logs::Log;
+use super::reader::ask_for_start;
 use crate::time::now;
 use broker::request::TrimPart;
 use broker::{Reply, Request};
 use model::Offset;
 
-/// In how many of a hundred cases it trims when it could, and in how many of these all that is acknowledged goes.
-const TRIM_PERCENT: u64 = 12;
+/// In how many of a hundred cases it does something, in how many of these it only asks, and in how many of the others
+/// all that is acknowledged goes.
+const TRIM_PERCENT: u64 = 16;
+const ASK_PERCENT: u64 = 25;
 const ALL_PERCENT: u64 = 25;
 
 /// See the module's documentation.
@@ -29,7 +33,11 @@ impl Trimmer {
             }
             let logs = self.caller.scene.logs.lock().all();
             let Some(log) = self.caller.rng.pick(&logs).cloned() else { continue };
-            self.trim(&log).await;
+            if !self.caller.rng.percent(ASK_PERCENT) {
+                self.trim(&log).await;
+            } else if let Some(door) = self.caller.leader(&log).await {
+                ask_for_start(&mut self.caller, &log, &door).await;
+            }
         }
     }
 

@@ -268,7 +268,7 @@ impl Known {
             {
                 let memory = self.records.get(&before.id).is_some_and(|record| record.memory);
                 if !(excused || memory && losses.may_lose(before.at)) {
-                    wrong.push(format!("{how} {id} at @{offset} at {at:?}, and {} at {:?}", before.id, before.at));
+                    wrong.push(format!("two at @{offset}: {how} {id} at {at:?}, and {} at {:?}", before.id, before.at));
                 }
             }
             if offset < content.start || content.found.get(&offset) == Some(&id) || excused {
