@@ -46,9 +46,7 @@ impl<R: Runtime> StateMachine<R> {
         if outcome.effects.iter().any(|effect| matches!(effect, Effect::StreamShrank(_) | Effect::StreamGone(_))) {
             self.replica.shrank.store(true, Relaxed);
         }
-        if !outcome.effects.is_empty() {
-            (self.replica.environment.on_effects)(self.replica.shard, &outcome.effects);
-        }
+        (self.replica.environment.on_effects)(self.replica.shard, &outcome.effects);
         Ok(outcome.replies)
     }
 }

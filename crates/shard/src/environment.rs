@@ -76,7 +76,7 @@ pub struct Environment {
     pub wall: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Runs what may block where it blocks nobody.
     pub offload: Arc<dyn Fn(Blocking) + Send + Sync>,
-    /// Told what applied entries ask for. Called from `apply`: it must not block. A snapshot stands for entries of
+    /// Told what each entry asks for that is applied, if anything. Called from `apply`: it must not block. A snapshot stands for entries of
     /// which nobody knows what they asked for: it is told as a change of the catalog, and [`Environment::on_role`]
     /// follows. So look at the state, and take what is told for a bell.
     pub on_effects: Arc<OnEffects>,

@@ -231,6 +231,8 @@ impl SimHome {
             Shard::start::<SimRuntime>(self.me, opened.journal.clone(), recovered.in_doubt, environment).await?;
         *opened.shard.lock() = Some(shard.clone());
         if origin == Origin::Found || self.fault == Some(Fault::FoundInsteadOfFollow) {
+        // As its checkpoint has it.
+        opened.compare_state(self.me, &self.states);
             shard.initialize(vec![self.me]).await?;
         }
         // Who decides alone need not wait to see whether somebody else leads.

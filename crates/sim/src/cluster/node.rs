@@ -146,6 +146,8 @@ impl Node {
         };
         *inside.lock() = Some(shard.clone());
         self.net.plug(self.id.0, self.starts, shard.clone());
+        // As its checkpoint has it.
+        self.states.lock().compare(&shard, self.id);
         self.running = Some(Running { shard, inside, life, had_files });
         Ok(())
     }

@@ -1,12 +1,11 @@
-//! The states of replicas, compared after the same entry: as they run, not only in the end.
+//! The states of replicas, compared after every entry: as they run, not only in the end. So whatever a checkpoint of one
+//! of them stands for has been compared, and what is made of a checkpoint, at a start or of another's snapshot, is
+//! compared, too.
 
 use journal::LogPosition;
 use model::NodeId;
 use shard::Shard;
 use std::collections::BTreeMap;
-
-/// Each so many entries the states are compared: a difference stays, so none is missed.
-const EVERY: u64 = 4;
 
 /// Digests by the entry they were taken after. An entry is known by its term and index: when a
 /// majority forgot an index, another entry may stand there.
@@ -20,10 +19,10 @@ pub(crate) struct States {
 impl States {
     /// Compares the state that the replica on `node` has just come to with the others'.
     pub(crate) fn compare(&mut self, shard: &Shard, node: NodeId) {
-        let index = shard.journal().applied();
-        if index.is_multiple_of(EVERY)
-            && let Some(term) = shard.journal().term_of(index)
-        {
+        let (index, whole) = (shard.journal().applied(), shard.applied());
+        // What a checkpoint covers may not be in the log any more.
+        let term = shard.journal().term_of(index).or((whole.index == index).then_some(whole.term));
+        if let Some(term) = term {
             self.add(node, LogPosition { term, index }, shard.machine().digest());
         }
     }
