@@ -67,6 +67,14 @@ impl Life {
     }
 }
 
+/// Waits for as long as whatever is done to a disk takes now: before a journal is opened there.
+pub(crate) async fn wait_for(disk: &SimDisk) {
+    let latency = disk.faults().latency;
+    if latency > 0 {
+        SimRuntime::sleep(Duration::from_micros(latency)).await;
+    }
+}
+
 /// Does what the writer asks for, in the time a disk takes.
 pub(crate) async fn drive(mut writer: Writer, life: Arc<Life>, disk: SimDisk, mut rng: Rng) {
     let mut pause = move |most: u64| {

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::process::{AllStates, Opened, Process};
 use super::shape::Shape;
 use crate::disk::{Faults, SimDisk, Tally};
-use crate::life::{Life, drive};
+use crate::life::{Life, drive, wait_for};
 use crate::rng::Rng;
 use crate::time::now;
 use crate::trace::Trace;
@@ -144,6 +144,7 @@ impl Home for SimHome {
         environment: Environment,
     ) -> BoxFuture<'_, Result<Box<dyn Local>, NodeError>> {
         Box::pin(async move {
+            wait_for(&self.hardware.disk(shard)).await;
             let (opened, recovered) = self.open(shard)?;
             match self.start_on(&opened, &recovered, origin, environment).await {
                 Ok(shard) => {
@@ -230,9 +231,9 @@ impl SimHome {
         let shard =
             Shard::start::<SimRuntime>(self.me, opened.journal.clone(), recovered.in_doubt, environment).await?;
         *opened.shard.lock() = Some(shard.clone());
-        if origin == Origin::Found || self.fault == Some(Fault::FoundInsteadOfFollow) {
         // As its checkpoint has it.
         opened.compare_state(self.me, &self.states);
+        if origin == Origin::Found || self.fault == Some(Fault::FoundInsteadOfFollow) {
             shard.initialize(vec![self.me]).await?;
         }
         // Who decides alone need not wait to see whether somebody else leads.

@@ -109,6 +109,12 @@ impl Process {
         self.rng.lock().fork()
     }
 
+    /// How much longer the slowest of its disks takes for everything now, in microseconds: nobody says on which one it is
+    /// that work may block.
+    fn latency(&self) -> u64 {
+        self.opened.lock().iter().map(|opened| opened.disk.faults().latency).max().unwrap_or_default()
+    }
+
     /// Runs a task that ends with the process.
     pub(super) fn spawn(&self, task: BoxFuture<'static, ()>) {
         if self.is_alive() {
@@ -156,7 +162,7 @@ impl Surroundings for Inside {
     }
 
     fn offload(&self, work: Box<dyn FnOnce() + Send>) {
-        let micros = self.0.rng.lock().between(10, 2_000);
+        let micros = self.0.rng.lock().between(10, 2_000) + self.0.latency();
         self.0.spawn(Box::pin(async move {
             SimRuntime::sleep(Duration::from_micros(micros)).await;
             work();

@@ -5,7 +5,7 @@ use super::net::{Net, Port};
 use super::shape::Shape;
 use super::states::States;
 use crate::disk::{Faults, SimDisk};
-use crate::life::{Life, drive};
+use crate::life::{Life, drive, wait_for};
 use crate::rng::Rng;
 use crate::time::{EPOCH_MILLIS, now};
 use crate::trace::Trace;
@@ -102,6 +102,7 @@ impl Node {
 
     async fn try_start(&mut self) -> Result<(), String> {
         self.starts += 1;
+        wait_for(&self.disk).await;
         let life = Life::new();
         let mut options = Options::new(ShardId(1), CacheBudget::new(self.shape.cache_bytes), self.rng.number());
         options.log_file_bytes = self.shape.log_file_bytes;
@@ -145,9 +146,9 @@ impl Node {
             }
         };
         *inside.lock() = Some(shard.clone());
-        self.net.plug(self.id.0, self.starts, shard.clone());
         // As its checkpoint has it.
         self.states.lock().compare(&shard, self.id);
+        self.net.plug(self.id.0, self.starts, shard.clone());
         self.running = Some(Running { shard, inside, life, had_files });
         Ok(())
     }
@@ -155,12 +156,12 @@ impl Node {
     fn environment(&mut self, life: &Arc<Life>, inside: Inside) -> Environment {
         let clock_error = self.clock_error.clone();
         let (states, node) = (self.states.clone(), self.id);
-        let (life, rng) = (life.clone(), Mutex::new(self.rng.fork()));
+        let (life, disk, rng) = (life.clone(), self.disk.clone(), Mutex::new(self.rng.fork()));
         Environment {
             transport: Arc::new(Port { net: self.net.clone(), node: self.id, start: self.starts }),
             wall: Arc::new(move || Timestamp(EPOCH_MILLIS + now().as_millis() as i64 + clock_error.load(SeqCst))),
             offload: Arc::new(move |work: Blocking| {
-                let (life, micros) = (life.clone(), rng.lock().between(10, 2_000));
+                let (life, micros) = (life.clone(), rng.lock().between(10, 2_000) + disk.faults().latency);
                 drop(SimRuntime::spawn(async move {
                     SimRuntime::sleep(Duration::from_micros(micros)).await;
                     if life.is_alive() {
