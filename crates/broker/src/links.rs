@@ -13,6 +13,7 @@ mod line;
 #[cfg(test)]
 mod tests;
 
+use crate::cluster::call::NodeCall;
 use bytes::Bytes;
 use dispatcher::Dispatcher;
 use futures::future::BoxFuture;
@@ -141,7 +142,12 @@ impl Links {
     /// # Errors
     /// [`TransportError::NotSent`] when the other certainly did nothing.
     pub(crate) async fn ask(&self, node: NodeId, call: Bytes, patience: Duration) -> Result<Bytes, TransportError> {
-        self.peers.call(node, CALLS, peer::Lane::Bulk, vec![call], patience).await.map_err(failed)
+        let lane = match NodeCall::lane_of(&call) {
+            Lane::Control => peer::Lane::Control,
+            Lane::Append => peer::Lane::Append,
+            Lane::Bulk => peer::Lane::Bulk,
+        };
+        self.peers.call(node, CALLS, lane, vec![call], patience).await.map_err(failed)
     }
 
     /// Ends all connections: our calls fail, and what was started for others may end within

@@ -10,7 +10,7 @@ pub enum Lane {
     Control,
     /// Replication.
     Append,
-    /// All that may take its time: snapshots, forwarded requests, reads.
+    /// All that may take its time: snapshots, reads, large requests.
     Bulk,
 }
 

@@ -4,7 +4,12 @@
 use bytes::Bytes;
 use machine::Reply;
 use machine::catalog::Endpoint;
-use model::{LeaderEpoch, NodeId, Offset, ShardId, StreamId, Timestamp};
+use model::wire::Wire;
+use model::{LeaderEpoch, NodeId, Offset, ShardId, StreamId, Timestamp, limit};
+use shard::Lane;
+
+/// Larger calls keep what is urgent waiting.
+const URGENT_BYTES_MAX: usize = 4 * limit::KIB;
 
 model::wire_enum! {
     /// What a node asks another.
@@ -84,6 +89,29 @@ model::wire_enum! {
             /// Of these streams.
             streams: Vec<StreamId>,
         },
+    }
+}
+
+impl NodeCall {
+    /// The lane in which a call travels, from its bytes. Clients, or what becomes of the cluster, wait for questions that
+    /// are small and whose answers are: these do not wait behind files and records.
+    #[must_use]
+    pub fn lane_of(call: &[u8]) -> Lane {
+        if call.len() > URGENT_BYTES_MAX {
+            return Lane::Bulk;
+        }
+        match NodeCall::from_wire(call) {
+            Ok(
+                NodeCall::Join { .. }
+                | NodeCall::Propose { .. }
+                | NodeCall::Standing { .. }
+                | NodeCall::HandOver { .. }
+                | NodeCall::Leading { .. }
+                | NodeCall::Epochs { .. }
+                | NodeCall::Unfit,
+            ) => Lane::Control,
+            Ok(NodeCall::Deliver { .. } | NodeCall::ReadOlder { .. } | NodeCall::Load) | Err(_) => Lane::Bulk,
+        }
     }
 }
 
@@ -200,10 +228,22 @@ model::wire_enum! {
 mod tests {
     use super::*;
     use crate::golden::golden;
-    use model::wire::Wire;
 
     fn endpoint(protocol: &'static str, port: u16) -> Endpoint {
         Endpoint { protocol: protocol.into(), host: "10.0.0.2".into(), port }
+    }
+
+    #[test]
+    fn what_is_small_and_waited_for_does_not_wait_behind_what_is_large() {
+        let lane = |call: NodeCall| NodeCall::lane_of(&call.to_wire());
+        let shard = ShardId(2);
+        assert_eq!(lane(NodeCall::Standing { shard }), Lane::Control);
+        let propose = |bytes| NodeCall::Propose { shard, command: vec![0; bytes].into() };
+        assert_eq!(lane(propose(100)), Lane::Control);
+        assert_eq!(lane(propose(URGENT_BYTES_MAX)), Lane::Bulk);
+        assert_eq!(lane(NodeCall::Deliver { from: ShardId(0), to: shard, items: Vec::new() }), Lane::Bulk);
+        assert_eq!(lane(NodeCall::Load), Lane::Bulk, "its answer is as large as what a node leads");
+        assert_eq!(NodeCall::lane_of(b"?"), Lane::Bulk);
     }
 
     #[test]

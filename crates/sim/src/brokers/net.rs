@@ -72,9 +72,9 @@ impl Sender {
         patience: Duration,
     ) -> Result<(u128, Bytes), TransportError> {
         let cluster = self.net.server(to).map(|server| server.cluster);
-        let passage = passage_of(&call);
+        let (lane, passage) = (NodeCall::lane_of(&call), passage_of(&call));
         let ask = move |server: Server| ask_node(&server, NodeId(0), &call);
-        let answer = bounded(self.carry(to, Lane::Control, passage, ask), patience).await?;
+        let answer = bounded(self.carry(to, lane, passage, ask), patience).await?;
         Ok((cluster.unwrap_or_default(), answer))
     }
 }
@@ -160,8 +160,8 @@ impl Transport for Port {
 impl Network for Port {
     fn ask(&self, node: NodeId, call: Bytes, patience: Duration) -> Answer {
         let from = self.me;
-        let passage = passage_of(&call);
-        let answer = self.carry(node, Lane::Control, passage, move |server| ask_node(&server, from, &call));
+        let (lane, passage) = (NodeCall::lane_of(&call), passage_of(&call));
+        let answer = self.carry(node, lane, passage, move |server| ask_node(&server, from, &call));
         Box::pin(bounded(answer, patience))
     }
 
