@@ -147,7 +147,7 @@ fn a_record_that_is_read_before_it_is_committed_is_caught() {
 
 #[test]
 fn two_records_acknowledged_at_one_offset_are_caught() {
-    caught(Fault::CommitAlone, 8, "two at @");
+    caught(Fault::CommitAlone, 12, "two at @");
 }
 
 #[test]

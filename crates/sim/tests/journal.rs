@@ -32,12 +32,12 @@ fn nothing_is_found_where_compaction_runs() {
 
 #[test]
 fn a_reader_that_stalls_at_a_gap_is_caught() {
-    caught_in(COMPACTED, Fault::StallAtGaps, 20);
+    caught_in(COMPACTED, Fault::StallAtGaps, 20, "a reader stalls");
 }
 
 #[test]
 fn compaction_that_is_not_synced_is_caught() {
-    caught_in(COMPACTED, Fault::NoFsync, 20);
+    caught_in(COMPACTED, Fault::NoFsync, 20, "damaged at byte");
 }
 
 #[test]
@@ -59,40 +59,41 @@ fn the_same_seed_gives_the_same_trace() {
     }
 }
 
-/// Asserts that `fault` is caught at least once within `seeds` seeds.
-fn caught(fault: Fault, seeds: u64) {
-    caught_in(Plan::default(), fault, seeds);
+fn caught(fault: Fault, seeds: u64, words: &str) {
+    caught_in(Plan::default(), fault, seeds, words);
 }
 
 #[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
-fn caught_in(plan: Plan, fault: Fault, seeds: u64) {
+fn caught_in(plan: Plan, fault: Fault, seeds: u64, words: &str) {
     let summary = campaign(0..seeds, Plan { fault: Some(fault), ..plan });
-    let first = summary.failures.first().map(|outcome| (outcome.seed, outcome.violation.clone()));
-    println!("{fault:?}: caught by {} of {seeds} seeds, first {first:?}", summary.failures.len());
-    assert!(first.is_some(), "{fault:?} is not caught within {seeds} seeds");
+/// Asserts that `fault` is caught at least once within `seeds` seeds, by what says `words`.
+
+    let found = summary.first_saying(words);
+    println!("{fault:?}: caught by {} of {seeds} seeds, first {found:?}", summary.failures.len());
+    assert!(found.is_some(), "{fault:?} is not caught within {seeds} seeds: {summary}");
 }
 
 #[test]
 fn a_journal_that_does_not_sync_is_caught() {
-    caught(Fault::NoFsync, 20);
+    caught(Fault::NoFsync, 20, "damaged at byte");
 }
 
 #[test]
 fn a_forgotten_vote_is_caught() {
-    caught(Fault::VoteNotPersisted, 20);
+    caught(Fault::VoteNotPersisted, 20, "vote None was found");
 }
 
 #[test]
 fn a_checkpoint_ahead_of_the_flush_is_caught() {
-    caught(Fault::CheckpointAheadOfFlush, 300);
+    caught(Fault::CheckpointAheadOfFlush, 300, "was purged");
 }
 
 #[test]
 fn evicted_unflushed_bytes_are_caught() {
-    caught(Fault::EvictUnflushed, 300);
+    caught(Fault::EvictUnflushed, 300, "is not in the log");
 }
 
 #[test]
 fn truncation_that_is_off_by_one_is_caught() {
-    caught(Fault::TruncateOffByOne, 20);
+    caught(Fault::TruncateOffByOne, 20, "the log ends at");
 }

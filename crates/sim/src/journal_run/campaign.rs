@@ -42,6 +42,15 @@ pub fn campaign(seeds: impl Iterator<Item = u64>, plan: Plan) -> Summary {
 }
 
 impl Summary {
+    /// The first seed that found something which says `words`, and what it says.
+    #[must_use]
+    pub fn first_saying(&self, words: &str) -> Option<(u64, &str)> {
+        self.failures.iter().find_map(|outcome| {
+            let said = outcome.violation.as_deref()?;
+            said.contains(words).then_some((outcome.seed, said))
+        })
+    }
+
     /// How fast it went.
     #[must_use]
     pub fn pace(&self) -> Pace {
