@@ -6,6 +6,7 @@ use crate::outcome::Outcome;
 use crate::pace::Pace;
 use crate::trace::Trace;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,9 +63,23 @@ pub fn campaign<K: Kind>(seeds: impl Iterator<Item = u64> + Send, kind: K) -> Su
     summary
 }
 
-/// The seeds in a text: the first word of each line that is a number; the rest says why it is kept.
-pub fn kept_seeds(text: &str) -> impl Iterator<Item = u64> + '_ {
-    text.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok())
+/// The seeds in a text by the flags that `sim` is told with them: of each line that begins with a number, that one and
+/// the words right behind it that begin with two dashes. The rest says why it is kept.
+#[must_use]
+pub fn kept_seeds(text: &str) -> BTreeMap<Vec<&str>, Vec<u64>> {
+    let mut kept: BTreeMap<Vec<&str>, Vec<u64>> = BTreeMap::new();
+    for line in text.lines() {
+        let mut words = line.split_whitespace();
+        if let Some(seed) = words.next().and_then(|word| word.parse().ok()) {
+            kept.entry(words.take_while(|word| word.starts_with("--")).collect()).or_default().push(seed);
+        }
+    }
+    kept
+}
+
+/// The number of rounds that a flag stands for, if it does.
+pub(crate) fn rounds_of(flag: &str) -> Option<u64> {
+    flag.strip_prefix("--rounds=")?.parse().ok()
 }
 
 impl<K: Kind> Summary<K> {
@@ -113,5 +128,18 @@ impl<K: Kind> fmt::Display for Summary<K> {
             0 => write!(f, "nothing was found in {}", self.pace()),
             failed => write!(f, "{failed} seeds failed of {}", self.pace()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_kept_with_their_flags() {
+        let kept = kept_seeds("# Why.\n\n7  lost --flips\n9 --flips --rounds=12 lost\n8\n10 --flips --rounds=12\n");
+        let expected = [(vec![], vec![7, 8]), (vec!["--flips", "--rounds=12"], vec![9, 10])];
+        assert_eq!(kept.into_iter().collect::<Vec<_>>(), expected);
+        assert_eq!((rounds_of("--rounds=12"), rounds_of("--rounds"), rounds_of("--flips")), (Some(12), None, None));
     }
 }

@@ -100,6 +100,23 @@ pub struct Plan {
     pub compaction: bool,
 }
 
+impl Plan {
+    /// The plan that these of `sim`'s flags mean.
+    ///
+    /// # Errors
+    /// When one of them means nothing here.
+    pub fn of_flags(flags: &[&str]) -> Result<Self, String> {
+        let mut plan = Plan::default();
+        for flag in flags {
+            match *flag {
+                "--compaction" => plan.compaction = true,
+                other => return Err(format!("{other} means nothing to a journal")),
+            }
+        }
+        Ok(plan)
+    }
+}
+
 /// Runs `seed` as `plan` says.
 #[must_use]
 pub fn run(seed: u64, plan: Plan, trace: &Trace) -> Outcome {

@@ -42,9 +42,12 @@ fn compaction_that_is_not_synced_is_caught() {
 
 #[test]
 fn what_was_found_once_is_not_found_again() {
-    let summary = campaign(kept_seeds(include_str!("../seeds/journal.txt")), Plan::default());
-    assert!(summary.seeds > 0, "the file of seeds is not read");
-    assert!(summary.failures.is_empty(), "{summary}");
+    let kept = kept_seeds(include_str!("../seeds/journal.txt"));
+    assert!(!kept.is_empty(), "the file of seeds is not read");
+    for (flags, seeds) in kept {
+        let summary = campaign(seeds.into_iter(), Plan::of_flags(&flags).unwrap());
+        assert!(summary.failures.is_empty(), "{summary}");
+    }
 }
 
 #[test]
@@ -63,11 +66,10 @@ fn caught(fault: Fault, seeds: u64, words: &str) {
     caught_in(Plan::default(), fault, seeds, words);
 }
 
+/// Asserts that `fault` is caught at least once within `seeds` seeds, by what says `words`.
 #[allow(clippy::print_stdout, reason = "how often it is caught is shown with --nocapture")]
 fn caught_in(plan: Plan, fault: Fault, seeds: u64, words: &str) {
     let summary = campaign(0..seeds, Plan { fault: Some(fault), ..plan });
-/// Asserts that `fault` is caught at least once within `seeds` seeds, by what says `words`.
-
     let found = summary.first_saying(words);
     println!("{fault:?}: caught by {} of {seeds} seeds, first {found:?}", summary.failures.len());
     assert!(found.is_some(), "{fault:?} is not caught within {seeds} seeds: {summary}");

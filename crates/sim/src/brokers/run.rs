@@ -17,7 +17,7 @@ use super::reader::Reader;
 use super::register::Register;
 use super::shape::Shape;
 use super::trimmer::Trimmer;
-use crate::campaign::Kind;
+use crate::campaign::{Kind, rounds_of};
 use crate::facts::Counts;
 use crate::net::Weather;
 use crate::outcome::Outcome;
@@ -56,6 +56,23 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Plan { fault: None, rounds: 6, flips: false }
+    }
+}
+
+impl Plan {
+    /// The plan that these of `sim`'s flags mean.
+    ///
+    /// # Errors
+    /// When one of them means nothing here.
+    pub fn of_flags(flags: &[&str]) -> Result<Self, String> {
+        let mut plan = Plan::default();
+        for flag in flags {
+            match *flag {
+                "--flips" => plan.flips = true,
+                other => plan.rounds = rounds_of(other).ok_or_else(|| format!("{other} means nothing to brokers"))?,
+            }
+        }
+        Ok(plan)
     }
 }
 

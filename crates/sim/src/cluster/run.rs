@@ -12,7 +12,7 @@ use super::node::Node;
 use super::shape::{Keeping, Shape};
 use super::states::States;
 use super::{is_durable, record};
-use crate::campaign::Kind;
+use crate::campaign::{Kind, rounds_of};
 use crate::disk::Faults;
 use crate::facts::Counts;
 use crate::net::Weather;
@@ -52,6 +52,25 @@ pub struct Plan {
 impl Default for Plan {
     fn default() -> Self {
         Plan { fault: None, rounds: 8, compaction: false, flips: false, grow: false }
+    }
+}
+
+impl Plan {
+    /// The plan that these of `sim`'s flags mean.
+    ///
+    /// # Errors
+    /// When one of them means nothing here.
+    pub fn of_flags(flags: &[&str]) -> Result<Self, String> {
+        let mut plan = Plan::default();
+        for flag in flags {
+            match *flag {
+                "--compaction" => plan.compaction = true,
+                "--flips" => plan.flips = true,
+                "--grow" => plan.grow = true,
+                other => plan.rounds = rounds_of(other).ok_or_else(|| format!("{other} means nothing to a shard"))?,
+            }
+        }
+        Ok(plan)
     }
 }
 
