@@ -20,15 +20,21 @@ def said(broker) -> str:
     return broker.stderr.read_text()
 
 
-def metric(broker, name: str, **labels: str) -> float:
-    """The sum of a metric over its labels, or over those samples that have these."""
+def samples(broker, name: str) -> dict[str, float]:
+    """A metric by its labels, as they are written."""
     with urllib.request.urlopen(f"http://{broker.http}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    found = [line for line in lines if line.split("{")[0].split(" ")[0] == name]
+    found = [line.rsplit(" ", 1) for line in lines if line.split("{")[0].split(" ")[0] == name]
+    assert found, f"no metric is called {name}"
+    return {sample.removeprefix(name): float(value) for sample, value in found}
+
+
+def metric(broker, name: str, **labels: str) -> float:
+    """The sum of a metric over its labels, or over those samples that have these."""
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
-    samples = [float(line.rsplit(" ", 1)[1]) for line in found if all(label in line for label in wanted)]
-    assert samples, f"no metric is called {name}"
-    return sum(samples)
+    found = [value for sample, value in samples(broker, name).items() if all(label in sample for label in wanted)]
+    assert found, f"nothing of {name} has {labels}"
+    return sum(found)
 
 
 def wait_until(what: str, condition, seconds: float = 10):

@@ -215,6 +215,27 @@ def fetch(connection: Connection, topic: str, partition: int = 0, offset: int = 
     return fetched(connection.ask(FETCH, 4, fetch_body(topic, partition, offset, **more)))
 
 
+def fetch_in_rack(connection: Connection, topic: str, partition: int, offset: int, rack: str) -> Fetched:
+    """From the node that is asked, which need not lead, unless another one is in the rack. By version 11, the first
+    that says in which rack a client is, and outside of any session."""
+    head = struct.pack(">iiiibii", -1, 0, 1, 1 << 20, 0, 0, -1)
+    place = struct.pack(">i", 1) + text(topic) + struct.pack(">iiiqqi", 1, partition, -1, offset, -1, 1 << 20)
+    answer = connection.ask(FETCH, 11, head + place + struct.pack(">i", 0) + text(rack))
+
+    def of_partition(answer):
+        answer.i32()
+        error, end = answer.i16(), answer.i64()
+        answer.i64(), answer.i64()
+        answer.array(lambda _: (answer.i64(), answer.i64()))
+        assert answer.i32() == -1, "sent to another node"
+        return Fetched(error, end, answer.bytes())
+
+    assert (answer.i32(), answer.i16(), answer.i32()) == (0, 0, 0)
+    ((outcome,),) = answer.array(lambda answer: (answer.text(), answer.array(of_partition))[1])
+    answer.end()
+    return outcome
+
+
 def metadata(connection: Connection, topics: list[str] | None, create: bool) -> dict[str, tuple[int, int]]:
     """Error code and number of partitions of each topic."""
     def partition(answer):
@@ -341,17 +362,27 @@ def batch(
     return BATCH_HEAD.pack(0, length, -1, magic, checksum, *fields)[:COVERED] + covered
 
 
+def whole_batches(records: bytes) -> list[bytes]:
+    """Those in what Fetch returned. Of the last there may be only a part."""
+    found, at = [], 0
+    while at + BATCH_HEAD.size <= len(records):
+        length = 12 + struct.unpack_from(">i", records, at + 8)[0]
+        if at + length > len(records):
+            break
+        found.append(records[at : at + length])
+        at += length
+    return found
+
+
+def next_offset(batch: bytes) -> int:
+    """The offset behind a batch's last record."""
+    return struct.unpack_from(">q", batch)[0] + struct.unpack_from(">i", batch, COVERED + 2)[0] + 1
+
+
 def codecs(records: bytes, larger_than: int = 0) -> list[int]:
     """The codec of each whole batch in what Fetch returned."""
-    found = []
-    while len(records) >= BATCH_HEAD.size:
-        length = 12 + struct.unpack_from(">i", records, 8)[0]
-        if length > len(records):
-            break
-        if length > larger_than:
-            found.append(struct.unpack_from(">h", records, COVERED)[0] & 7)
-        records = records[length:]
-    return found
+    batches = [batch for batch in whole_batches(records) if len(batch) > larger_than]
+    return [struct.unpack_from(">h", batch, COVERED)[0] & 7 for batch in batches]
 
 
 def old_message_set(value: bytes, magic: int) -> bytes:

@@ -2,11 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 
 from history import History, Look, Records, Span, Value
 
 # Of one kind, more would not be read.
 SHOWN = 5
+# The batches of each partition as each node's replica has them, by partition and node.
+Replicas = dict[int, dict[int, list[bytes]]]
+# What finished files take and what they may take, in bytes, by node and shard.
+Disks = dict[int, dict[str, tuple[float, float]]]
 
 
 def violations(history: History, log: dict[int, Records]) -> list[str]:
@@ -23,6 +28,11 @@ def violations(history: History, log: dict[int, Records]) -> list[str]:
         moved_back(history.looks),
     ]
     return history.failures[:SHOWN] + [what for check in checks for what in few(check)]
+
+
+def violations_of_nodes(replicas: Replicas, disks: Disks) -> list[str]:
+    """All that is wrong with what nodes have, each on its own, once they have everything."""
+    return [what for check in [differing(replicas), oversized(disks)] for what in few(check)]
 
 
 def few(found: Iterator[str]) -> list[str]:
@@ -114,3 +124,22 @@ def moved_back(looks: list[Look]) -> Iterator[str]:
         if look.found < at_least:
             yield f"the group is at {look.found} of partition {look.partition}, {at_least} was committed before"
         seen[look.partition] = max(seen[look.partition], look.found)
+
+
+def differing(replicas: Replicas) -> Iterator[str]:
+    """Replicas have the same bytes in the same batches: whoever leads next goes on with what all were told."""
+    for partition, by_node in replicas.items():
+        (first, expected), *others = by_node.items()
+        for node, batches in others:
+            pairs = enumerate(zip_longest(expected, batches))
+            nth = next((nth for nth, (one, other) in pairs if one != other), None)
+            if nth is not None:
+                yield f"nodes {first} and {node} differ in batch {nth} of partition {partition}"
+
+
+def oversized(disks: Disks) -> Iterator[str]:
+    """Finished files take no more than is promised: twice what is alive, what the log needs, and 256 MiB."""
+    for node, by_shard in disks.items():
+        for shard, (taken, bound) in by_shard.items():
+            if taken > bound:
+                yield f"files of {shard} take {taken:.0f} bytes on node {node}, which may be {bound:.0f}"

@@ -12,6 +12,7 @@ import reader
 from agent import Agent
 from cluster import Cluster, leaders
 from history import History, Look, Records, Span, Value
+from replicas import disks, read_replicas
 
 PARTITIONS = 4
 GROUP = "readers"
@@ -356,7 +357,8 @@ class Load:
             client.abandon()
 
     def finish(self) -> int:
-        """Ends it and checks all that the clients were told. How many records there are."""
+        """Ends it and checks all that the clients were told, and what each node has of it. How many records there
+        are."""
         for writer in self.writers:
             writer.finish()
         log = read(self.cluster, self.topic)
@@ -369,6 +371,7 @@ class Load:
         self.watcher.stop()
         assert reached == ends, f"readers are at {reached} of {ends}; {self.history.errors[-checks.SHOWN:]}"
         found = checks.violations(self.history, log)
+        found += checks.violations_of_nodes(read_replicas(self.cluster, self.topic, ends), disks(self.cluster))
         assert found == [], "\n".join(found)
         return sum(ends.values())
 

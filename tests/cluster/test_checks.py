@@ -92,6 +92,37 @@ def test_of_many_alike_a_few_are_shown():
     assert "and 1 more like that" in found
 
 
+def replicas() -> dict:
+    """Two partitions on three nodes, which have the same of them."""
+    return {partition: {node: [b"one", b"two", b"three"] for node in [1, 2, 3]} for partition in range(PARTITIONS)}
+
+
+def disks() -> dict:
+    return {node: {"shard 1": (100.0, 200.0), "shard 2": (0.0, 200.0)} for node in [1, 2, 3]}
+
+
+FAULTS_OF_NODES = {
+    "a replica has another batch": (lambda has, _: has[1][2].__setitem__(1, b"TWO"), "nodes 1 and 2 differ in batch 1"),
+    "a replica lacks the end": (lambda has, _: has[0][3].pop(), "nodes 1 and 3 differ in batch 2 of partition 0"),
+    "a replica has more": (lambda has, _: has[0][3].append(b"four"), "nodes 1 and 3 differ in batch 3 of partition 0"),
+    "the others have more": (lambda has, _: has[1][1].clear(), "nodes 1 and 3 differ in batch 0 of partition 1"),
+    "files are too large": (lambda _, take: take[2].update({"shard 1": (201.0, 200.0)}), "201 bytes on node 2"),
+}
+
+
+def test_nothing_is_found_where_nodes_are_well():
+    assert checks.violations_of_nodes(replicas(), disks()) == []
+    assert checks.violations_of_nodes({0: {1: []}}, {}) == [], "alone"
+
+
+@pytest.mark.parametrize(("fault", "said"), FAULTS_OF_NODES.values(), ids=FAULTS_OF_NODES)
+def test_a_fault_of_nodes_is_found(fault, said):
+    has, take = replicas(), disks()
+    fault(has, take)
+    found = checks.violations_of_nodes(has, take)
+    assert any(said in what for what in found), found
+
+
 def test_the_longest_silence_is_the_one_that_ended_since(monkeypatch):
     told = History()
     for number, moment in enumerate([0.0, 5.0, 5.5, 7.5, 8.0]):
