@@ -3,12 +3,14 @@ hang, disks that fill up or are slow, clocks that are wrong, machines that burn 
 are those of the other tests; what was found goes into docs/reliability.md.
 """
 
+import errno
 import os
 import random
 import shutil
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +20,16 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 import network
+import wire
 from clocks import COMPILER, Clocks
-from cluster import Cluster, Node
+from cluster import Cluster, Node, leaders
 from conftest import CLUSTERS
 from environment import setting
-from load import PARTITIONS, TURN_SECONDS, Load
+from load import PARTITIONS, TURN_SECONDS, Load, read
 from network import CLIENTS, Network, address, own_namespace
 from reliability import ROWS, Row
 from router import Weather
+from wire import KAFKA_STORAGE_ERROR
 
 pytestmark = [pytest.mark.python, pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -37,6 +41,7 @@ SILENCE_SECONDS_BAD = 100
 TURN_SECONDS_BAD = 0.05
 SKEW_MILLIS = 40_000
 DISK_BYTES = 192 << 20
+FULL_SECONDS = 5
 SYNC_DELAY_MICROS = 150_000
 
 
@@ -197,9 +202,10 @@ class Trial:
 
 @pytest.fixture
 def trial(request, cluster, new_load, start_agent, setting_of, quick, measured):
-    """trial(what, times): a cluster under load to which that happens. With `bad` the network carries little."""
+    """trial(what, times): a cluster under load to which that happens. With `bad` the network carries little; nothing
+    can be written for up to `outage` seconds."""
 
-    def start(what: str, times: int, bad: bool = False) -> Trial:
+    def start(what: str, times: int, bad: bool = False, outage: float = 0) -> Trial:
         cluster.form(setting_of.nodes)
         agents = [] if setting_of.client == "confluent-kafka" else [start_agent(setting_of.client)]
         times = 1 if quick else max(1, round(times * setting_of.share))
@@ -209,7 +215,7 @@ def trial(request, cluster, new_load, start_agent, setting_of, quick, measured):
             request.config.stash[ROWS].append(row)
 
         load = new_load(*agents, turn_seconds=TURN_SECONDS_BAD if bad else TURN_SECONDS)
-        limit = SILENCE_SECONDS_BAD if bad else SILENCE_SECONDS
+        limit = outage + (SILENCE_SECONDS_BAD if bad else SILENCE_SECONDS)
         return Trial(what, setting_of, cluster, load, times, limit, report)
 
     return start
@@ -419,10 +425,12 @@ class Ballast:
     RECORD = bytes(256 << 10)
     SECONDS = 60
 
-    def __init__(self, cluster: Cluster):
+    def __init__(self, cluster: Cluster, partitions: int = PARTITIONS):
+        self.cluster = cluster
         self.topic = "ballast"
+        self.partitions = partitions
         self.admin = AdminClient({"bootstrap.servers": cluster.kafka})
-        new = NewTopic(self.topic, num_partitions=PARTITIONS, replication_factor=-1)
+        new = NewTopic(self.topic, num_partitions=partitions, replication_factor=-1)
         self.admin.create_topics([new])[self.topic].result(30)
         self.producer = Producer({"bootstrap.servers": cluster.kafka, "acks": "all", "log_level": 2})
 
@@ -430,11 +438,26 @@ class Ballast:
         deadline = time.monotonic() + self.SECONDS
         while not done():
             assert time.monotonic() < deadline, "a disk that is full is not noticed"
-            for partition in range(PARTITIONS):
+            for partition in range(self.partitions):
                 self.producer.produce(self.topic, self.RECORD, partition=partition)
             # What is refused is not missed.
             self.producer.flush(1)
             self.producer.purge()
+
+    def takes_nothing(self) -> bool:
+        """Whether every partition refuses one more record for want of room, but for those whose leaders wait."""
+        led = leaders(self.cluster.kafka, self.topic)
+        with ThreadPoolExecutor(self.partitions) as pool:
+            answers = set(pool.map(self._answer, led.keys(), led.values()))
+        return KAFKA_STORAGE_ERROR in answers and answers <= {KAFKA_STORAGE_ERROR, None}
+
+    def _answer(self, partition: int, leader: int) -> int | None:
+        """To one more record; None without an answer."""
+        try:
+            with wire.Connection(self.cluster.nodes[leader].kafka, timeout=3) as connection:
+                return wire.produce(connection, self.topic, partition, wire.batch([b"one more"])).error
+        except (KeyError, EOFError, OSError):
+            return None
 
     def end(self):
         """What it takes is free again."""
@@ -456,18 +479,41 @@ class SmallDisks(Hosts):
 
     def fill(self, node: Host):
         """Leaves no room, and writes until the node has noticed: it goes on in files that it has."""
-        with open(node.data / "balloon", "wb") as balloon:
-            try:
-                while True:
-                    balloon.write(bytes(1 << 20))
-                    balloon.flush()
-            except OSError:
-                pass
+        self.blow_up(node)
         ballast = Ballast(self)
         try:
-            ballast.write_until(lambda: "has no room on disk" in node.health()[1])
+            ballast.write_until(lambda: self.is_full(node))
         finally:
             ballast.end()
+
+    def fill_all(self) -> Ballast:
+        """The same of all nodes, until every shard takes nothing more. It cannot be deleted until there is room."""
+        # So many that each shard gets one.
+        ballast = Ballast(self, 4 * PARTITIONS)
+
+        def takes_nothing() -> bool:
+            self.keep_full()
+            return all(map(self.is_full, self.running())) and ballast.takes_nothing()
+
+        ballast.write_until(takes_nothing)
+        return ballast
+
+    def keep_full(self):
+        """Takes what nodes have given back of their own."""
+        for node in self.running():
+            self.blow_up(node)
+
+    def is_full(self, node: Host) -> bool:
+        return "has no room on disk" in node.health()[1]
+
+    def blow_up(self, node: Host):
+        with open(node.data / "balloon", "ab") as balloon:
+            for size in [1 << 20, 1 << 12]:
+                try:
+                    while True:
+                        os.write(balloon.fileno(), bytes(size))
+                except OSError as error:
+                    assert error.errno == errno.ENOSPC, error
 
     def empty(self, node: Host):
         (node.data / "balloon").unlink()
@@ -487,6 +533,32 @@ def test_disks_that_are_full_for_a_while(trial):
         trial.cluster.fill(victim)
         yield
         trial.cluster.empty(victim)
+
+    trial.suffer(broken)
+
+
+@pytest.mark.hosts(SmallDisks, needs=["mkfs.ext4", "mount"])
+def test_all_disks_are_full_at_once(trial):
+    """Writers are told so and wait, readers read, and with room it goes on by itself."""
+    trial = trial(f"all disks full at once, {FULL_SECONDS} s and longer", 2, outage=FULL_SECONDS + Ballast.SECONDS)
+    cluster, load = trial.cluster, trial.load
+
+    @contextmanager
+    def broken(_):
+        ballast = cluster.fill_all()
+        full = time.monotonic()
+        acknowledged = load.writers[0].progress()
+        there = read(cluster, load.topic)
+        assert all(len(there[partition]) >= count for partition, count in enumerate(acknowledged))
+        while time.monotonic() < full + FULL_SECONDS:
+            cluster.keep_full()
+            time.sleep(0.1)
+        assert ballast.takes_nothing()
+        for node in cluster.running():
+            cluster.empty(node)
+        load.wait_for_more(SILENCE_SECONDS)
+        yield
+        ballast.end()
 
     trial.suffer(broken)
 
