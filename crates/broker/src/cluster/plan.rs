@@ -191,7 +191,9 @@ pub fn next_move(
     })
 }
 
-/// The nodes that are to have a shard's replicas instead of those that have them: those that stay first.
+/// The nodes that are to have a shard's replicas instead of those that have them: those that stay first. Where there
+/// are more than `replication` now, nobody loses one but nodes that are to leave: each node has a setting of its own,
+/// and one that was given less must not thin out what the others were to keep as soon as it leads the catalog.
 fn replaced(
     catalog: &Catalog,
     placement: &Placement,
@@ -204,10 +206,11 @@ fn replaced(
         let Some(best) = best(active, &replicas, load) else { break };
         replicas.push(best);
     }
-    // Better on a node that is to leave than nowhere.
+    // Better on a node that is to leave than nowhere, but for those of more than there have to be.
+    let needed = placement.replicas.len().min(replication);
     let leaving = placement.replicas.iter().filter(|node| !active.contains_key(node));
     for node in leaving.filter(|node| catalog.node(**node).is_some_and(|row| row.state != NodeState::Removed)) {
-        if replicas.len() < placement.replicas.len() {
+        if replicas.len() < needed {
             replicas.push(*node);
         }
     }
@@ -491,12 +494,13 @@ pub(super) mod tests {
     pub(in super::super) struct World {
         pub(in super::super) machine: Machine,
         index: u64,
+        replication: usize,
     }
 
     impl World {
         /// With shards on node 1.
         pub(in super::super) fn new(shards: u32) -> Self {
-            let mut world = World { machine: Machine::new(ShardId::CATALOG), index: 0 };
+            let mut world = World { machine: Machine::new(ShardId::CATALOG), index: 0, replication: 3 };
             world.apply(Command::AddShards { shards: (1..=shards).map(ShardId).collect() });
             world.apply(Command::Barrier { version: VERSION_OF_NODES });
             world
@@ -542,7 +546,8 @@ pub(super) mod tests {
                     continue;
                 }
                 let catalog = &self.machine.catalog;
-                let next = next_move(catalog, 3, NodeId(1), &BTreeSet::new()).or_else(|| next_shard(catalog));
+                let next = next_move(catalog, self.replication, NodeId(1), &BTreeSet::new());
+                let next = next.or_else(|| next_shard(catalog));
                 let Some(Move { shard, revision, replicas, preferred }) = next.or_else(|| next_balance(catalog)) else {
                     return moves;
                 };
@@ -598,6 +603,28 @@ pub(super) mod tests {
         world.set(3, NodeState::Active);
         let loads = world.loads(&[1, 3, 4, 5]);
         assert!(loads.iter().all(|(replicas, leads)| *replicas == 3 && *leads == 1), "{loads:?}");
+    }
+
+    #[test]
+    fn what_is_more_than_there_has_to_be_goes_only_with_a_node_that_is_to_leave() {
+        let mut world = World::new(2);
+        world.replication = 5;
+        (1..=5).for_each(|node| world.join(node, None));
+        assert_eq!(world.loads(&[1, 2, 3, 4, 5]), [(5, 1); 5]);
+        world.replication = 3;
+        assert_eq!(world.settle(), 0);
+        let replicas = |world: &World| world.loads(&[1, 2, 3, 4, 5]).into_iter().map(|load| load.0).collect::<Vec<_>>();
+        world.set(5, NodeState::Draining);
+        assert_eq!(replicas(&world), [5, 5, 5, 5, 0]);
+        world.set(4, NodeState::Draining);
+        assert_eq!(replicas(&world), [5, 5, 5, 0, 0]);
+        // Now there are no more than there have to be.
+        world.set(3, NodeState::Draining);
+        assert_eq!(replicas(&world), [5, 5, 5, 0, 0]);
+        world.set(4, NodeState::Active);
+        assert_eq!(replicas(&world), [5, 5, 0, 5, 0]);
+        [3, 5].into_iter().for_each(|node| world.set(node, NodeState::Active));
+        assert_eq!(world.loads(&[1, 2, 3, 4, 5]), [(3, 1); 5]);
     }
 
     #[test]
