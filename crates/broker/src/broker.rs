@@ -4,6 +4,7 @@ use crate::cluster::ClusterConfig;
 use crate::cluster::desk::NodeDesk;
 use crate::cluster::entrance::Entrance;
 use crate::cluster::epochs::Epochs;
+use crate::cluster::errand::Service;
 use crate::cluster::leaders::Leaders;
 use crate::cluster::load::Load;
 use crate::cluster::network::Network;
@@ -141,6 +142,8 @@ pub(crate) struct Inner {
     pub(crate) reach: Reach,
     /// Turns to propose for other nodes.
     pub(crate) forwards: Arc<Semaphore>,
+    /// Where what clients of other nodes want is done.
+    pub(crate) service: Service,
     pub(crate) waiters: Arc<Waiters>,
     pub(crate) changes: Arc<Changes>,
     pub(crate) groups: Groups,
@@ -287,6 +290,7 @@ impl Broker {
             epochs: Epochs::default(),
             reach: Reach::default(),
             forwards: Arc::new(Semaphore::new(limit::FORWARDS_MAX)),
+            service: Service::default(),
             waiters,
             changes,
             groups,

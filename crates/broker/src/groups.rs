@@ -20,7 +20,7 @@ use model::limit;
 use model::{NodeId, ShardId, StreamId, Timestamp, TopicId};
 use parking_lot::RwLock;
 use shard::{ProposeError, Request as ShardRequest, Shard};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -390,14 +390,14 @@ impl Task {
     }
 }
 
-/// The groups of a coordinator; none when another node has it.
-async fn list(task: &mpsc::Sender<Ask>) -> Result<Vec<ListedGroup>, BrokerError> {
+/// The groups of a coordinator, unless another node has it.
+async fn list(task: &mpsc::Sender<Ask>) -> Result<Option<Vec<ListedGroup>>, BrokerError> {
     let (answer, wait) = oneshot::channel();
     let ask = Ask::Group { request: GroupRequest::List, answer };
     task.send(ask).await.map_err(|_| BrokerError::Unavailable)?;
     match wait.await {
-        Ok(Ok(GroupReply::Listed(listed))) => Ok(listed),
-        _ => Ok(Vec::new()),
+        Ok(Ok(GroupReply::Listed(listed))) => Ok(Some(listed)),
+        _ => Ok(None),
     }
 }
 
@@ -420,10 +420,32 @@ impl Broker {
     async fn list_groups(&self) -> Result<GroupReply, BrokerError> {
         let mut groups = Vec::new();
         for (_, task) in self.inner.groups.tasks() {
-            groups.extend(list(&task).await?);
+            groups.extend(list(&task).await?.unwrap_or_default());
         }
         groups.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(GroupReply::Listed(groups))
+    }
+
+    /// The same, and of which shards those are all groups.
+    pub async fn led_groups(&self) -> (BTreeSet<ShardId>, Vec<ListedGroup>) {
+        let (mut shards, mut groups) = (BTreeSet::new(), Vec::new());
+        for (shard, task) in self.inner.groups.tasks() {
+            if let Ok(Some(listed)) = list(&task).await {
+                shards.insert(shard);
+                groups.extend(listed);
+            }
+        }
+        (shards, groups)
+    }
+
+    /// The shards that groups belong to.
+    #[must_use]
+    pub fn group_shards(&self) -> BTreeSet<ShardId> {
+        let machine = self.inner.catalog().machine();
+        match machine.catalog.slots() {
+            Some(slots) => slots.runs().map(|(_, shard)| shard).collect(),
+            None => machine.catalog.shards().collect(),
+        }
     }
 
     /// The same, and which shard each is in: by name, for a look at their positions.
@@ -431,7 +453,7 @@ impl Broker {
         let mut groups = Vec::new();
         for (shard, task) in self.inner.groups.tasks() {
             // One that has stopped has none.
-            let listed = list(&task).await.unwrap_or_default().into_iter();
+            let listed = list(&task).await.ok().flatten().unwrap_or_default().into_iter();
             groups.extend(listed.map(|ListedGroup { group, state, members, .. }| Coordinated {
                 shard,
                 name: group,

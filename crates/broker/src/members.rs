@@ -112,6 +112,20 @@ impl Broker {
         self.inner.members()
     }
 
+    /// The other nodes of the cluster, as far as this one has heard.
+    #[must_use]
+    pub fn others(&self) -> Vec<NodeId> {
+        let machine = self.inner.catalog().machine();
+        let there = machine.catalog.nodes().filter(|(_, node)| node.state != NodeState::Removed);
+        there.map(|(id, _)| id).filter(|id| *id != self.node()).collect()
+    }
+
+    /// The node that leads a partition, if there is such a partition and anybody is known to.
+    #[must_use]
+    pub fn leader(&self, partition: &PartitionRef) -> Option<NodeId> {
+        self.inner.leader_of(self.inner.resolve(partition).ok()?.shard)
+    }
+
     /// The node that coordinates a group.
     ///
     /// # Errors

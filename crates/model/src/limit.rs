@@ -124,6 +124,8 @@ pub const EPOCHS_ASKED_MAX: usize = 4096;
 pub const EPOCHS_KNOWN_MAX: usize = 65_536;
 /// What other nodes ask of a node that it has not answered yet.
 pub const FORWARDS_MAX: usize = 256;
+/// What clients of other nodes want of a node that it has not answered yet.
+pub const ERRANDS_MAX: usize = HTTP_CONNECTIONS_MAX;
 /// Bytes of outbox items that go to another node at once, if there is more than one.
 pub const DELIVERY_BYTES_MAX: usize = 256 * KIB;
 /// The largest id of a node: Kafka's clients have 31 bits for it.
@@ -248,6 +250,8 @@ pub const ADMIN_ANSWER_BYTES_DEFAULT: usize = MIB;
 pub const ADMIN_WAIT_MILLIS_MAX: u64 = 30_000;
 /// Requests to the admin API that wait for records: so many connections remain for others.
 pub const ADMIN_WAITS_MAX: usize = HTTP_CONNECTIONS_MAX / 2;
+/// The same of those that come from other nodes: so many turns remain for what does not wait.
+pub const ERRANDS_WAITING_MAX: usize = ERRANDS_MAX / 2;
 /// Pages of records that the admin API decompresses at a time, each of which may take
 /// [`PIECE_DECOMPRESSED_BYTES_MAX`] for a moment.
 pub const ADMIN_PAGES_DECODED_AT_ONCE: usize = 4;
@@ -305,6 +309,7 @@ const _: () = {
     assert!(MEMORY_BYTES_MIN <= MEMORY_BYTES_DEFAULT);
     assert!(ADMIN_RECORDS_BODY_BYTES_MAX < PIECE_BYTES_MAX, "what a request carries fits a piece");
     assert!(ADMIN_WAITS_MAX < HTTP_CONNECTIONS_MAX, "whoever waits leaves room for health and metrics");
+    assert!(ERRANDS_WAITING_MAX < ERRANDS_MAX, "and for what other nodes want at once");
     assert!(FETCH_BYTES_MAX > PIECE_BYTES_MAX, "a largest piece fits an answer");
     assert!(COLD_PAGES_BYTES_MIN > 2 * FETCH_BYTES_MAX as u64, "an answer from files is in memory until it is sent");
     assert!(COLD_PAGES_BYTES_MIN <= COLD_PAGES_BYTES_DEFAULT);

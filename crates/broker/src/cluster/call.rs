@@ -89,6 +89,11 @@ model::wire_enum! {
             /// Of these streams.
             streams: Vec<StreamId>,
         },
+        /// Asks for what a client wants of another node and this one leads.
+        9 = Serve {
+            /// What is to be done, in the words of the client's protocol.
+            errand: Errand,
+        },
     }
 }
 
@@ -110,8 +115,22 @@ impl NodeCall {
                 | NodeCall::Epochs { .. }
                 | NodeCall::Unfit,
             ) => Lane::Control,
-            Ok(NodeCall::Deliver { .. } | NodeCall::ReadOlder { .. } | NodeCall::Load) | Err(_) => Lane::Bulk,
+            Ok(NodeCall::Deliver { .. } | NodeCall::ReadOlder { .. } | NodeCall::Load | NodeCall::Serve { .. })
+            | Err(_) => Lane::Bulk,
         }
+    }
+}
+
+model::wire_struct! {
+    /// What a client asks for. The broker hands it on and does not look into it.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct Errand {
+        /// What is to be done with it.
+        pub method: String,
+        /// What it is about: a path, and a query behind a question mark.
+        pub target: String,
+        /// What comes with it.
+        pub body: Bytes,
     }
 }
 
@@ -221,6 +240,15 @@ model::wire_enum! {
             /// Of those of the streams that there are.
             epochs: Vec<(StreamId, LeaderEpoch)>,
         },
+        /// What is answered to a client.
+        16 = Served {
+            /// What became of it, in numbers of the client's protocol.
+            status: u16,
+            /// How many milliseconds it was waited on purpose.
+            waited: u32,
+            /// The answer.
+            body: Bytes,
+        },
     }
 }
 
@@ -273,6 +301,9 @@ mod tests {
             NodeCall::Leading { shards: vec![(ShardId(2), 5)] },
             NodeCall::Unfit,
             NodeCall::Epochs { shard: ShardId(2), streams: vec![StreamId(7)] },
+            NodeCall::Serve {
+                errand: Errand { method: "GET".into(), target: "/a?b=c".into(), body: Bytes::from_static(b"body") },
+            },
         ];
         let bytes: Vec<u8> = calls.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-calls", &bytes);
@@ -318,6 +349,7 @@ mod tests {
             NodeAnswer::OlderGone { start: Offset(5) },
             NodeAnswer::Unfit { shards: vec![ShardId(2)] },
             NodeAnswer::Epochs { term: 5, epochs: vec![(StreamId(7), LeaderEpoch(1))] },
+            NodeAnswer::Served { status: 200, waited: 30, body: Bytes::from_static(b"{}") },
         ];
         let bytes: Vec<u8> = answers.iter().flat_map(Wire::to_wire).collect();
         let bytes = golden(env!("CARGO_MANIFEST_DIR"), "node-answers", &bytes);

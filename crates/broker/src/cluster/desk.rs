@@ -59,7 +59,11 @@ impl NodeDesk {
                 }
             };
             let Some(broker) = broker else { return not_now("the node is starting").to_wire().into() };
-            let Ok(turn) = broker.forwards.clone().try_acquire_owned() else {
+            let turns = match call {
+                NodeCall::Serve { .. } => &broker.service.turns,
+                _ => &broker.forwards,
+            };
+            let Ok(turn) = turns.clone().try_acquire_owned() else {
                 return not_now("too much is asked at once").to_wire().into();
             };
             // It goes on when the connection ends: what was proposed is proposed.
@@ -123,6 +127,7 @@ async fn answer(broker: &Inner, from: NodeId, call: NodeCall) -> Bytes {
             let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
             return broker.read_for_another(shard, Wanted { stream, from, to, since, bytes_max }).await;
         }
+        NodeCall::Serve { errand } => return broker.serve(errand).await,
         NodeCall::Load => broker.own_load().answer(),
         NodeCall::Leading { shards } => {
             let machine = broker.catalog().machine();

@@ -248,7 +248,8 @@ async fn try_to_join(
         | NodeAnswer::Heard
         | NodeAnswer::Unfit { .. }
         | NodeAnswer::Epochs { .. }
-        | NodeAnswer::Load { .. } => Err(Failure::Later("the answer is not known".to_owned())),
+        | NodeAnswer::Load { .. }
+        | NodeAnswer::Served { .. } => Err(Failure::Later("the answer is not known".to_owned())),
     }
 }
 

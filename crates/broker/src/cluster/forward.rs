@@ -121,7 +121,8 @@ impl Inner {
             | NodeAnswer::Heard
             | NodeAnswer::Unfit { .. }
             | NodeAnswer::Epochs { .. }
-            | NodeAnswer::Load { .. } => Err(ProposeError::Unknown),
+            | NodeAnswer::Load { .. }
+            | NodeAnswer::Served { .. } => Err(ProposeError::Unknown),
         }
     }
 

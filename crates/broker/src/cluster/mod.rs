@@ -4,7 +4,8 @@
 //! shard changes its membership until they are there. What is to be done next is decided in [`plan`],
 //! which is pure; [`driver`] does it, one step at a time. What goes elsewhere because of load is decided
 //! in [`exchange`] and [`shed`], and [`spreader`] has it go. Nodes ask each other in the words of
-//! [`call`], which [`desk`] answers. [`forward`] hands commands to the node that leads.
+//! [`call`], which [`desk`] answers. [`forward`] hands commands to the node that leads, and [`errand`] what
+//! clients want of it.
 
 pub(crate) mod address;
 pub mod call;
@@ -14,6 +15,7 @@ pub(crate) mod driver;
 mod election;
 pub(crate) mod entrance;
 pub(crate) mod epochs;
+pub mod errand;
 pub mod exchange;
 mod forward;
 pub(crate) mod leaders;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
 mod elections;
+mod errands;
 mod forming;
 mod founding;
 mod identity;
