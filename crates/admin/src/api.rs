@@ -9,9 +9,12 @@ use crate::query::{Position, Query};
 use crate::refusal::Refusal;
 use crate::route::{self, Route};
 use crate::shape::{Code, Time};
+use broker::cluster::errand::{Errand, Outcome};
 use broker::memory::Held;
 use broker::{Broker, Reply, Request};
 use bytes::Bytes;
+use futures::future::BoxFuture;
+use gateway::seats::Seat;
 use gateway::{ProtocolCounters, Seats};
 use model::limit;
 use std::collections::BTreeMap;
@@ -48,7 +51,9 @@ pub(crate) struct Inner {
     pub(crate) broker: Broker,
     pub(crate) about: About,
     /// Seats for requests that wait for records.
-    pub(crate) waits: Seats,
+    waits: Seats,
+    /// The same for those that come from other nodes.
+    waits_of_nodes: Seats,
     /// Turns true when the node stops.
     pub(crate) stop: watch::Receiver<bool>,
     /// Where the next record without a key goes.
@@ -76,9 +81,13 @@ pub struct Head<'a> {
 }
 
 /// A request that may be made, but for its body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     pub(crate) route: &'static Route,
+    /// Path and query, as they came.
+    pub(crate) target: String,
+    /// Whether another node asks for a client of its own.
+    pub(crate) of_node: bool,
     /// What the path has for the names in the route's.
     pub(crate) names: Vec<String>,
     pub(crate) query: Query,
@@ -119,9 +128,32 @@ impl Api {
     #[must_use]
     pub fn new(broker: Broker, about: About, stop: watch::Receiver<bool>) -> Self {
         let waits = Seats::new(limit::ADMIN_WAITS_MAX);
+        let waits_of_nodes = Seats::new(limit::ERRANDS_WAITING_MAX);
+        let spread = AtomicU32::new(0);
         let decoding = Arc::new(Semaphore::new(limit::ADMIN_PAGES_DECODED_AT_ONCE));
         let counters = Arc::new(counted::counters());
-        Api { inner: Arc::new(Inner { broker, about, waits, stop, spread: AtomicU32::new(0), decoding, counters }) }
+        let inner = Arc::new(Inner { broker, about, waits, waits_of_nodes, stop, spread, decoding, counters });
+        // The broker does not keep it: it has the broker.
+        let served = Arc::downgrade(&inner);
+        let serve = move |errand: Errand| -> Option<BoxFuture<'static, Outcome>> {
+            let api = Api { inner: served.upgrade()? };
+            Some(Box::pin(async move { api.serve(errand).await }))
+        };
+        inner.broker.do_errands(Arc::new(serve));
+        Api { inner }
+    }
+
+    /// Does what another node asks for a client of its own.
+    async fn serve(&self, Errand { method, target, body }: Errand) -> Outcome {
+        let answer = match judge_errand(&method, &target, &body) {
+            Ok(call) => match self.room(body.len()).await {
+                Ok(room) => self.answer(call, body, room).await,
+                Err(answer) => answer,
+            },
+            Err(answer) => answer,
+        };
+        let Answer { status, body, waited, room, .. } = answer;
+        Outcome { status, waited, body, room }
     }
 
     /// What it has counted.
@@ -189,10 +221,29 @@ impl Api {
 /// The answer, when there is nothing to be done.
 pub fn judge(gate: &Gate, head: &Head<'_>) -> Result<Call, Answer> {
     gate.check(&head.claims)?;
-    let (route, names) = route::find(head.method, head.path).map_err(|refusal| match refusal.code {
+    let found = route::find(head.method, head.path).map_err(|refusal| match refusal.code {
         Code::MethodNotAllowed => Answer::from(refusal).with_header("allow", route::allow(head.path)),
         _ => refusal.into(),
     })?;
+    take_apart(found, head)
+}
+
+/// Judges what another node asks for a client of its own. Whether that one may ask has been judged there.
+///
+/// # Errors
+/// The answer, when there is nothing to be done.
+pub fn judge_errand(method: &str, target: &str, body: &[u8]) -> Result<Call, Answer> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let (content_type, has_body) = (Some("application/json"), !body.is_empty());
+    let head = Head { method, path, query, content_type, has_body, claims: Claims::default() };
+    let call = take_apart(route::find_for_nodes(method, path)?, &head)?;
+    if body.len() > call.body_bytes_max() {
+        return Err(body_too_large(call.body_bytes_max()));
+    }
+    Ok(Call { of_node: true, ..call })
+}
+
+fn take_apart((route, names): (&'static Route, Vec<String>), head: &Head<'_>) -> Result<Call, Answer> {
     if route.body.is_some() {
         let kind = head.content_type.unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
@@ -208,7 +259,8 @@ pub fn judge(gate: &Gate, head: &Head<'_>) -> Result<Call, Answer> {
         return Err(Refusal::new(Code::InvalidBody, message).into());
     }
     let query = Query::parse(head.query, route.parameters)?;
-    Ok(Call { route, names, query, body: Bytes::new(), rooms: Arc::default() })
+    let target = if head.query.is_empty() { head.path.to_owned() } else { format!("{}?{}", head.path, head.query) };
+    Ok(Call { route, target, of_node: false, names, query, body: Bytes::new(), rooms: Arc::default() })
 }
 
 /// The answer to a body that is longer than it may be.
@@ -237,6 +289,16 @@ impl Inner {
         self.broker.call(request).await.await
     }
 
+    /// A seat for a request that waits for records.
+    pub(crate) fn seat(&self) -> Result<Seat, Refusal> {
+        seat(&self.waits)
+    }
+
+    /// The same for one that comes from another node.
+    pub(crate) fn seat_for_nodes(&self) -> Result<Seat, Refusal> {
+        seat(&self.waits_of_nodes)
+    }
+
     /// Room for what a body of so many bytes is made into.
     async fn work_room(&self, bytes: usize) -> Result<Held, Refusal> {
         let memory = self.broker.memory();
@@ -248,6 +310,13 @@ impl Inner {
     pub(crate) fn charge_answer(&self, bytes: usize) -> Held {
         self.broker.memory().answers.charge(bytes)
     }
+}
+
+fn seat(seats: &Seats) -> Result<Seat, Refusal> {
+    seats.take().ok_or_else(|| {
+        let message = format!("{} requests wait for records already; try again", seats.count());
+        Refusal::new(Code::Busy, message)
+    })
 }
 
 /// Room to make an answer of what `there` is, which is counted. Where both are more than all there is, it is

@@ -135,7 +135,7 @@ pub(crate) fn shown(text: &str) -> String {
 }
 
 /// The values of a query.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Query {
     values: BTreeMap<&'static str, String>,
 }

@@ -3,7 +3,8 @@
 
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
-use crate::mapping::{consume, groups, moves, node, nodes, offsets, produce, topics, trim};
+use crate::errand::{Led, by_leader};
+use crate::mapping::{bounds, consume, groups, moves, node, nodes, offsets, produce, topics, trim};
 use crate::openapi;
 use crate::path;
 use crate::query::{Kind, OFFSET_MAX, Parameter};
@@ -81,6 +82,19 @@ const LIMIT: Parameter = optional(
 const AFTER: Parameter = optional("after", Kind::Text, "Those behind this name: the answer before has it as next.");
 const PREFIX: Parameter = optional("prefix", Kind::Text, "Those whose name begins so.");
 
+/// Which groups are listed.
+static GROUPS: [Parameter; 5] = [
+    PREFIX,
+    optional(
+        "state",
+        Kind::Word(&["empty", "preparing_rebalance", "completing_rebalance", "stable", "dead"]),
+        "Those in this state.",
+    ),
+    optional("type", Kind::Word(&["classic"]), "Those of this type."),
+    LIMIT,
+    AFTER,
+];
+
 /// The names in paths.
 pub(crate) static NAMES: [Parameter; 4] = [
     Parameter { name: "topic", about: "The topic, percent-encoded.", kind: Kind::Text, required: true },
@@ -120,6 +134,13 @@ const CHANGE: [Code; 4] = [Code::NotLeader, Code::OutcomeUnknown, Code::DiskFull
 macro_rules! handle {
     ($function:path) => {
         |api, call| Box::pin($function(api, call))
+    };
+}
+
+/// The same, by whoever leads the partition or the group in the path.
+macro_rules! handle_where_led {
+    ($led:ident, $function:path) => {
+        |api, call| Box::pin(by_leader(api, call, Led::$led, handle!($function)))
     };
 }
 
@@ -334,7 +355,7 @@ pub(crate) static ROUTES: &[Route] = &[
             Code::Damaged,
             Code::NotLeader,
         ],
-        handle: handle!(consume::read),
+        handle: handle_where_led!(Partition, consume::read),
     },
     Route {
         method: "DELETE",
@@ -350,7 +371,7 @@ pub(crate) static ROUTES: &[Route] = &[
         body: None,
         successes: &[ok("Where the partition begins.", SchemaGenerator::subschema_for::<Trimmed>)],
         codes: changing![InvalidName, OffsetOutOfRange, UnknownTopic, UnknownPartition, NotAllowed],
-        handle: handle!(trim::trim),
+        handle: handle_where_led!(Partition, trim::trim),
     },
     Route {
         method: "PATCH",
@@ -368,20 +389,10 @@ pub(crate) static ROUTES: &[Route] = &[
         path: "/v1/groups",
         id: "listGroups",
         summary: "List consumer groups, page by page",
-        parameters: &[
-            PREFIX,
-            optional(
-                "state",
-                Kind::Word(&["empty", "preparing_rebalance", "completing_rebalance", "stable", "dead"]),
-                "Those in this state.",
-            ),
-            optional("type", Kind::Word(&["classic"]), "Those of this type."),
-            LIMIT,
-            AFTER,
-        ],
+        parameters: &GROUPS,
         body: None,
         successes: &[ok("Some groups, by name.", SchemaGenerator::subschema_for::<GroupList>)],
-        codes: &[Code::NotLeader],
+        codes: &[],
         handle: handle!(groups::list),
     },
     Route {
@@ -393,7 +404,7 @@ pub(crate) static ROUTES: &[Route] = &[
         body: None,
         successes: &[ok("The group.", SchemaGenerator::subschema_for::<Group>)],
         codes: &[Code::InvalidName, Code::UnknownGroup, Code::NotLeader],
-        handle: handle!(groups::describe),
+        handle: handle_where_led!(Group, groups::describe),
     },
     Route {
         method: "DELETE",
@@ -404,7 +415,7 @@ pub(crate) static ROUTES: &[Route] = &[
         body: None,
         successes: &[Success { status: 204, about: "It is forgotten.", schema: None }],
         codes: changing![InvalidName, UnknownGroup, GroupNotEmpty, GroupChanging],
-        handle: handle!(groups::delete),
+        handle: handle_where_led!(Group, groups::delete),
     },
     Route {
         method: "POST",
@@ -424,7 +435,7 @@ pub(crate) static ROUTES: &[Route] = &[
             OffsetOutOfRange,
             Damaged,
         ],
-        handle: handle!(offsets::move_to),
+        handle: handle_where_led!(Group, offsets::move_to),
     },
     Route {
         method: "DELETE",
@@ -439,9 +450,55 @@ pub(crate) static ROUTES: &[Route] = &[
         body: None,
         successes: &[ok("What was forgotten.", SchemaGenerator::subschema_for::<DeletedOffsets>)],
         codes: changing![InvalidName, UnknownGroup, UnknownTopic, UnknownPartition, GroupConsumesTopic, GroupChanging],
-        handle: handle!(offsets::delete),
+        handle: handle_where_led!(Group, offsets::delete),
     },
 ];
+
+/// What nodes ask one another besides, which no client can.
+pub(crate) static BETWEEN_NODES: &[Route] = &[
+    between_nodes(
+        "GET",
+        "/peer/bounds",
+        "Tell where partitions that the node leads begin and end, and where a time is in them",
+        PLACES_BYTES_MAX,
+        handle!(bounds::tell_bounds),
+    ),
+    between_nodes(
+        "GET",
+        "/peer/lags",
+        "Tell how far positions are behind in partitions that the node leads",
+        PLACES_BYTES_MAX,
+        handle!(bounds::tell_lags),
+    ),
+    Route {
+        parameters: &GROUPS,
+        body: None,
+        ..between_nodes("GET", "/peer/groups", "List the groups that the node leads", 0, handle!(groups::tell_led))
+    },
+    between_nodes(
+        "POST",
+        "/peer/batches",
+        "Append batches to partitions that the node leads",
+        BATCHES_BYTES_MAX,
+        handle!(produce::append_for_node),
+    ),
+];
+
+/// As many partitions as a group has positions, with their names.
+const PLACES_BYTES_MAX: usize = 32 * limit::MIB;
+/// Records take more in batches than in JSON when they are small and many.
+const BATCHES_BYTES_MAX: usize = 2 * limit::ADMIN_RECORDS_BODY_BYTES_MAX;
+
+const fn between_nodes(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    bytes_max: usize,
+    handle: Handle,
+) -> Route {
+    let body = Some(Body { bytes_max, schema: |_| schemars::json_schema!({}) });
+    Route { method, path, id: "betweenNodes", summary, parameters: &[], body, successes: &[], codes: &[], handle }
+}
 
 const _: () = assert!(OFFSET_MAX == i64::MAX as u64, "offsets are Kafka's");
 
@@ -450,8 +507,24 @@ const _: () = assert!(OFFSET_MAX == i64::MAX as u64, "offsets are Kafka's");
 /// # Errors
 /// When there is none, or not with this method, or a name is not one.
 pub(crate) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<String>), Refusal> {
+    find_among(ROUTES.iter(), method, path)
+}
+
+/// The same for what another node asks.
+///
+/// # Errors
+/// The same.
+pub(crate) fn find_for_nodes(method: &str, path: &str) -> Result<(&'static Route, Vec<String>), Refusal> {
+    find_among(ROUTES.iter().chain(BETWEEN_NODES), method, path)
+}
+
+fn find_among(
+    routes: impl Iterator<Item = &'static Route>,
+    method: &str,
+    path: &str,
+) -> Result<(&'static Route, Vec<String>), Refusal> {
     let segments = path::segments(path)?;
-    let mut here = ROUTES.iter().filter_map(|route| Some((route, path::fit(route.path, &segments)?)));
+    let mut here = routes.filter_map(|route| Some((route, path::fit(route.path, &segments)?)));
     let asked = if method == "HEAD" { "GET" } else { method };
     let Some((route, names)) = here.find(|(route, _)| route.method == asked) else {
         let allowed = methods(&segments);
@@ -509,5 +582,9 @@ mod tests {
         assert_eq!(refused("GET", "/v1/topics/t/partitions/-1/records"), Err(Code::InvalidParameter));
         assert_eq!(refused("GET", "/v1/topics/t/partitions/4294967296/records"), Err(Code::InvalidParameter));
         assert!(super::find("PUT", "/v1/topics").unwrap_err().message.contains("takes GET, POST, not PUT"));
+        for route in BETWEEN_NODES {
+            assert_eq!(refused(route.method, route.path), Err(Code::UnknownPath), "no client asks for {route:?}");
+            assert_eq!(find_for_nodes(route.method, route.path).unwrap().0.path, route.path);
+        }
     }
 }

@@ -56,6 +56,7 @@ struct Reading<'a> {
     topic: &'a str,
     partition: u32,
     wanted: Wanted,
+    of_node: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -75,7 +76,7 @@ impl<'a> Reading<'a> {
                 _ => Encoding::Auto,
             },
         };
-        Reading { api, topic: call.name(0), partition: call.partition(), wanted }
+        Reading { api, topic: call.name(0), partition: call.partition(), wanted, of_node: call.of_node }
     }
 
     fn partition(&self) -> PartitionRef {
@@ -160,11 +161,7 @@ impl<'a> Reading<'a> {
 
     /// Reads at `from` when there is something, and nothing at the deadline.
     async fn wait(&self, from: Offset, deadline: Instant) -> Result<ReadPart, Refusal> {
-        let busy = || {
-            let message = format!("{} requests wait for records already; try again", limit::ADMIN_WAITS_MAX);
-            Refusal::new(Code::Busy, message)
-        };
-        let _seat = self.api.waits.take().ok_or_else(busy)?;
+        let _seat = if self.of_node { self.api.seat_for_nodes()? } else { self.api.seat()? };
         let mut stop = self.api.stop.clone();
         tokio::select! {
             part = self.look(from, deadline.saturating_duration_since(Instant::now())) => part,

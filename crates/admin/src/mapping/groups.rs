@@ -1,42 +1,95 @@
 //! Consumer groups: listing, describing, removing.
 
+use super::bounds::lags;
 use super::error::{Subject, refusal};
-use super::{mismatch, partition_ref};
+use super::mismatch;
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
+use crate::between::{LedGroups, Position};
+use crate::errand::{self, Tries};
 use crate::refusal::Refusal;
 use crate::shape::{Assignment, Group, GroupEntry, GroupList, GroupOffset, GroupState, GroupType, Member};
+use broker::cluster::errand::Errand;
 use broker::group::{self, Description, GroupReply, GroupRequest, MemberDescription};
-use broker::request::{FetchedOffset, Lag, LagQuery, OffsetFetch};
+use broker::request::{FetchedOffset, Lag, OffsetFetch};
 use broker::{BrokerError, Reply, Request};
+use bytes::Bytes;
+use futures::future::{join, join_all};
 use model::{Name, Offset, limit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a node may take to list its groups.
+const LIST_TIME: Duration = Duration::from_secs(3);
 
 pub(crate) async fn list(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    let query = call.target.split_once('?').map_or("", |(_, query)| query);
+    let errand = Errand { method: "GET".into(), target: format!("/peer/groups?{query}"), body: Bytes::new() };
+    let mut tries = Tries::default();
+    loop {
+        let others = api.broker.others().into_iter();
+        let others = others.map(|node| errand::ask::<LedGroups>(&api, node, errand.clone(), LIST_TIME));
+        let (here, others) = join(led(&api, &call), join_all(others)).await;
+        let answers = std::iter::once(here).chain(others.into_iter().flatten());
+        let wanted = api.broker.group_shards().into_iter().map(|shard| shard.0);
+        let list = merged(answers.collect(), most(&call), wanted.collect());
+        // A shard that has lost its leader gets another one.
+        if list.shards_left_out.is_empty() || !tries.again().await {
+            return Answer::json(200, &list);
+        }
+    }
+}
+
+/// Answers another node.
+pub(crate) async fn tell_led(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    Answer::json(200, &led(&api, &call).await)
+}
+
+/// How many groups are asked for.
+fn most(call: &Call) -> usize {
+    call.query.natural("limit").unwrap_or(u64::MAX).min(limit::ADMIN_PAGE_MAX as u64) as usize
+}
+
+/// Those that are asked for of the groups that this node leads.
+async fn led(api: &Inner, call: &Call) -> LedGroups {
     let query = &call.query;
     let prefix = query.text("prefix").unwrap_or_default();
     let after = query.text("after").unwrap_or_default();
-    let most = query.natural("limit").unwrap_or(u64::MAX).min(limit::ADMIN_PAGE_MAX as u64) as usize;
+    let (shards, mut groups) = api.broker.led_groups().await;
     // There is one type.
-    let mut groups = match api.ask(Request::Group(GroupRequest::List)).await {
-        Reply::Group(Ok(GroupReply::Listed(groups))) => groups,
-        Reply::Group(Err(error)) => return Err(refusal(&error, Subject::Group("of any name"))),
-        _ => return Err(mismatch()),
-    };
     groups.retain(|entry| {
         let wanted = query.text("state").is_none_or(|wanted| wanted == word(entry.state));
         wanted && entry.group.starts_with(prefix) && (after.is_empty() || entry.group.as_str() > after)
     });
-    let next = (groups.len() > most).then(|| groups[most - 1].group.clone());
-    groups.truncate(most);
+    groups.sort_by(|a, b| a.group.cmp(&b.group));
+    let more = groups.len() > most(call);
+    groups.truncate(most(call));
     let entry = |entry: group::ListedGroup| GroupEntry {
         group: entry.group,
         kind: GroupType::Classic,
         state: state(entry.state),
         protocol_type: entry.protocol_type,
     };
-    Answer::json(200, &GroupList { groups: groups.into_iter().map(entry).collect(), next })
+    let shards = shards.into_iter().map(|shard| shard.0).collect();
+    LedGroups { shards, groups: groups.into_iter().map(entry).collect(), more }
+}
+
+/// What several nodes say as one list of so many groups, of the shards that are wanted.
+fn merged(answers: Vec<LedGroups>, most: usize, wanted: BTreeSet<u32>) -> GroupList {
+    let mut told = BTreeSet::new();
+    let mut by_name = BTreeMap::new();
+    let mut more = false;
+    for led in answers {
+        told.extend(led.shards);
+        // Whoever has just lost a group to another may still tell of it.
+        by_name.extend(led.groups.into_iter().map(|group| (group.group.clone(), group)));
+        more |= led.more;
+    }
+    more |= by_name.len() > most;
+    let groups: Vec<GroupEntry> = by_name.into_values().take(most).collect();
+    let next = groups.last().filter(|_| more).map(|last| last.group.clone());
+    GroupList { groups, next, shards_left_out: wanted.difference(&told).copied().collect() }
 }
 
 fn state(state: group::GroupState) -> GroupState {
@@ -100,13 +153,12 @@ pub(crate) async fn describe(api: Arc<Inner>, call: Call) -> Result<Answer, Refu
     let found = find(&api, name).await?;
     let Standing { offsets, left_out, .. } = Standing::new(&found, positions(&api, name).await?);
     let mut offsets: Vec<GroupOffset> = offsets.into_values().collect();
-    let asked = |offset: &GroupOffset| LagQuery {
-        partition: partition_ref(&offset.topic, offset.partition),
-        position: Offset(offset.committed.unwrap_or(0)),
+    let asked = |offset: &GroupOffset| Position {
+        place: (offset.topic.clone(), offset.partition),
+        next: offset.committed.unwrap_or(0),
     };
-    let Reply::Lag(lags) = api.ask(Request::Lag(offsets.iter().map(asked).collect())).await else {
-        return Err(mismatch());
-    };
+    let asked: Vec<Position> = offsets.iter().map(asked).collect();
+    let lags = lags(&api, &asked).await;
     for (offset, lag) in offsets.iter_mut().zip(lags) {
         if let Ok(lag) = lag {
             fill(offset, lag);
@@ -118,7 +170,7 @@ pub(crate) async fn describe(api: Arc<Inner>, call: Call) -> Result<Answer, Refu
         state: state(found.state),
         protocol_type: found.protocol_type,
         protocol: found.protocol,
-        // A request for a group of another node is refused with its name.
+        // Whoever coordinates it does this.
         coordinator: api.broker.node().0,
         members: found.members.into_iter().map(member).collect(),
         offsets,
@@ -347,6 +399,33 @@ mod tests {
         offset.committed = Some(1);
         fill(&mut offset, lag);
         assert_eq!((offset.lag, offset.lag_seconds), (Some(9), Some(1.5)));
+    }
+
+    #[test]
+    fn what_nodes_tell_is_one_list_and_of_whom_nobody_tells_is_said() {
+        let entry = |name: &str| GroupEntry {
+            group: name.into(),
+            kind: GroupType::Classic,
+            state: GroupState::Empty,
+            protocol_type: String::new(),
+        };
+        let led = |shards: &[u32], names: &[&str], more| LedGroups {
+            shards: shards.iter().copied().collect(),
+            groups: names.iter().map(|name| entry(name)).collect(),
+            more,
+        };
+        let list = |answers, most| {
+            let GroupList { groups, next, shards_left_out } = merged(answers, most, [1, 2, 3].into());
+            let names: Vec<String> = groups.into_iter().map(|group| group.group).collect();
+            (names.join(" "), next, shards_left_out)
+        };
+        let all = || vec![led(&[1, 3], &["a", "c"], false), led(&[2], &["b", "c"], false)];
+        assert_eq!(list(all(), 3), ("a b c".into(), None, vec![]));
+        assert_eq!(list(all(), 2), ("a b".into(), Some("b".into()), vec![]));
+        assert_eq!(list(vec![led(&[1], &["a"], false)], 2), ("a".into(), None, vec![2, 3]));
+        // Of one that has more, what comes behind is not known.
+        assert_eq!(list(vec![led(&[1, 2, 3], &["a", "b"], true)], 2), ("a b".into(), Some("b".into()), vec![]));
+        assert_eq!(list(vec![led(&[1, 2, 3], &[], false)], 2), (String::new(), None, vec![]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Requests to the broker's and back: one file per subject, one table of errors.
 
+pub(crate) mod bounds;
 pub(crate) mod consume;
 mod error;
 pub(crate) mod groups;
@@ -21,11 +22,11 @@ use broker::{BrokerError, Reply, Request};
 use error::{Subject, refusal};
 
 /// An answer to something that was not asked.
-fn mismatch() -> Refusal {
+pub(crate) fn mismatch() -> Refusal {
     Refusal::new(Code::Internal, "the node answered what was not asked; see its log")
 }
 
-fn partition_ref(topic: &str, partition: u32) -> PartitionRef {
+pub(crate) fn partition_ref(topic: &str, partition: u32) -> PartitionRef {
     PartitionRef { topic: TopicRef::Name(topic.to_owned()), partition }
 }
 

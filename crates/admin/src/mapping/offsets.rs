@@ -1,11 +1,12 @@
 //! Moving and forgetting a group's positions.
 
-use super::consume::{bounds, find_time};
+use super::bounds::bounds;
 use super::error::{Subject, refusal};
 use super::groups::{committed, find, positions};
 use super::{find_topic, mismatch, partition_ref};
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
+use crate::between::{Bounds, Place};
 use crate::body;
 use crate::query::{OFFSET_MAX, shown};
 use crate::refusal::Refusal;
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Where a group has been: by topic and partition.
-type Positions = BTreeMap<(String, u32), Offset>;
+type Positions = BTreeMap<Place, Offset>;
 
 pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
     let group = call.name(0);
@@ -34,12 +35,15 @@ pub(crate) async fn move_to(api: Arc<Inner>, call: Call) -> Result<Answer, Refus
         Some(topics) => named(&api, topics).await?,
         None => old.keys().cloned().collect(),
     };
+    let time = match &to {
+        Target::Timestamp(time) => Some(Timestamp(time.0)),
+        _ => None,
+    };
+    let found = bounds(&api, &places, time).await;
     let mut moved = Vec::with_capacity(places.len());
-    for (topic, partition) in places {
-        let old = old.get(&(topic.clone(), partition)).copied();
-        moved.push(moved_one(&api, topic, partition, old, &to).await?);
-        // Where nothing has to be waited for, others have their turn as well.
-        tokio::task::yield_now().await;
+    for (place, found) in places.into_iter().zip(found) {
+        let old = old.get(&place).copied();
+        moved.push(moved_one(place, old, &to, found?)?);
     }
     if !dry_run {
         commit(&api, group, &moved).await?;
@@ -81,7 +85,7 @@ fn known(positions: Vec<FetchedOffset>) -> Positions {
 }
 
 /// The partitions that are named, each once and no more than a group has positions.
-async fn named(api: &Inner, topics: Vec<TopicPartitions>) -> Result<Vec<(String, u32)>, Refusal> {
+async fn named(api: &Inner, topics: Vec<TopicPartitions>) -> Result<Vec<Place>, Refusal> {
     let mut places = Vec::new();
     for (topic, partitions) in each_once(topics) {
         let count = find_topic(api, &topic).await?.partitions.len() as u32;
@@ -106,7 +110,7 @@ fn each_once(topics: Vec<TopicPartitions>) -> BTreeMap<String, Option<BTreeSet<u
 
 /// Adds partitions of a topic that has so many.
 fn add_places(
-    places: &mut Vec<(String, u32)>,
+    places: &mut Vec<Place>,
     topic: &str,
     partitions: Option<BTreeSet<u32>>,
     count: u32,
@@ -124,16 +128,15 @@ fn add_places(
     Ok(())
 }
 
-async fn moved_one(
-    api: &Inner,
-    topic: String,
-    partition: u32,
+fn moved_one(
+    (topic, partition): Place,
     old: Option<Offset>,
     to: &Target,
+    found: Bounds,
 ) -> Result<MovedOffset, Refusal> {
-    let (start, end) = bounds(api, &topic, partition).await?;
+    let (start, end) = (Offset(found.start), Offset(found.end));
     let new = match to {
-        Target::Timestamp(time) => find_time(api, &topic, partition, Timestamp(time.0)).await?,
+        Target::Timestamp(_) => Offset(found.at),
         other => target(other, old, start, end).ok_or_else(|| {
             let message = format!(
                 "the group has no position over partition {partition} of topic {} that could be kept or shifted; \

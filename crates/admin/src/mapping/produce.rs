@@ -4,17 +4,21 @@ use super::error::{Subject, refusal};
 use super::{find_topic, mismatch, partition_ref, partitioner};
 use crate::answer::Answer;
 use crate::api::{Call, Inner, now};
+use crate::between::{Outcome, Refused, Share};
 use crate::body;
+use crate::errand::{self, CHANGE_TIME, by_leaders};
 use crate::refusal::Refusal;
 use crate::shape::{Acks, Code, Compression, Header, NewRecord, NewRecords, Problem, Written, WrittenRecord};
 use batch::{Batch, BatchBuilder, Compression as Codec, Record};
 use broker::batches::inspect;
+use broker::cluster::errand::Errand;
 use broker::memory::Held;
 use broker::request::{AppendPart, AppendRefusal, Appended, TopicInfo};
 use broker::{BrokerError, Reply, Request};
 use bytes::Bytes;
+use futures::FutureExt;
 use model::piece::BATCH_HEAD_BYTES;
-use model::{Durability, limit};
+use model::{Durability, NodeId, limit};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -37,20 +41,111 @@ pub(crate) async fn write(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal
         return Err(Refusal::new(Code::InvalidBody, "there are no records to write"));
     }
     let info = find_topic(&api, &topic).await?;
-    let durability = (wanted.acks == Some(Acks::One)).then_some(Durability::QuorumMemory);
+    let in_memory = wanted.acks == Some(Acks::One);
     let codec = codec(wanted.compression.unwrap_or_default());
     let count = wanted.records.len();
     let first = api.spread.fetch_add(count as u32, Relaxed);
     let batches = blocking(rooms.clone(), move || batches(wanted.records, &info, codec, first, now())).await?;
-    let part = |batch: &NewBatch| AppendPart {
-        to: partition_ref(&topic, batch.partition),
-        bytes: batch.bytes.clone(),
-        durability,
-        inspect,
-    };
-    let parts = batches.iter().map(part).collect();
-    let Reply::Appended(outcomes) = api.ask(Request::Append(parts)).await else { return Err(mismatch()) };
+    let outcomes = append(&api, &topic, in_memory, &batches).await;
     answer(&topic, count, batches, outcomes)
+}
+
+/// What is said of a batch that was not written.
+fn refused(error: &BrokerError, topic: &str, partition: u32) -> Refused {
+    let (nth, error) = match error {
+        BrokerError::InRecord { nth, error } => (Some(*nth), &**error),
+        error => (None, error),
+    };
+    Refused { nth, ..refusal(error, Subject::Partition(topic, partition)).into() }
+}
+
+/// Appends batches, each where its partition is led. What becomes of each.
+async fn append(api: &Inner, topic: &str, in_memory: bool, batches: &[NewBatch]) -> Vec<Outcome> {
+    let mut of_partitions = BTreeMap::<u32, Vec<usize>>::new();
+    for (nth, batch) in batches.iter().enumerate() {
+        of_partitions.entry(batch.partition).or_default().push(nth);
+    }
+    let (partitions, parts): (Vec<u32>, Vec<Vec<usize>>) = of_partitions.into_iter().unzip();
+    let outcomes = by_leaders(
+        api,
+        parts.len(),
+        |part| api.broker.leader(&partition_ref(topic, partitions[part])),
+        |node, share| {
+            let counts: Vec<usize> = share.iter().map(|part| parts[*part].len()).collect();
+            let of_share = share.iter().flat_map(|part| &parts[*part]).map(|nth| &batches[*nth]);
+            let batches = of_share.map(|batch| (batch.partition, batch.bytes.clone())).collect();
+            let share = Share { topic: topic.to_owned(), in_memory, batches };
+            async move {
+                let outcomes = match node {
+                    None => append_here(api, share).await,
+                    Some(node) => append_there(api, node, &share).await,
+                };
+                by_part(outcomes, &counts)
+            }
+            .boxed()
+        },
+    )
+    .await;
+    let mut done = BTreeMap::new();
+    for (nths, outcome) in parts.into_iter().zip(outcomes) {
+        let outcomes = outcome.unwrap_or_else(|refusal| vec![Err(refusal.into()); nths.len()]);
+        done.extend(nths.into_iter().zip(outcomes));
+    }
+    done.into_values().collect()
+}
+
+/// What became of a share, by its parts that have so many batches each. One of which nothing was written, because it
+/// is led elsewhere, is tried again; else what is written later would be behind what followed it.
+fn by_part(outcomes: Result<Vec<Outcome>, Refusal>, counts: &[usize]) -> Vec<Result<Vec<Outcome>, Refusal>> {
+    let mut outcomes = match outcomes {
+        Ok(outcomes) => outcomes.into_iter(),
+        Err(refusal) => return counts.iter().map(|_| Err(refusal.clone())).collect(),
+    };
+    let part = |count: &usize| {
+        let part: Vec<Outcome> = outcomes.by_ref().take(*count).collect();
+        let not_led = |outcome: &Outcome| matches!(outcome, Err(refused) if refused.problem.code == Code::NotLeader);
+        match part.first() {
+            Some(Err(first)) if part.iter().all(not_led) => {
+                Err(Refusal::new(first.problem.code, first.problem.message.clone()))
+            }
+            _ => Ok(part),
+        }
+    };
+    counts.iter().map(part).collect()
+}
+
+async fn append_here(api: &Inner, share: Share) -> Result<Vec<Outcome>, Refusal> {
+    let Share { topic, in_memory, batches } = share;
+    let durability = in_memory.then_some(Durability::QuorumMemory);
+    let partitions: Vec<u32> = batches.iter().map(|(partition, _)| *partition).collect();
+    let part = |(partition, bytes)| AppendPart { to: partition_ref(&topic, partition), bytes, durability, inspect };
+    let parts = batches.into_iter().map(part).collect();
+    let Reply::Appended(outcomes) = api.ask(Request::Append(parts)).await else { return Err(mismatch()) };
+    let outcome = |(outcome, partition): (Result<Appended, AppendRefusal>, u32)| {
+        outcome.map(|appended| appended.base.0).map_err(|failed| refused(&failed.error, &topic, partition))
+    };
+    Ok(outcomes.into_iter().zip(partitions).map(outcome).collect())
+}
+
+async fn append_there(api: &Inner, node: NodeId, share: &Share) -> Result<Vec<Outcome>, Refusal> {
+    let body = Bytes::from(share.write());
+    let errand = Errand { method: "POST".to_owned(), target: "/peer/batches".to_owned(), body };
+    let outcomes: Vec<Outcome> = errand::ask(api, node, errand, CHANGE_TIME).await?;
+    if outcomes.len() == share.batches.len() { Ok(outcomes) } else { Err(mismatch()) }
+}
+
+/// Appends what another node sends for a client of its own.
+pub(crate) async fn append_for_node(api: Arc<Inner>, call: Call) -> Result<Answer, Refusal> {
+    let invalid = |why: String| Refusal::new(Code::InvalidBody, why);
+    let share = Share::read(&call.body)?;
+    for (_, bytes) in &share.batches {
+        let mut rest = bytes.clone();
+        Batch::split_from(&mut rest).map_err(|error| invalid(error.to_string()))?;
+        if !rest.is_empty() {
+            return Err(invalid("one batch is expected, and there is more".into()));
+        }
+    }
+    Answer::json(200, &append_here(&api, share).await?)
 }
 
 /// Does it on another thread. It goes on when the client leaves, and so its rooms are given up no earlier.
@@ -85,13 +180,11 @@ struct NewBatch {
 
 impl NewBatch {
     /// What is answered when it is refused, which names a record that is at fault as the client numbers it.
-    fn refusal(&self, topic: &str, error: &BrokerError) -> Refusal {
-        let refusal = |error| refusal(error, Subject::Partition(topic, self.partition));
-        let BrokerError::InRecord { nth, error } = error else { return refusal(error) };
-        let Refusal { code, message } = refusal(error);
-        match self.records.get(*nth as usize) {
-            Some(number) => Refusal::new(code, format!("records[{number}]: {message}")),
-            None => Refusal::new(code, message),
+    fn refusal(&self, refused: &Refused) -> Refusal {
+        let Refused { problem: Problem { code, message }, nth } = refused;
+        match nth.and_then(|nth| self.records.get(nth as usize)) {
+            Some(number) => Refusal::new(*code, format!("records[{number}]: {message}")),
+            None => Refusal::new(*code, message.clone()),
         }
     }
 }
@@ -186,20 +279,15 @@ impl Draft {
     }
 }
 
-fn answer(
-    topic: &str,
-    count: usize,
-    batches: Vec<NewBatch>,
-    outcomes: Vec<Result<Appended, AppendRefusal>>,
-) -> Result<Answer, Refusal> {
+fn answer(topic: &str, count: usize, batches: Vec<NewBatch>, outcomes: Vec<Outcome>) -> Result<Answer, Refusal> {
     let mut records: Vec<WrittenRecord> = Vec::new();
     records.resize_with(count, || WrittenRecord { partition: 0, offset: None, error: None });
     let (mut failed, mut first): (u32, Option<(usize, Refusal)>) = (0, None);
     let mut outcomes = outcomes.into_iter();
     for batch in batches {
-        let unavailable = || Err(AppendRefusal { error: BrokerError::Unavailable, start: None });
+        let unavailable = || Err(self::refused(&BrokerError::Unavailable, topic, batch.partition));
         let outcome = outcomes.next().unwrap_or_else(unavailable);
-        let refused = outcome.as_ref().err().map(|refused| batch.refusal(topic, &refused.error));
+        let refused = outcome.as_ref().err().map(|refused| batch.refusal(refused));
         if let Some(refusal) = &refused {
             failed += batch.records.len() as u32;
             let number = batch.records.first().copied().unwrap_or(0);
@@ -210,7 +298,7 @@ fn answer(
         for (after, number) in (0u64..).zip(batch.records) {
             records[number] = WrittenRecord {
                 partition: batch.partition,
-                offset: outcome.as_ref().ok().map(|appended| appended.base.plus(after).0),
+                offset: outcome.as_ref().ok().map(|base| base + after),
                 error: refused.as_ref().map(|refusal| Problem { code: refusal.code, message: refusal.message.clone() }),
             };
         }
@@ -229,7 +317,7 @@ mod tests {
     use broker::request::PartitionInfo;
     use model::Timestamp;
     use model::config::StreamConfig;
-    use model::{LeaderEpoch, NodeId, Offset, TopicId};
+    use model::{LeaderEpoch, TopicId};
 
     const NOW: i64 = 1_000_000;
 
@@ -340,10 +428,9 @@ mod tests {
     fn answers_are_in_the_order_of_the_records_and_only_all_failures_are_a_failure() {
         let batch =
             |partition, records: &[usize]| NewBatch { partition, bytes: Bytes::new(), records: records.to_vec() };
-        let appended = |base| Ok(Appended { base: Offset(base), start: Offset(0), duplicate: false });
         let batches = || vec![batch(0, &[1, 3]), batch(1, &[0, 2])];
-        let refused = |error| Err(AppendRefusal { error, start: None });
-        let some = answer("t", 4, batches(), vec![appended(10), refused(BrokerError::DiskFull)]).unwrap();
+        let refused = |error| Err(super::refused(&error, "t", 0));
+        let some = answer("t", 4, batches(), vec![Ok(10), refused(BrokerError::DiskFull)]).unwrap();
         let written: Written = serde_json::from_slice(&some.body).unwrap();
         assert_eq!(written.failed, 2);
         let offsets: Vec<_> = written.records.iter().map(|record| (record.partition, record.offset)).collect();
@@ -353,10 +440,28 @@ mod tests {
         assert_eq!(none.unwrap_err().code, Code::DiskFull, "of the first record");
         let error = Box::new(BrokerError::InvalidRecord("no".into()));
         let one = refused(BrokerError::InRecord { nth: 1, error });
-        let one = answer("t", 4, batches(), vec![one, appended(0)]).unwrap();
+        let one = answer("t", 4, batches(), vec![one, Ok(0)]).unwrap();
         let written: Written = serde_json::from_slice(&one.body).unwrap();
         let Problem { code, message } = written.records[1].error.clone().unwrap();
         assert_eq!(code, Code::InvalidRecord);
         assert!(message.starts_with("records[3]: "), "{message}");
+    }
+
+    #[test]
+    fn a_partition_is_tried_again_only_while_nothing_of_it_was_written() {
+        let not_led = || Err(refused(&BrokerError::NotLeader(None), "t", 0));
+        let outcomes = vec![not_led(), not_led(), Ok(5), not_led(), Err(refused(&BrokerError::Unknown, "t", 2))];
+        let parts = by_part(Ok(outcomes), &[2, 2, 1]);
+        let told: Vec<_> =
+            parts.iter().map(|part| part.as_ref().map(Vec::len).map_err(|refusal| refusal.code)).collect();
+        assert_eq!(told, [Err(Code::NotLeader), Ok(2), Ok(1)]);
+        let none = by_part(Err(Refusal::new(Code::OutcomeUnknown, "?")), &[1, 1]);
+        assert!(none.iter().all(|part| part.as_ref().unwrap_err().code == Code::OutcomeUnknown));
+    }
+
+    #[test]
+    fn what_goes_to_another_node_is_what_comes() {
+        let share = Share { topic: "t".into(), in_memory: true, batches: vec![(7, Bytes::from_static(b"batch"))] };
+        assert_eq!(Share::read(&share.write()), Ok(share));
     }
 }

@@ -1,10 +1,12 @@
 //! Topics: listing, making, describing, changing, removing.
 
+use super::bounds::bounds;
 use super::error::{Subject, refusal};
 use super::node::identity;
 use super::{find_topic, mismatch, node_info, partition_ref};
 use crate::answer::Answer;
 use crate::api::{Call, Inner};
+use crate::between::{Bounds, Place};
 use crate::body;
 use crate::path;
 use crate::query::shown;
@@ -102,11 +104,19 @@ pub(crate) async fn describe(api: Arc<Inner>, call: Call) -> Result<Answer, Refu
     let info = find_topic(&api, call.name(0)).await?;
     let defaults = node_info(&api).await?.topic_defaults;
     let sizes = sizes_of(&api, std::slice::from_ref(&info)).await?;
-    Answer::json(200, &topic(info, &defaults, sizes))
+    let places: Vec<Place> = (0..info.partitions.len() as u32).map(|nth| (info.name.clone(), nth)).collect();
+    // What was acknowledged before it was asked is told: a replica that follows may be a moment behind.
+    let bounds = bounds(&api, &places, None).await.into_iter().map(Result::ok).collect();
+    Answer::json(200, &topic(info, &defaults, sizes, bounds))
 }
 
-fn topic(info: TopicInfo, defaults: &Settings, sizes: Vec<PartitionSize>) -> Topic {
+fn topic(info: TopicInfo, defaults: &Settings, sizes: Vec<PartitionSize>, bounds: Vec<Option<Bounds>>) -> Topic {
     let sizes: BTreeMap<u32, PartitionSize> = sizes.into_iter().map(|size| (size.partition, size)).collect();
+    // Where nobody leads, there is what this node has.
+    let bounds = |number: u32| {
+        let here = || sizes.get(&number).map(|size| (size.start.0, size.end.0));
+        bounds.get(number as usize).copied().flatten().map(|told| (told.start, told.end)).or_else(here)
+    };
     let partition = |(number, partition): (u32, request::PartitionInfo)| {
         let size = sizes.get(&number);
         Partition {
@@ -117,15 +127,18 @@ fn topic(info: TopicInfo, defaults: &Settings, sizes: Vec<PartitionSize>) -> Top
             shard: partition.shard.map(|shard| shard.0),
             older_shard: partition.older_shard.map(|shard| shard.0),
             moving_to: partition.moving_to.map(|shard| shard.0),
-            start: size.map(|size| size.start.0),
-            end: size.map(|size| size.end.0),
+            start: bounds(number).map(|(start, _)| start),
+            end: bounds(number).map(|(_, end)| end),
             bytes: size.map(|size| size.bytes),
         }
     };
     Topic {
         id: identity(info.id.0),
         bytes: sizes.values().map(|size| size.bytes).sum(),
-        records: sizes.values().map(|size| size.end.since(size.start)).sum(),
+        records: (0..info.partitions.len() as u32)
+            .filter_map(bounds)
+            .map(|(start, end)| end.saturating_sub(start))
+            .sum(),
         configs: SETTINGS.iter().map(|setting| config(setting, &info.settings, defaults)).collect(),
         name: info.name,
         partitions: (0..).zip(info.partitions).map(partition).collect(),

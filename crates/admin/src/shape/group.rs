@@ -10,6 +10,9 @@ pub struct GroupList {
     pub groups: Vec<GroupEntry>,
     /// When there are more: what to give as `after` to get them.
     pub next: Option<String>,
+    /// Shards whose groups are not among them, because nobody who leads them answers. Empty when nothing is missing.
+    #[serde(default)]
+    pub shards_left_out: Vec<u32>,
 }
 
 /// A group in a list.

@@ -3,13 +3,14 @@
 //! Each module here is a target; what they begin with is in `fuzz/seeds`.
 
 mod answer;
+mod between;
 mod claims;
 mod request;
 #[path = "../../../model/tests/seeds/mod.rs"]
 mod seeds;
 
 use admin::shape::{AlterNode, AlterTopic, CreateTopic, MoveOffsets, MovePartition, NewRecords};
-use admin::{Claims, body, openapi};
+use admin::{Claims, api, body, openapi};
 use serde_json::Value;
 
 const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
@@ -55,6 +56,19 @@ const CLAIMS: [&str; 10] = [
     "elsewhere\nname\nnull",
     "loopback\nlocalhost\nhttp://localhost.evil.example",
     "loopback\nlocalhost\nhttp://localhost\ncross-site",
+];
+
+/// What nodes send one another: a request with its body each, or an answer behind an empty line.
+const BETWEEN: [&str; 9] = [
+    "GET /peer/bounds\n{\"places\":[[\"t\",0],[\"t\",1]],\"time\":5}",
+    "\n[{\"Ok\":{\"start\":1,\"end\":9,\"at\":5}},{\"Err\":{\"code\":\"not_leader\",\"message\":\"no\"}}]",
+    "GET /peer/lags\n[{\"place\":[\"t\",0],\"next\":7}]",
+    "\n[{\"Ok\":{\"start\":1,\"end\":9,\"records\":2,\"millis\":null}}]",
+    "GET /peer/groups?state=empty&limit=5&after=a\n",
+    "\n{\"shards\":[1,3],\"groups\":[{\"group\":\"g\",\"type\":\"classic\",\"state\":\"stable\",\"protocol_type\":\"\"}],\"more\":true}",
+    "POST /peer/batches\n\u{1}t\u{1}\u{1}\u{7}\0\0\0\u{5}batch",
+    "\n[{\"Ok\":5},{\"Err\":{\"problem\":{\"code\":\"invalid_record\",\"message\":\"no\"},\"nth\":1}}]",
+    "DELETE /v1/groups/g\n",
 ];
 
 /// A line for each route with each of its parameters, as the document has them.
@@ -125,4 +139,17 @@ fn claims_of_those_who_are_let_in_and_of_others() {
     }
     let seeds: Vec<Vec<u8>> = CLAIMS.iter().map(|text| text.as_bytes().to_vec()).collect();
     seeds::play(FOLDER, "claims", &seeds, claims::run);
+}
+
+#[test]
+fn what_nodes_send_one_another() {
+    for text in BETWEEN {
+        let (line, body) = text.split_once('\n').unwrap();
+        if let Some((method, target)) = line.split_once(' ') {
+            assert!(api::judge_errand(method, target, body.as_bytes()).is_ok(), "{text:?}");
+        }
+        assert!(body.is_empty() || between::kinds(body.as_bytes()) > 0, "it is what it is meant to be: {text:?}");
+    }
+    let seeds: Vec<Vec<u8>> = BETWEEN.iter().map(|text| text.as_bytes().to_vec()).collect();
+    seeds::play(FOLDER, "between", &seeds, between::run);
 }

@@ -2,8 +2,9 @@
 
 use super::failure::Failure;
 use super::nearest;
+use super::output::note;
 use super::position::Position;
-use super::server::{Ask, Refusal, Server, path};
+use super::server::{Ask, Refusal, Server, is_loopback, path};
 use super::visible;
 use admin::shape::{
     AlterNode, AlterTopic, AlteredTopic, Code, CreateTopic, CreatedTopic, Group, GroupEntry, GroupList, GroupState,
@@ -12,6 +13,7 @@ use admin::shape::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 use ureq::http::Method;
@@ -27,6 +29,16 @@ const PAGES_FOR_A_HINT: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     server: Server,
+    cluster: Option<Cluster>,
+}
+
+/// What is known of a server's cluster.
+#[derive(Clone, Debug)]
+struct Cluster {
+    /// Its identity.
+    id: String,
+    /// Where its nodes are asked, this one included.
+    addresses: Vec<String>,
 }
 
 /// Which records to read, and how long to wait for them.
@@ -36,6 +48,14 @@ pub(crate) struct Read {
     pub(crate) records_max: usize,
     pub(crate) bytes_max: usize,
     pub(crate) wait: Duration,
+}
+
+/// Groups, by name.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    pub(crate) groups: Vec<GroupEntry>,
+    /// Shards whose groups are not among them, because nobody who leads them answers.
+    pub(crate) shards_left_out: Vec<u32>,
 }
 
 impl Read {
@@ -59,7 +79,7 @@ impl Read {
 
 impl Api {
     pub(crate) fn new(server: Server) -> Self {
-        Api { server }
+        Api { server, cluster: None }
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -68,6 +88,47 @@ impl Api {
 
     pub(crate) fn node(&self) -> Result<Node, Refusal> {
         self.get(&["node"], &[])
+    }
+
+    /// Learns where the other nodes of the cluster are asked, for when this one is lost. Without it there is nobody else
+    /// to ask.
+    pub(crate) fn learn(&mut self) {
+        let (Ok(node), Ok(list)) = (self.node(), self.nodes()) else { return };
+        let own = self.address().to_owned();
+        let others = list.nodes.iter().filter(|other| other.node != node.node);
+        let told = others.filter_map(|other| other.endpoints.get("http"));
+        // Elsewhere, what a node calls itself would be somebody else here.
+        let reachable = told.filter(|told| is_loopback(&own) || !is_loopback(told)).cloned();
+        let addresses = std::iter::once(own.clone()).chain(reachable).collect();
+        self.cluster = Some(Cluster { id: node.cluster, addresses });
+    }
+
+    /// The same cluster by another of its nodes, if one is known that answers.
+    pub(crate) fn elsewhere(&self) -> Option<Api> {
+        let cluster = self.cluster.as_ref()?;
+        let others = cluster.addresses.iter().filter_map(|address| Server::named(address).ok());
+        let others = others.filter(|server| server.address() != self.address());
+        others.map(|server| Api { server, cluster: self.cluster.clone() }).find(|api| {
+            let answer =
+                api.server.ask::<Node>(Ask { method: Method::GET, path: "/v1/node", body: None, wait: Duration::ZERO });
+            answer.is_ok_and(|node| node.cluster == cluster.id)
+        })
+    }
+
+    /// Reads as [`Api::read`] does, and goes on at another node when this one is lost.
+    pub(crate) fn read_on(&mut self, topic: &str, partition: u32, read: Read) -> Result<Records, Refusal> {
+        let mut moves = self.cluster.as_ref().map_or(0, |cluster| cluster.addresses.len());
+        loop {
+            match self.read(topic, partition, read) {
+                Err(Refusal::Unanswered(why)) if moves > 0 => {
+                    moves -= 1;
+                    let Some(other) = self.elsewhere() else { return Err(Refusal::Unanswered(why)) };
+                    note(&format!("{why}; going on at {}", other.address()));
+                    *self = other;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// The nodes of the cluster.
@@ -141,16 +202,19 @@ impl Api {
     }
 
     /// All groups, or those in a state.
-    pub(crate) fn groups(&self, state: Option<&str>) -> Result<Vec<GroupEntry>, Refusal> {
+    pub(crate) fn groups(&self, state: Option<&str>) -> Result<Groups, Refusal> {
         self.groups_of_pages(state, usize::MAX)
     }
 
-    fn groups_of_pages(&self, state: Option<&str>, pages: usize) -> Result<Vec<GroupEntry>, Refusal> {
-        all_pages(pages, |after| {
+    fn groups_of_pages(&self, state: Option<&str>, pages: usize) -> Result<Groups, Refusal> {
+        let mut left_out = BTreeSet::new();
+        let groups = all_pages(pages, |after| {
             let query = page_query(&[("state", state.unwrap_or_default())], after);
-            let GroupList { groups, next } = self.get(&["groups"], &query)?;
+            let GroupList { groups, next, shards_left_out } = self.get(&["groups"], &query)?;
+            left_out.extend(shards_left_out);
             Ok((groups, next))
-        })
+        })?;
+        Ok(Groups { groups, shards_left_out: left_out.into_iter().collect() })
     }
 
     pub(crate) fn group(&self, name: &str) -> Result<Group, Refusal> {
@@ -177,7 +241,7 @@ impl Api {
     pub(crate) fn failure_of_group(&self, name: &str, refusal: Refusal) -> Failure {
         self.failure_of(Code::UnknownGroup, "group", name, refusal, || {
             let groups = self.groups_of_pages(None, PAGES_FOR_A_HINT)?;
-            Ok(groups.into_iter().map(|group| group.group).collect())
+            Ok(groups.groups.into_iter().map(|group| group.group).collect())
         })
     }
 

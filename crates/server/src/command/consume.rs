@@ -122,9 +122,10 @@ impl ConsumeOptions {
 }
 
 pub(crate) fn run(options: &ConsumeOptions, output: &mut Output) -> Result<(), Failure> {
-    let api = Api::new(options.server.server()?);
+    let mut api = Api::new(options.server.server()?);
     let name = &options.topic;
     let topic = api.topic(name).map_err(|refusal| api.failure_of_topic(name, refusal))?;
+    api.learn();
     let partitions = chosen(&topic, &options.partitions)?;
     let look = options.look(output.is_terminal());
     let left = options.count.unwrap_or(u64::MAX);
@@ -144,7 +145,7 @@ pub(crate) fn run(options: &ConsumeOptions, output: &mut Output) -> Result<(), F
         });
     }
     let bytes_max = (BYTES_READ_MAX / partitions.len().max(1)).clamp(BYTES_READ_MIN, 4 * limit::MIB);
-    let mut reader = Reader { api: &api, topic: name, bytes_max, spans: BTreeMap::new() };
+    let mut reader = Reader { api, topic: name, bytes_max, spans: BTreeMap::new() };
     for partition in partitions {
         reader.open(partition, options.beginning(), options.to)?;
     }
@@ -189,7 +190,7 @@ impl Printer<'_> {
 
 /// Reads partitions from where they begin to where they end.
 struct Reader<'a> {
-    api: &'a Api,
+    api: Api,
     topic: &'a str,
     bytes_max: usize,
     spans: BTreeMap<u32, Span>,
@@ -208,7 +209,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn offset(&self, partition: u32, position: Position, start: u64, end: u64) -> Result<u64, Failure> {
+    fn offset(&mut self, partition: u32, position: Position, start: u64, end: u64) -> Result<u64, Failure> {
         Ok(match position {
             Position::Earliest => start,
             Position::Latest => end,
@@ -222,8 +223,8 @@ impl Reader<'_> {
         })
     }
 
-    fn read(&self, partition: u32, read: Read) -> Result<Records, Failure> {
-        let read = self.api.read(self.topic, partition, read);
+    fn read(&mut self, partition: u32, read: Read) -> Result<Records, Failure> {
+        let read = self.api.read_on(self.topic, partition, read);
         read.map_err(|refusal| self.api.failure_of_topic(self.topic, refusal))
     }
 
@@ -266,7 +267,7 @@ impl Reader<'_> {
             bytes_max: self.bytes_max,
             wait: Duration::ZERO,
         };
-        match self.api.read(self.topic, partition, read) {
+        match self.api.read_on(self.topic, partition, read) {
             Ok(records) => {
                 merge.add(partition, span.take(records)?);
                 if span.stands_still() {

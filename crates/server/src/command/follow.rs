@@ -3,6 +3,8 @@
 //! A few threads share the partitions. With as many threads as partitions each waits for its own; with
 //! more partitions a thread asks each of its own in turn, and waits for one a little when none had
 //! anything. So a busy partition does not keep the others from being read.
+//!
+//! When the node that is asked is lost, it goes on at another one that is known of, else it waits for it.
 
 use super::api::{Api, Read, may_be_done_later};
 use super::failure::Failure;
@@ -11,9 +13,8 @@ use super::position::Position;
 use super::server::Refusal;
 use admin::shape::{Code, Record};
 use model::limit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -57,10 +58,10 @@ pub(crate) fn follow(
     }
     // One portion of each thread may wait to be taken; the thread waits then, too.
     let (sender, receiver) = sync_channel(threads);
-    let lost = Arc::new(AtomicBool::new(false));
+    let trouble = Arc::new(Trouble::default());
     for share in shares {
-        let (api, topic, lost) = (api.clone(), topic.to_owned(), lost.clone());
-        let follower = Follower { api, topic, places: share, sender: sender.clone(), lost };
+        let (api, topic, trouble) = (api.clone(), topic.to_owned(), trouble.clone());
+        let follower = Follower { api, topic, places: share, sender: sender.clone(), trouble };
         thread::spawn(move || follower.run());
     }
     drop(sender);
@@ -79,8 +80,28 @@ struct Follower {
     topic: String,
     places: Vec<Place>,
     sender: SyncSender<Said>,
-    /// Whether one of the threads has said already that the broker is away.
-    lost: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
+}
+
+/// What the threads have said last of what went wrong: each of them notices, and one says it.
+#[derive(Debug, Default)]
+struct Trouble {
+    said: Mutex<Option<String>>,
+}
+
+impl Trouble {
+    /// Whether this has to be said, because nobody has said it last.
+    fn is_news(&self, what: &str) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = said.as_deref() != Some(what);
+        *said = Some(what.to_owned());
+        is_news
+    }
+
+    /// It is over.
+    fn end(&self) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl Follower {
@@ -133,7 +154,7 @@ impl Follower {
     }
 
     /// Where to go on after a refusal, if that makes sense.
-    fn after(&self, partition: u32, at: Position, refusal: Refusal) -> Result<Position, Failure> {
+    fn after(&mut self, partition: u32, at: Position, refusal: Refusal) -> Result<Position, Failure> {
         match refusal {
             Refusal::Refused(problem) if problem.code == Code::OffsetOutOfRange => {
                 note(&format!("partition {partition}: {}; going on with the first there is", problem.message));
@@ -142,27 +163,66 @@ impl Follower {
             Refusal::Refused(problem) if !may_be_done_later(problem.code) => {
                 Err(self.api.failure_of_topic(&self.topic, Refusal::Refused(problem)))
             }
-            Refusal::Refused(_) => {
-                thread::sleep(PAUSE);
+            // It has been asked for a while already.
+            Refusal::Refused(problem) => {
+                let what = format!("{} says: {}", self.api.address(), problem.message);
+                if self.trouble.is_news(&what) {
+                    note(&format!("{what}; going on asking"));
+                }
+                match self.api.elsewhere() {
+                    Some(other) => self.api = other,
+                    None => thread::sleep(PAUSE),
+                }
                 Ok(at)
             }
             Refusal::Unanswered(why) => {
-                if !self.lost.swap(true, Relaxed) {
-                    note(&format!("{why}; waiting for it"));
-                }
-                self.wait_for_broker();
-                self.lost.store(false, Relaxed);
+                self.find_broker(&why);
                 Ok(at)
             }
         }
     }
 
-    fn wait_for_broker(&self) {
+    /// Goes on at another node, or waits until one answers.
+    fn find_broker(&mut self, why: &str) {
+        // Several threads lose the same node, each in its own way.
+        let lost = format!("{} is lost", self.api.address());
+        let is_news = self.trouble.is_news(&lost);
+        if let Some(other) = self.api.elsewhere() {
+            if is_news {
+                note(&format!("{why}; going on at {}", other.address()));
+            }
+            self.api = other;
+            return;
+        }
+        if is_news {
+            note(&format!("{why}; waiting for it"));
+        }
         loop {
             thread::sleep(PAUSE);
             if !matches!(self.api.node(), Err(Refusal::Unanswered(_))) {
-                return;
+                break;
+            }
+            if let Some(other) = self.api.elsewhere() {
+                self.api = other;
+                break;
             }
         }
+        self.trouble.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_wrong_is_said_once_by_all_threads_together() {
+        let trouble = Trouble::default();
+        assert!(trouble.is_news("a is lost"));
+        assert!(!trouble.is_news("a is lost"));
+        assert!(trouble.is_news("b is lost"));
+        assert!(trouble.is_news("a is lost"), "it was there again meanwhile");
+        trouble.end();
+        assert!(trouble.is_news("a is lost"));
     }
 }

@@ -1,6 +1,6 @@
 //! `mainstem group`: consumer groups, and where they are.
 
-use super::api::{self, Api, state_name};
+use super::api::{self, Api, Groups, state_name};
 use super::failure::Failure;
 use super::moment::{self, Moment};
 use super::output::{Output, note};
@@ -194,19 +194,31 @@ pub(crate) fn run(options: GroupOptions, output: &mut Output) -> Result<(), Fail
 
 fn list(api: &Api, state: Option<State>, as_json: bool, output: &mut Output) -> Result<(), Failure> {
     let state = state.map(|state| state_name(state.into()));
-    let groups = api.groups(state.as_deref())?;
+    let Groups { groups, shards_left_out } = api.groups(state.as_deref())?;
     if as_json {
-        return output.json(&groups);
+        output.json(&groups)?;
+        return complete(&shards_left_out);
     }
     let mut table = Table::new(&["group", "state", "protocol type"]);
     for group in groups {
         table.row([group.group, in_words(group.state), group.protocol_type]);
     }
-    if table.is_empty() {
+    if !table.is_empty() {
+        output.text(&table.text())?;
+    } else if shards_left_out.is_empty() {
         note(if state.is_some() { "no group is in this state" } else { "there are no groups" });
-        return Ok(());
     }
-    output.text(&table.text())
+    complete(&shards_left_out)
+}
+
+/// Says of which shards the groups are missing.
+fn complete(left_out: &[u32]) -> Result<(), Failure> {
+    let shards = match left_out {
+        [] => return Ok(()),
+        [one] => format!("shard {one}"),
+        several => format!("shards {}", ranges(several)),
+    };
+    Err(Failure::failed(format!("groups of {shards} are not among these: nobody who leads it answers; try again")))
 }
 
 fn in_words(state: GroupState) -> String {

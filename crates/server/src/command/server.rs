@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::env::VarError;
 use std::io::ErrorKind;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 use ureq::http::header::CONTENT_TYPE;
 use ureq::http::{Method, Request, Response, StatusCode, Uri};
@@ -54,7 +55,7 @@ impl ServerFlag {
         // An empty variable is not set, as for the broker.
         let environment = environment.filter(|text| !text.is_empty());
         let named = self.server.as_deref().or(environment.as_deref()).unwrap_or(DEFAULT);
-        Ok(Server::at(address(named).map_err(Failure::Usage)?))
+        Server::named(named).map_err(Failure::Usage)
     }
 }
 
@@ -97,6 +98,11 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Server {
+    /// The one at `http://host:port` or `host:port`.
+    pub(crate) fn named(text: &str) -> Result<Server, String> {
+        Ok(Server::at(address(text)?))
+    }
+
     fn at(address: String) -> Self {
         Server { address, kept: RefCell::new((Self::new_agent(), Instant::now())) }
     }
@@ -188,6 +194,14 @@ fn encode(text: &str) -> String {
         return text.replace('.', "%2E");
     }
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+/// Whether an address, with or without `http://` before it, means the machine that it is used on.
+pub(crate) fn is_loopback(address: &str) -> bool {
+    let place = address.strip_prefix("http://").unwrap_or(address);
+    let Some((host, _)) = host_and_port(place) else { return false };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|host| host.to_canonical().is_loopback())
 }
 
 /// Reads `http://host:port` or `host:port`.
@@ -293,6 +307,17 @@ mod tests {
             assert!(refused.contains("expected http://HOST:PORT such as http://127.0.0.1:8080"), "{text}: {refused}");
         }
         assert!(address("https://a:1").unwrap_err().contains("TLS"));
+    }
+
+    #[test]
+    fn a_loopback_address_is_known_in_every_spelling() {
+        for here in ["127.0.0.1:80", "http://127.0.0.1:80", "[::1]:80", "http://LocalHost:80", "[::ffff:127.0.0.1]:80"]
+        {
+            assert!(is_loopback(here), "{here}");
+        }
+        for elsewhere in ["10.0.0.1:80", "http://localhost.example:80", "[fd00::1]:80", "", "::1:80"] {
+            assert!(!is_loopback(elsewhere), "{elsewhere}");
+        }
     }
 
     #[test]

@@ -45,7 +45,7 @@ struct Status {
 pub(crate) fn run(options: &StatusOptions, output: &mut Output) -> Result<(), Failure> {
     let api = Api::new(options.server.server()?);
     let node = api.node()?;
-    let groups = api.groups(None)?.len() as u64;
+    let groups = api.groups(None)?.groups.len() as u64;
     // A node that cannot say what it counts can still say the rest.
     let connections = api.metrics().ok().map(|text| connections(&Exposition::parse(&text)));
     let status = Status { server: api.address().to_owned(), node, groups, connections };
