@@ -113,7 +113,7 @@ def test_groups_are_listed_described_moved_and_removed_at_any_node(three):
             assert sum(offset["lag"] for offset in about["offsets"]) == KEYS
             assert all(offset["lag_seconds"] is not None for offset in about["offsets"])
         assert mainstem.refused("group", "describe", "group-1-9").startswith("there is no group group-1-9, did you mean")
-    assert coordinators == {1, 2, 3}, "the test means little where one node coordinates all of them"
+    assert len(coordinators) > 1, "the test means little where one node coordinates all of them"
     page_by_page(three, groups)
     for number, node in three.nodes.items():
         mainstem = node.commands()
