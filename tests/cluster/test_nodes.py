@@ -1,5 +1,7 @@
 """An operator empties nodes, takes that back, removes and replaces them, by command and under clients."""
 
+import re
+
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
@@ -9,6 +11,7 @@ from observation import wait_until
 pytestmark = pytest.mark.python
 
 SECONDS = 60
+STEP = re.compile(r"(\d+) replicas? left(; node \d+ copies shard \d+: \d+% of [\d.]+ \w+)*")
 
 
 def seen(cluster, number: int) -> list[dict]:
@@ -32,6 +35,15 @@ def test_nodes_are_emptied_replaced_taken_back_and_removed(cluster, new_load):
     take_back_and_remove(cluster, mainstem, load)
     load.finish()
     assert load.history.errors == []
+
+
+def drain_and_watch(mainstem, number: str):
+    """Where there is no terminal, a line tells of each replica that is gone, and of what is copied."""
+    done = mainstem.run("node", "drain", number, "--wait")
+    said = done.stderr.decode()
+    assert done.returncode == 0, said
+    lines = said.splitlines()
+    assert lines and all(map(STEP.fullmatch, lines)), said
 
 
 def keep_and_replace(cluster, mainstem, load):
@@ -64,7 +76,7 @@ def take_back_and_remove(cluster, mainstem, load):
     number = cluster.start(cluster.joiner(None, "another")).number
     assert number == 5, "a number is given once"
     cluster.wait_settled()
-    mainstem("node", "drain", "5", "--wait")
+    drain_and_watch(mainstem, "5")
     # It follows the catalog as long as it is a node.
     emptied = [("draining", [CATALOG])] * 4
     wait_until("all know", lambda: [(node["state"], places(node)) for node in seen(cluster, 5)] == emptied, SECONDS)

@@ -105,10 +105,41 @@ fn wait_empty(api: &Api, node: u64, mut list: NodeList) -> Result<NodeList, Fail
         if let Some(why) = list.nodes.iter().filter(|known| known.node == node).find_map(kept) {
             return Err(Failure::failed(why));
         }
-        progress.say(all.saturating_sub(left), |_| format!("{} left", amount::of(left, "replica")));
+        progress.say(all.saturating_sub(left), |_| stand(&list, node, so_far));
+        progress.step(stand(&list, node, in_tenths));
         thread::sleep(LOOK);
         list = api.nodes()?;
     }
+}
+
+/// How far it is that a node is emptied, and what others copy meanwhile, each shown as `of_copy` does.
+fn stand(list: &NodeList, node: u64, of_copy: fn(Copying) -> String) -> String {
+    let left = amount::of(replicas_left(list, node), "replica");
+    let copies = copies(list).map(|(to, shard, copying)| format!("; {}", copies_shard(to, shard, &of_copy(copying))));
+    format!("{left} left{}", copies.collect::<String>())
+}
+
+/// The copies that are under way as far as the node that was asked knows: node, shard and how far it is.
+fn copies(list: &NodeList) -> impl Iterator<Item = (u64, u32, Copying)> {
+    let of_node = |node: &ClusterNode| {
+        let id = node.node;
+        node.replicas.iter().filter_map(move |replica| Some((id, replica.shard, replica.copying?))).collect::<Vec<_>>()
+    };
+    list.nodes.iter().flat_map(of_node)
+}
+
+fn copies_shard(node: u64, shard: u32, how_far: &str) -> String {
+    format!("node {node} copies shard {shard}: {how_far}")
+}
+
+fn so_far(Copying { copied_bytes, total_bytes }: Copying) -> String {
+    format!("{} of {}", amount::bytes(copied_bytes), amount::bytes(total_bytes))
+}
+
+/// Changes ten times on the way, however much it is.
+fn in_tenths(Copying { copied_bytes, total_bytes }: Copying) -> String {
+    let tenths = copied_bytes.checked_div(total_bytes / 10).unwrap_or(0).min(10);
+    format!("{}% of {}", tenths * 10, amount::bytes(total_bytes))
 }
 
 /// What a node cannot give away, if there is anything.
@@ -193,12 +224,7 @@ fn problems(list: &NodeList) -> Vec<String> {
         let (noun, ranges) = (if without.len() == 1 { "shard" } else { "shards" }, ranges(&without));
         problems.push(format!("problem: node {} knows no leader of {noun} {ranges}", list.node));
     }
-    for (node, replica) in list.nodes.iter().flat_map(|node| node.replicas.iter().map(move |replica| (node, replica))) {
-        if let Some(Copying { copied_bytes, total_bytes }) = replica.copying {
-            let (copied, total) = (amount::bytes(copied_bytes), amount::bytes(total_bytes));
-            problems.push(format!("node {} copies shard {}: {copied} of {total}", node.node, replica.shard));
-        }
-    }
+    problems.extend(copies(list).map(|(node, shard, copying)| copies_shard(node, shard, &so_far(copying))));
     problems.extend(list.nodes.iter().filter_map(kept));
     let follows = |node: &ClusterNode| node.replicas.iter().any(|replica| !replica.voter);
     if list.nodes.len() == 2 && list.nodes.iter().any(follows) {
@@ -281,6 +307,26 @@ mod tests {
         nodes[0].leads.push(4);
         nodes[2].replicas[0].copying = Some(Copying { copied_bytes: 3 << 29, total_bytes: 5 << 30 });
         assert_eq!(problems(&list(nodes)), ["node 3 copies shard 4: 1.5 GiB of 5.0 GiB"]);
+    }
+
+    #[test]
+    fn whoever_waits_is_told_what_is_left_and_what_is_copied() {
+        let stands = |list: &NodeList| [stand(list, 1, so_far), stand(list, 1, in_tenths)];
+        let mut nodes: Vec<_> = [1, 2, 3].map(|id| node(id, &[], &[(0, false, None), (4, true, None)])).into();
+        assert_eq!(stands(&list(nodes.clone())), ["1 replica left", "1 replica left"]);
+        let copying = |copied_bytes, total_bytes| Some(Copying { copied_bytes, total_bytes });
+        nodes[2].replicas[1].copying = copying(3 << 29, 5 << 30);
+        nodes[1].replicas[0].copying = copying(0, 0);
+        assert_eq!(
+            stands(&list(nodes.clone())),
+            [
+                "1 replica left; node 2 copies shard 0: 0 B of 0 B; node 3 copies shard 4: 1.5 GiB of 5.0 GiB",
+                "1 replica left; node 2 copies shard 0: 0% of 0 B; node 3 copies shard 4: 30% of 5.0 GiB",
+            ]
+        );
+        let tenths =
+            [(0, 99), (9, 99), (98, 99), (99, 99), (9, 9)].map(|(copied, of)| in_tenths(copying(copied, of).unwrap()));
+        assert_eq!(tenths, ["0% of 99 B", "10% of 99 B", "100% of 99 B", "100% of 99 B", "0% of 9 B"]);
     }
 
     #[test]

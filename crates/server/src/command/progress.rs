@@ -1,6 +1,7 @@
-//! How far long work is, on standard error, where somebody looks.
+//! How far long work is, on standard error: a bar where somebody looks.
 
 use super::amount;
+use super::output::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ pub(crate) struct Progress {
     /// None: nobody looks.
     bar: Option<ProgressBar>,
     drawn: bool,
+    /// The last step that was told.
+    told: String,
 }
 
 impl Progress {
@@ -28,7 +31,7 @@ impl Progress {
             let template = if all.is_some() { WITH_AN_END } else { WITHOUT_AN_END };
             bar.with_style(ProgressStyle::with_template(template).expect("a test reads both templates"))
         });
-        Progress { began: Instant::now(), bar, drawn: false }
+        Progress { began: Instant::now(), bar, drawn: false, told: String::new() }
     }
 
     /// So much is done, which were so many records and bytes.
@@ -49,6 +52,19 @@ impl Progress {
         }
         bar.set_message(words(taken));
         bar.set_position(done);
+    }
+
+    /// The work has come to this step: a line where no bar is drawn, which is for work of few steps and many hours.
+    pub(crate) fn step(&mut self, step: String) {
+        if self.bar.is_none() && self.began.elapsed() >= PATIENCE && self.is_news(step) {
+            note(&self.told);
+        }
+    }
+
+    fn is_news(&mut self, step: String) -> bool {
+        let is_news = self.told != step;
+        self.told = step;
+        is_news
     }
 
     /// Leaves no trace.
@@ -79,6 +95,13 @@ mod tests {
         for template in [WITH_AN_END, WITHOUT_AN_END] {
             assert!(ProgressStyle::with_template(template).is_ok());
         }
+    }
+
+    #[test]
+    fn a_step_is_told_once() {
+        let mut progress = Progress::new(Some(2), false);
+        let told = ["2 left", "2 left", "1 left", "2 left"].map(|step| progress.is_news(step.to_owned()));
+        assert_eq!(told, [true, false, true, true]);
     }
 
     #[test]
