@@ -37,7 +37,7 @@ pub(crate) trait Consensus: Send + Sync {
     fn shutdown(&self) -> BoxFuture<'_, ()>;
     fn machine(&self) -> RwLockReadGuard<'_, Machine>;
     fn applied(&self) -> LogPosition;
-    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Vec<Bytes>, TransportError>>;
     fn membership(&self) -> Membership;
     fn lags(&self) -> BTreeMap<NodeId, u64>;
     fn silences(&self) -> BTreeMap<NodeId, Duration>;
@@ -153,7 +153,7 @@ impl<R: Runtime> Consensus for Inner<R> {
         self.replica.applied.lock().at
     }
 
-    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Vec<Bytes>, TransportError>> {
         self.receiver.handle(from, request)
     }
 

@@ -30,7 +30,8 @@ use tokio::sync::mpsc;
 /// How long a leader tries to confirm that it leads: an answer comes after the next heartbeat, and the way there and back.
 const CONFIRM_TIMEOUT: Duration = Duration::from_millis(900);
 
-type Answer = BoxFuture<'static, Result<Bytes, TransportError>>;
+/// In parts, the large ones of which are as they were read.
+type Answer = BoxFuture<'static, Result<Vec<Bytes>, TransportError>>;
 type Append<R> = (AppendEntriesRequest<Types<R>>, oneshot::Sender<Bytes>);
 
 pub(crate) struct Receiver<R: Runtime> {
@@ -56,6 +57,10 @@ fn note_heard<R: Runtime>(replica: &Replica<R>, result: &StreamAppendResult<Type
 
 fn refused(why: impl Into<String>) -> TransportError {
     TransportError::Lost(why.into())
+}
+
+fn whole(answer: &impl Wire) -> Vec<Bytes> {
+    vec![Bytes::from(answer.to_wire())]
 }
 
 impl<R: Runtime> Receiver<R> {
@@ -144,9 +149,9 @@ impl<R: Runtime> Receiver<R> {
         }
         drop(appends);
         if let Some(answer) = early {
-            return Box::pin(async { Ok(answer) });
+            return Box::pin(async { Ok(vec![answer]) });
         }
-        Box::pin(async move { wait.await.map_err(|_| refused("the append stream ended")) })
+        Box::pin(async move { wait.await.map(|answer| vec![answer]).map_err(|_| refused("the append stream ended")) })
     }
 
     /// Needs no order, among appends or heartbeats; see `network`.
@@ -163,7 +168,7 @@ impl<R: Runtime> Receiver<R> {
             match answer.await? {
                 Some(Ok(result)) => {
                     note_heard(&replica, &result);
-                    Ok(rpc::encode_appended::<R>(&result))
+                    Ok(vec![rpc::encode_appended::<R>(&result)])
                 }
                 Some(Err(error)) => Err(refused(error.to_string())),
                 None => Err(refused(STOPPED)),
@@ -209,7 +214,7 @@ impl<R: Runtime> Receiver<R> {
         sender
     }
 
-    async fn answer(&self, from: NodeId, question: Question) -> Result<Bytes, TransportError> {
+    async fn answer(&self, from: NodeId, question: Question) -> Result<Vec<Bytes>, TransportError> {
         let wire = |error: model::WireError| refused(error.to_string());
         match question {
             Question::Vote { ballot } => {
@@ -220,14 +225,14 @@ impl<R: Runtime> Receiver<R> {
                 if response.vote_granted {
                     *self.replica.heard.lock() = Some(R::Instant::now());
                 }
-                Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
+                Ok(whole(&Ballot::of_response(&response)))
             }
             Question::PreVote { ballot } => {
                 self.may_vote_for(&ballot)?;
                 let request = ballot.to_request::<R>().map_err(wire)?;
                 let response = self.ask(|raft| async move { raft.pre_vote(request).await }).await?;
                 let response = response.map_err(|error| refused(error.to_string()))?;
-                Ok(Bytes::from(Ballot::of_response(&response).to_wire()))
+                Ok(whole(&Ballot::of_response(&response)))
             }
             Question::TransferLeader { vote, to, last } => {
                 self.doubt.may_vote_for(last).map_err(refused)?;
@@ -236,23 +241,23 @@ impl<R: Runtime> Receiver<R> {
                 let handed = self.ask(|raft| async move { raft.handle_transfer_leader(request).await }).await?;
                 let handed = handed.map_err(|error| refused(error.to_string()))?;
                 handed.map_err(|error| refused(error.to_string()))?;
-                Ok(Bytes::new())
+                Ok(vec![Bytes::new()])
             }
             Question::Install { vote, offer } => {
                 self.introduce().await?;
                 let progress = pull::begin(&self.raft, &self.replica, from, vote, offer).map_err(wire)?;
-                Ok(Bytes::from(progress.to_wire()))
+                Ok(whole(&progress))
             }
             Question::Installing { vote, offered } => {
                 let progress = pull::look(&self.raft, &self.replica, vote, offered).map_err(wire)?;
-                Ok(Bytes::from(progress.to_wire()))
+                Ok(whole(&progress))
             }
             Question::Pull { part, position, bytes } => {
                 let journal = self.replica.journal.clone();
                 let read = move || journal.read_part(part, position, bytes as usize);
                 let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
                 let (bytes, crc) = read.map_err(|error| refused(error.to_string()))?;
-                Ok(Bytes::from(Chunk { crc, bytes: Bytes::from(bytes) }.to_wire()))
+                Ok(Chunk { crc, bytes: Bytes::from(bytes) }.into_parts())
             }
             Question::Entry { at } => self.copy_entry(at).await,
             Question::Records { stream, from, to } => self.copy_records(stream, from, to).await,
@@ -273,36 +278,36 @@ impl<R: Runtime> Receiver<R> {
                     standing.confirmed = confirm(&self.raft, &self.replica, term, CONFIRM_TIMEOUT).await;
                     standing.last = self.replica.journal.last();
                 }
-                Ok(Bytes::from(standing.to_wire()))
+                Ok(whole(&standing))
             }
-            Question::Clock => Ok(Bytes::from((self.replica.environment.wall)().to_wire())),
+            Question::Clock => Ok(whole(&(self.replica.environment.wall)())),
         }
     }
 
     /// An entry, for a replica that has it damaged.
-    async fn copy_entry(&self, at: LogPosition) -> Result<Bytes, TransportError> {
+    async fn copy_entry(&self, at: LogPosition) -> Result<Vec<Bytes>, TransportError> {
         let journal = self.replica.journal.clone();
         let read = self.replica.environment.blocking(move || {
             let same = journal.term_of(at.index) == Some(at.term);
             same.then(|| journal.entries(at.index, at.index + 1, 0).ok()?.pop()).flatten()
         });
         let entry = read.await.ok_or_else(|| refused("the node stops"))?;
-        Ok(Bytes::from(EntryCopy::of(entry.filter(|entry| entry.at == at)).to_wire()))
+        Ok(whole(&EntryCopy::of(entry.filter(|entry| entry.at == at))))
     }
 
     /// Records, for a replica that has them damaged. What can be read has been applied, so it was
     /// committed.
-    async fn copy_records(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Bytes, TransportError> {
+    async fn copy_records(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Vec<Bytes>, TransportError> {
         let journal = self.replica.journal.clone();
         let read = move || journal.read(stream, from, to, limit::MIB);
         let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
         let slices = read.map_err(|error| refused(error.to_string()))?;
         let copies: Vec<SliceCopy> = slices.into_iter().map(SliceCopy::of).collect();
-        Ok(Bytes::from(copies.to_wire()))
+        Ok(whole(&copies))
     }
 
     /// A part of a stream, for a replica that takes over how it is compacted here.
-    async fn copy_form(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Bytes, TransportError> {
+    async fn copy_form(&self, stream: StreamId, from: Offset, to: Offset) -> Result<Vec<Bytes>, TransportError> {
         let replica = self.replica.clone();
         let read = move || {
             let files = replica.journal.files_of(stream, to)?;
@@ -317,6 +322,6 @@ impl<R: Runtime> Receiver<R> {
         };
         let read = self.replica.environment.blocking(read).await.ok_or_else(|| refused("the node stops"))?;
         let copy = read.map_err(|error| refused(error.to_string()))?;
-        Ok(Bytes::from(copy.ok_or_else(|| refused("it is being compacted"))?.to_wire()))
+        Ok(whole(&copy.ok_or_else(|| refused("it is being compacted"))?))
     }
 }

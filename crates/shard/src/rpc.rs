@@ -133,6 +133,27 @@ model::wire_struct! {
     }
 }
 
+impl Chunk {
+    /// The bytes are not copied, here and below: there are many.
+    pub(crate) fn into_parts(self) -> Vec<Bytes> {
+        let mut head = Vec::new();
+        self.crc.put(&mut head);
+        put_varint(self.bytes.len() as u64, &mut head);
+        vec![Bytes::from(head), self.bytes]
+    }
+
+    pub(crate) fn of_answer(answer: &Bytes) -> Result<Self, WireError> {
+        let mut input = Input::new(answer);
+        let crc = u32::take(&mut input)?;
+        let count = input.count()?;
+        let bytes = answer.slice(answer.len() - input.left()..);
+        if count < bytes.len() {
+            return Err(WireError::Trailing(bytes.len() - count));
+        }
+        Ok(Chunk { crc, bytes })
+    }
+}
+
 impl EntryCopy {
     pub(crate) fn of(entry: Option<LogEntry>) -> Self {
         match entry {
@@ -323,7 +344,7 @@ pub fn is_readable(bytes: &[u8]) -> bool {
     type R = crate::runtime::Tokio;
     let ballot = Ballot::from_wire(bytes).is_ok_and(|b| b.to_request::<R>().is_ok() && b.to_response::<R>().is_ok());
     let standing = Standing::from_wire(bytes).is_ok();
-    let chunk = Chunk::from_wire(bytes).is_ok();
+    let chunk = Chunk::of_answer(&Bytes::copy_from_slice(bytes)).is_ok();
     let appended = decode_appended::<R>(bytes).is_ok();
     let entry = EntryCopy::from_wire(bytes).ok().and_then(|copy| copy.into_entry(LogPosition { term: 1, index: 1 }));
     let entry = entry.is_some_and(|entry| from_journal::<R>(entry).is_ok());

@@ -220,8 +220,8 @@ impl Shard {
     }
 
     /// Takes a call from another node's replica of this shard. Calls of one node and lane are to be
-    /// given in the order they were sent.
-    pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+    /// given in the order they were sent. The answer is the concatenation of its parts.
+    pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Vec<Bytes>, TransportError>> {
         self.consensus.handle(from, request)
     }
 

@@ -279,6 +279,11 @@ impl<S: Clone + Send + 'static> Net<S> {
     }
 }
 
+/// An answer that was given in parts.
+pub(crate) fn in_one(parts: Vec<Bytes>) -> Bytes {
+    Bytes::from(parts.concat())
+}
+
 /// Of a question that does not leave.
 pub(crate) fn not_sent(why: &'static str) -> Answer {
     Box::pin(async move { Err(TransportError::NotSent(why.into())) })

@@ -36,11 +36,10 @@ impl Dispatcher {
         };
         let answer = shard.handle(from, request);
         Box::pin(async move {
-            match answer.await {
-                Ok(answer) => Ok(vec![answer]),
-                Err(TransportError::NotSent(why)) => Err(Rejection::new(RejectionCode::Busy, why)),
-                Err(TransportError::Lost(why)) => Err(Rejection::new(RejectionCode::Failed, why)),
-            }
+            answer.await.map_err(|error| match error {
+                TransportError::NotSent(why) => Rejection::new(RejectionCode::Busy, why),
+                TransportError::Lost(why) => Rejection::new(RejectionCode::Failed, why),
+            })
         })
     }
 

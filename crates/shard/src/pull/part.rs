@@ -10,7 +10,6 @@ use futures::{FutureExt, Stream, StreamExt};
 use journal::install::{CHUNK_BYTES, Wanted};
 use journal::parts::{Checked, ChunkError, PartWriter};
 use model::limit;
-use model::wire::Wire;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
@@ -191,7 +190,7 @@ impl<R: Runtime> Pull<R> {
                     Ok(answer) => answer.map_err(|error| error.to_string()),
                     Err(_) => Err("timed out".into()),
                 };
-                (bytes, answer.and_then(|answer| Chunk::from_wire(&answer).map_err(|error| error.to_string())))
+                (bytes, answer.and_then(|answer| Chunk::of_answer(&answer).map_err(|error| error.to_string())))
             });
             Some((chunk, position + bytes))
         });

@@ -140,7 +140,9 @@ fn answers_are_as_drawn() {
     let kept: Vec<Bytes> = Wire::from_wire(&golden(HERE, "progress", &encoded.to_wire())).unwrap();
     assert_eq!(kept.iter().map(|bytes| Progress::from_wire(bytes).unwrap()).collect::<Vec<_>>(), progress);
     let chunk = Chunk { crc: 0x1234_5678, bytes: Bytes::from_static(b"bytes") };
-    assert_eq!(Chunk::from_wire(&golden(HERE, "chunk", &chunk.to_wire())), Ok(chunk));
+    let sent = golden(HERE, "chunk", &chunk.to_wire());
+    assert_eq!(chunk.clone().into_parts().concat(), sent);
+    assert_eq!(Chunk::of_answer(&Bytes::from(sent)), Ok(chunk));
     let copy = EntryCopy { kind: 1, meta_bytes: 3, payload: Bytes::from_static(b"metabody") };
     assert_eq!(EntryCopy::from_wire(&golden(HERE, "entry-copy", &copy.to_wire())), Ok(copy));
     let slice = SliceCopy {
@@ -193,4 +195,21 @@ proptest! {
         bytes.truncate(bytes.len().saturating_sub(cut));
         let _ = is_readable(&bytes);
     }
+}
+
+#[test]
+fn a_chunk_is_sent_and_taken_as_it_was_read() {
+    let bytes = Bytes::from(vec![7; 300]);
+    let parts = Chunk { crc: 5, bytes: bytes.clone() }.into_parts();
+    assert_eq!(parts[1].as_ptr(), bytes.as_ptr());
+    let answer = Bytes::from(parts.concat());
+    let chunk = Chunk::of_answer(&answer).unwrap();
+    assert_eq!((chunk.crc, &chunk.bytes), (5, &bytes));
+    assert_eq!(chunk.bytes.as_ptr(), answer[parts[0].len()..].as_ptr());
+    // One that lacks something, or has something too many, is none.
+    for end in 0..answer.len() {
+        assert!(Chunk::of_answer(&answer.slice(..end)).is_err());
+    }
+    let longer = [&answer[..], &[0]].concat();
+    assert_eq!(Chunk::of_answer(&Bytes::from(longer)), Err(WireError::Trailing(1)));
 }

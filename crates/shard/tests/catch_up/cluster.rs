@@ -151,8 +151,8 @@ impl Transport for Port {
         let answer = match (target, fate) {
             (None, _) => async move { Err(TransportError::NotSent(format!("{to} is not there"))) }.boxed(),
             (_, Fate::Lost) => async { Err(TransportError::Lost("cut".into())) }.boxed(),
-            (Some(shard), Fate::Arrives) => shard.handle(self.from, request),
-            (Some(shard), Fate::Altered) => shard.handle(self.from, request).map_ok(altered).boxed(),
+            (Some(shard), Fate::Arrives) => shard.handle(self.from, request).map_ok(in_one).boxed(),
+            (Some(shard), Fate::Altered) => shard.handle(self.from, request).map_ok(in_one).map_ok(altered).boxed(),
         };
         if is_chunk { self.net.under_way(answer) } else { answer }
     }
@@ -185,6 +185,10 @@ impl Net {
         }
         .boxed()
     }
+}
+
+fn in_one(parts: Vec<Bytes>) -> Bytes {
+    Bytes::from(parts.concat())
 }
 
 fn altered(answer: Bytes) -> Bytes {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use futures::channel::oneshot::Receiver;
 use futures::future::BoxFuture;
+use futures::{FutureExt, TryFutureExt};
 use journal::canary::Fault;
 use journal::disk::Folder;
 use journal::thread::{Bell, spawn};
@@ -111,12 +112,16 @@ impl Transport for Port {
                     tokio::time::sleep(delay).await;
                     answer
                 });
-                Box::pin(async move { sent.await.unwrap() })
+                Box::pin(async move { sent.await.unwrap().map(in_one) })
             }
-            Some(shard) => shard.handle(self.from, request),
+            Some(shard) => shard.handle(self.from, request).map_ok(in_one).boxed(),
             None => Box::pin(async move { Err(TransportError::NotSent(format!("{to} is not there"))) }),
         }
     }
+}
+
+fn in_one(parts: Vec<Bytes>) -> Bytes {
+    Bytes::from(parts.concat())
 }
 
 /// How a request for a vote begins: a question, the first of them.

@@ -3,11 +3,12 @@
 //! Who sends knows nodes by number and has been told where they are; what is delivered goes to a place, and is
 //! taken there by the node that it is meant for and by no other, as a handshake sees to it.
 
-use crate::net::{Answer, Passage, not_sent};
+use crate::net::{Answer, Passage, in_one, not_sent};
 use broker::cluster::call::NodeCall;
 use broker::cluster::desk::NodeDesk;
 use broker::cluster::network::Network;
 use bytes::Bytes;
+use futures::TryFutureExt;
 use futures::future::BoxFuture;
 use machine::catalog::Endpoint;
 use model::wire::Wire;
@@ -146,7 +147,7 @@ impl Transport for Port {
         let carry = || {
             let whole = whole.clone();
             self.carry(to, lane, Passage::of_lane(lane), move |server| match server.desk.shard(shard) {
-                Some(replica) => replica.handle(from, whole.clone()),
+                Some(replica) => Box::pin(replica.handle(from, whole.clone()).map_ok(in_one)),
                 None => not_sent("the shard is not there"),
             })
         };

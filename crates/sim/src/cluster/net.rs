@@ -1,6 +1,6 @@
 //! What a replica sends through: the other replicas of its shard are at places with their nodes' numbers.
 
-use crate::net::{Answer, Passage, not_sent};
+use crate::net::{Answer, Passage, in_one, not_sent};
 use bytes::Bytes;
 use model::{NodeId, ShardId};
 use shard::{Lane, Shard, Transport};
@@ -31,7 +31,7 @@ impl Transport for Port {
                 Box::pin(async move {
                     let answer = answer.await;
                     drop(replica);
-                    answer
+                    answer.map(in_one)
                 })
             })
         };
