@@ -209,7 +209,8 @@ def test_what_is_read_to_its_end_goes_on_at_another_node(three):
     asked = three.nodes[1]
     lines = [f"{number:08}{'x' * LARGE_BYTES}" for number in range(LARGE_RECORDS)]
     asked.commands()("produce", TOPIC, "--quiet", stdin="\n".join(lines).encode())
-    reader = asked.commands().start("consume", TOPIC)
+    # Unbuffered: what is read beyond the first line here would be missing below.
+    reader = asked.commands().start("consume", TOPIC, bufsize=0)
     try:
         first = reader.stdout.readline()
         # It is far from the end: it reads no faster than is read from it.
