@@ -53,7 +53,7 @@ func write(asked request) (any, error) {
 		kgo.ProduceRequestTimeout(5*time.Second),
 		kgo.RequestTimeoutOverhead(3*time.Second),
 		// Each batch that was under way to a host that is gone waits for two connections to it, one after the other.
-		kgo.DialTimeout(time.Second),
+		kgo.DialTimeout(500*time.Millisecond),
 		// It asks who leads at most this often, once it has been told that somebody else does.
 		kgo.MetadataMinAge(250*time.Millisecond),
 	)
