@@ -19,6 +19,8 @@ const A_NODE: usize = 2;
 /// there. Kafka is told to move as many.
 const SHARE: usize = 4;
 const POLL: Duration = Duration::from_millis(50);
+/// Whoever is asked who leads has heard of a change after this.
+const SETTLING: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Seconds from the start of a fourth node until it has its share of so many bytes and everything is in sync.
@@ -44,13 +46,17 @@ pub(super) fn measure(cluster: &mut Three, bytes: u64) -> Outcome<f64> {
     }
     let took = began.elapsed();
     for ((_, topic), filled) in targets.iter().zip(filled) {
-        // Leaders may still change places: what is read of one that leads no longer is read again.
+        // Leaders may still change places: what is read of one that leads no longer is read again, a while later.
         until_valid(|| {
-            runtime.block_on(async {
+            let read = runtime.block_on(async {
                 let (brokers, led) = Client::connect(near).await?.leaders(topic).await?;
                 let leader = led.first().and_then(|led| brokers.get(&led.leader)).ok_or("nobody leads")?;
                 consumer::verify(*leader, topic, &filled.plan, &filled.sent).await
-            })
+            });
+            if read.is_err() {
+                thread::sleep(SETTLING);
+            }
+            read
         })?;
     }
     Ok(took.as_secs_f64())
