@@ -137,6 +137,7 @@ pub(crate) struct Inner {
     pub(crate) world: World,
     /// Who was last known to lead shards that are not here.
     pub(crate) leaders: Leaders,
+    /// What their leaders have told of leader epochs.
     pub(crate) epochs: Epochs,
     /// Whether the others are heard of.
     pub(crate) reach: Reach,

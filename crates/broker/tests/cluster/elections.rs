@@ -1,6 +1,6 @@
 //! Elections that somebody asks for.
 
-use crate::nodes::{append, config, create, describe, end, start, stop, until, wait_for_voters};
+use crate::nodes::{append, config, create, describe, end, start, stop, three, until, wait_for_voters};
 use broker::group::GroupError;
 use broker::members::ReplicaStatus;
 use broker::request::{Elected, Election, LeaderQuery, OffsetFetch, PartitionRef, TopicRef};
@@ -151,13 +151,8 @@ async fn ask_for_positions(broker: &Broker) -> Result<(), BrokerError> {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_coordinated_a_group_sends_clients_on_as_soon_as_it_knows_where_to() {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let first = start(folders[0].path(), config(None)).await.unwrap();
-    let seed = first.peer_address();
-    let second = start(folders[1].path(), config(seed)).await.unwrap();
-    let third = start(folders[2].path(), config(seed)).await.unwrap();
-    let all = [first, second, third];
+    let all = three(&folders).await;
     let brokers = all.each_ref();
-    wait_for_voters(&brokers, &[1, 2, 3]).await;
     let coordinator = until("somebody coordinates the group", async || {
         for broker in brokers {
             if ask_for_positions(broker).await.is_ok() {

@@ -1,6 +1,6 @@
 //! One node becomes three, while it works.
 
-use crate::nodes::{append, config, create, describe, end, read, start, stop, until, wait_for_voters};
+use crate::nodes::{append, config, create, describe, end, read, start, stop, three, until, wait_for_voters};
 use broker::members::NodeState;
 use broker::request::CreateTopic;
 use broker::{Broker, BrokerError, Reply, Request, Settings};
@@ -141,13 +141,8 @@ fn led_by(broker: &Broker) -> BTreeSet<ShardId> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_to_leave_does_not_wait_until_others_lead() {
     let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
-    let first = start(folders[0].path(), config(None)).await.unwrap();
-    let seed = first.peer_address();
-    let second = start(folders[1].path(), config(seed)).await.unwrap();
-    let third = start(folders[2].path(), config(seed)).await.unwrap();
-    let all = [first, second, third];
+    let all = three(&folders).await;
     let brokers = all.each_ref();
-    wait_for_voters(&brokers, &[1, 2, 3]).await;
     let leads = |broker: &&Broker| !led_by(broker).is_empty();
     let before = until("one of them leads", async || brokers.into_iter().find(leads)).await;
     let (handed, began) = (led_by(before), Instant::now());

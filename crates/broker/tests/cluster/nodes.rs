@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 
 /// How long anything may take on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,6 +41,16 @@ pub(crate) fn config(join: Option<SocketAddr>) -> Config {
 
 pub(crate) async fn start(folder: &Path, config: Config) -> Result<Broker, NodeError> {
     tokio::time::timeout(PATIENCE, Broker::start(folder, config)).await.expect("a start takes too long")
+}
+
+/// Three nodes that are a cluster, each of which votes in every shard.
+pub(crate) async fn three(folders: &[TempDir; 3]) -> [Broker; 3] {
+    let [first, second, third] = folders.each_ref().map(TempDir::path);
+    let first = start(first, config(None)).await.unwrap();
+    let seed = first.peer_address();
+    let all = [first, start(second, config(seed)).await.unwrap(), start(third, config(seed)).await.unwrap()];
+    wait_for_voters(&all.each_ref(), &[1, 2, 3]).await;
+    all
 }
 
 /// Stops a broker, and waits until nothing of it has the folder.
